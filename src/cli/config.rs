@@ -1,0 +1,59 @@
+//! `bugle config HOST`: the effective ssh_config.
+
+use super::failure::Failed;
+use super::options::GlobalOptions;
+use super::reach;
+use super::sources::Known;
+use crate::connection::algorithms;
+use crate::exit_code;
+use crate::ssh_config::{OfferedAlgorithms, Request};
+use clap::Args;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  bugle config web01
+  bugle config web01 --explain
+  bugle config deploy@web01 -o Port=2222")]
+pub(super) struct Arguments {
+    /// The host: a name, user@name or an ssh_config alias
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// With the place that each value comes from
+    #[arg(long)]
+    explain: bool,
+}
+
+pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, Failed> {
+    let known = Known::load(global)?;
+    let (user, host) = match arguments.host.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, arguments.host.as_str()),
+    };
+    let layers = match known.inventory.host(host) {
+        Some(index) => reach::inventory_layers(&known, index)?.layers,
+        None => Vec::new(),
+    };
+    let layers: Vec<Arc<_>> = layers.into_iter().map(Arc::new).collect();
+    let effective = known.ssh_config.resolve(&Request { user, layers: &layers, ..Request::new(host) })?;
+    let offered = OfferedAlgorithms {
+        ciphers: algorithms::CIPHERS,
+        macs: algorithms::MACS,
+        kex: algorithms::KEX,
+        host_keys: algorithms::HOST_KEYS,
+        public_keys: algorithms::PUBKEYS,
+        ca_signatures: algorithms::PUBKEYS,
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    writeln!(out, "host {host}")?;
+    for line in effective.lines(&offered) {
+        if arguments.explain {
+            writeln!(out, "{:<60} # {}", line.to_string(), line.origin)?;
+        } else {
+            writeln!(out, "{line}")?;
+        }
+    }
+    out.flush()?;
+    Ok(exit_code::SUCCESS)
+}

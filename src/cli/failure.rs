@@ -1,0 +1,128 @@
+//! How errors are told: an `error:` line, what caused it, and `hint:` lines; and the exit code by kind. The one place.
+
+use crate::exit_code;
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::Write;
+
+/// Why the program ends without a run's result.
+#[derive(Debug)]
+pub(super) struct Failed {
+    kind: Kind,
+    hints: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Help or version was shown.
+    Shown,
+    /// Nobody listens any more; there is nobody to tell either.
+    Silent(u8),
+    /// clap words its own errors.
+    Usage(Box<clap::Error>),
+    /// An error with its chain.
+    Error { code: u8, error: Box<dyn Error> },
+    /// A text that is complete: an expression with a caret, a list of problems.
+    Text { code: u8, text: String },
+}
+
+impl Failed {
+    pub(super) fn shown() -> Self {
+        Self { kind: Kind::Shown, hints: Vec::new() }
+    }
+
+    /// The reader of standard output went away: a quiet end.
+    pub(super) fn silent(code: u8) -> Self {
+        Self { kind: Kind::Silent(code), hints: Vec::new() }
+    }
+
+    pub(super) fn usage(error: clap::Error) -> Self {
+        Self { kind: Kind::Usage(Box::new(error)), hints: Vec::new() }
+    }
+
+    /// A mistake in what was typed or in a file: nothing was started.
+    pub(super) fn mistake(error: impl Error + 'static) -> Self {
+        Self { kind: Kind::Error { code: exit_code::USAGE, error: Box::new(error) }, hints: Vec::new() }
+    }
+
+    /// A mistake whose whole text is made already.
+    pub(super) fn mistake_text(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Text { code: exit_code::USAGE, text: text.into() }, hints: Vec::new() }
+    }
+
+    /// A fault of this machine or of bugle.
+    pub(super) fn fault(error: impl Error + 'static) -> Self {
+        Self { kind: Kind::Error { code: exit_code::FAULT, error: Box::new(error) }, hints: Vec::new() }
+    }
+
+    /// Several mistakes at once, equal ones once, at most `shown` of them.
+    pub(super) fn several(all: Vec<Self>, shown: usize) -> Self {
+        let mut texts: Vec<String> = Vec::new();
+        let total = all.len();
+        for failed in all {
+            let mut text = Vec::new();
+            // Writing to memory does not fail.
+            let _ = failed.write(&mut text, &[]);
+            let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+            if !texts.contains(&text) && texts.len() < shown {
+                texts.push(text);
+            }
+        }
+        if total > texts.len() && texts.len() == shown {
+            texts.push(format!("… and {} more like these", total - texts.len()));
+        }
+        Self::mistake_text(texts.join("\n"))
+    }
+
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Tells the user and gives the exit code.
+    pub(super) fn report(self, stderr: &mut dyn Write, arguments: &[OsString]) -> u8 {
+        // There is nobody left to tell that stderr is closed.
+        let _ = self.write(stderr, arguments);
+        match self.kind {
+            Kind::Shown => exit_code::SUCCESS,
+            Kind::Silent(code) | Kind::Error { code, .. } | Kind::Text { code, .. } => code,
+            Kind::Usage(_) => exit_code::USAGE,
+        }
+    }
+
+    fn write(&self, stderr: &mut dyn Write, arguments: &[OsString]) -> std::io::Result<()> {
+        match &self.kind {
+            Kind::Shown | Kind::Silent(_) => return Ok(()),
+            Kind::Usage(error) => {
+                write!(stderr, "{}", error.render())?;
+                if arguments.len() <= 1 {
+                    return Ok(());
+                }
+            }
+            Kind::Error { error, .. } => {
+                writeln!(stderr, "error: {error}")?;
+                let mut source = error.source();
+                while let Some(cause) = source {
+                    writeln!(stderr, "caused by: {cause}")?;
+                    source = cause.source();
+                }
+            }
+            Kind::Text { text, .. } => {
+                let text = text.trim_end();
+                let prefix = if text.starts_with("error:") { "" } else { "error: " };
+                writeln!(stderr, "{prefix}{text}")?;
+            }
+        }
+        self.hints.iter().try_for_each(|hint| writeln!(stderr, "hint: {hint}"))
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::silent(exit_code::SUCCESS),
+            _ => Self::fault(error),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What every fleet verb does around its work: get ready, ask what has to be asked, run, show, and say how it went.
+
+use super::failure::Failed;
+use super::host_key_question;
+use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
+use super::prompt::{self, Passphrases};
+use super::reach::Reached;
+use crate::connection::{Connector, Destination, Keyring};
+use crate::event::Event;
+use crate::exit_code;
+use crate::host::Roster;
+use crate::nodeset::fold;
+use crate::report::{JsonTarget, Limits, OutputMode, Report, ReportError, Settings, Sinks, Terminal, Terminals, spawn};
+use crate::scheduler::{self, DescriptorBudget, MaxFail, Plan, ReportEnd, RunResult, Work};
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::Sender;
+
+/// Events that wait between the run and the report; each may hold a packet of 32 KiB.
+const EVENTS: usize = 256;
+/// From this many hosts on a person at a terminal is asked before a run starts.
+const WIDE: usize = 100;
+
+/// A verb that is ready to be run on its hosts.
+pub(super) struct FleetRun<'a> {
+    pub(super) global: &'a GlobalOptions,
+    pub(super) options: &'a FanoutOptions,
+    pub(super) verb: &'static str,
+    /// The work in the user's words.
+    pub(super) title: String,
+    pub(super) hosts: Vec<Reached>,
+    /// Told at the start, besides what is found here.
+    pub(super) remarks: Vec<String>,
+}
+
+impl FleetRun<'_> {
+    /// Runs the work that `work` makes of the connections and gives the exit code.
+    pub(super) fn run<W: Work>(self, work: impl FnOnce(Arc<Connector>, Vec<Reached>) -> W) -> Result<u8, Failed> {
+        let terminals = terminals(self.global.color);
+        let mode = self.options.output.resolve(self.hosts.len(), terminals.stdout);
+        if !self.options.yes && self.hosts.len() >= WIDE && prompt::is_interactive() && io::stdin().is_terminal() {
+            let names = fold(self.hosts.iter().map(|host| host.destination.name.as_str()));
+            if !prompt::confirm(&format!("{} `{}` on {} hosts ({names})?", self.verb, self.title, self.hosts.len()))? {
+                return Err(Failed::mistake_text("nothing was started").hint("--yes does not ask"));
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::fault)?;
+        let connector = Arc::new(self.connector(&runtime)?);
+        let report = Report::new(self.settings(mode, terminals), Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) })
+            .map_err(report_failed)?;
+        let plan = self.plan();
+        let exit = self.options.exit;
+        let is_single = mode == OutputMode::Raw && self.hosts.len() == 1;
+        let work = Arc::new(work(Arc::clone(&connector), self.hosts));
+        let (events, thread) = spawn(report, EVENTS).map_err(Failed::fault)?;
+        let result = runtime.block_on(execute(plan, work, events))?;
+        // Connections that are still being ended must not hold up the exit.
+        runtime.shutdown_background();
+        let shown = finish(thread, &result);
+        write_learned(&connector);
+        shown?;
+        Ok(match exit {
+            Some(ExitChoice::Remote) => result.remote_exit_code(),
+            None if is_single => result.remote_exit_code(),
+            _ => result.exit_code(),
+        })
+    }
+
+    /// Keys are unlocked and unknown host keys are put before the user here, so that nobody has to wait for a person
+    /// while a server's clock is running.
+    fn connector(&self, runtime: &Runtime) -> Result<Connector, Failed> {
+        let all: Vec<&Destination> = self.hosts.iter().map(|host| &host.destination).collect();
+        let questions = all.iter().all(|destination| !destination.profile.batch_mode);
+        let sources = all.iter().flat_map(|destination| destination.key_sources());
+        let keyring = runtime.block_on(Keyring::prepare(sources, &Passphrases { allowed: questions })).map_err(|error| {
+            let hint = error.hint();
+            let failed = Failed::mistake(error);
+            match hint {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        })?;
+        let keyring = Arc::new(keyring);
+        let connector = Connector::new(Arc::clone(&keyring), all.iter().copied()).map_err(Failed::mistake)?;
+        if questions && prompt::is_interactive() {
+            return host_key_question::settle(connector, keyring, &all, runtime, self.options.fanout.get());
+        }
+        Ok(connector)
+    }
+
+    fn plan(&self) -> Plan {
+        let options = self.options;
+        let roster = Roster::new(self.hosts.iter().map(|host| host.destination.name.clone()).collect());
+        let mut plan = Plan::new(self.verb, self.title.clone(), roster);
+        let per_host = if self.hosts.iter().any(|host| host.destination.uses_a_command()) { 4 } else { 2 };
+        let window = DescriptorBudget::raised().window(options.fanout, NonZeroUsize::new(per_host).unwrap_or(NonZeroUsize::MIN));
+        plan.fanout = window.fanout;
+        plan.serial = options.serial.clone();
+        plan.pause = options.pause.unwrap_or_default();
+        plan.max_fail = options.max_fail.or(options.fail_fast.then_some(MaxFail::FAIL_FAST));
+        plan.deadline = options.deadline;
+        plan.retries = options.retries;
+        plan.seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+        if self.global.verbose > 0 {
+            plan.notices.extend(window.notice);
+            plan.notices.extend(self.remarks.iter().cloned());
+        }
+        plan
+    }
+
+    fn settings(&self, mode: OutputMode, terminals: Terminals) -> Settings {
+        let options = self.options;
+        Settings {
+            mode,
+            terminals,
+            verbosity: self.global.verbose,
+            quiet: self.global.quiet,
+            outdir: options.outdir.clone(),
+            json: options.json.as_deref().map(json_target),
+            junit: options.junit.clone(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+fn json_target(path: &Path) -> JsonTarget {
+    if path == Path::new("-") { JsonTarget::Stdout } else { JsonTarget::File(PathBuf::from(path)) }
+}
+
+async fn execute<W: Work>(plan: Plan, work: Arc<W>, events: Sender<Event>) -> Result<RunResult, Failed> {
+    let signals = scheduler::listen().map_err(Failed::fault)?;
+    Ok(scheduler::run(plan, work, events, signals).await)
+}
+
+/// Waits for the report, unless it may be blocked on a terminal that nobody reads any more.
+fn finish(thread: JoinHandle<Result<(), ReportError>>, result: &RunResult) -> Result<(), Failed> {
+    if result.report == ReportEnd::CutShort {
+        return Ok(());
+    }
+    match thread.join() {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(report_failed(error)),
+        Err(_) => Err(Failed::fault(io::Error::other("the report ended unexpectedly"))),
+    }
+}
+
+fn report_failed(error: ReportError) -> Failed {
+    match error {
+        ReportError::ClosedPipe => Failed::silent(exit_code::SUCCESS),
+        ReportError::Create { .. } => Failed::mistake(error),
+        other => Failed::fault(other).hint("what the hosts answered after that is lost; the work itself may be done"),
+    }
+}
+
+/// Writes the host keys that were taken on first sight. A run whose work is done is not failed by this.
+fn write_learned(connector: &Connector) {
+    if let Err(error) = connector.learned().write() {
+        let failed = Failed::fault(error).hint("the new host keys were not remembered");
+        failed.report(&mut io::stderr(), &[]);
+    }
+}
+
+/// What the standard streams are.
+pub(super) fn terminals(choice: ColorChoice) -> Terminals {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let terminal = |present: bool| Terminal {
+        present,
+        color: match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => present && !plain,
+        },
+    };
+    let size = rustix::termios::tcgetwinsize(io::stderr()).map(|size| size.ws_col).ok().filter(|&columns| columns > 0);
+    Terminals {
+        stdout: terminal(io::stdout().is_terminal()),
+        stderr: terminal(io::stderr().is_terminal()),
+        width: size.unwrap_or(Terminals::default().width),
+    }
+}

@@ -1,0 +1,114 @@
+//! The one question of a run about unknown host keys: all of them in a table, once, before the work starts.
+//!
+//! The keys are gathered over the path that will really be used, jump hosts included. A jump host that is unknown itself
+//! hides the hosts behind it, so the question may come again for those.
+
+use super::failure::Failed;
+use super::prompt;
+use crate::connection::{Connector, Destination, Keyring, Trace};
+use crate::known_hosts::{Addition, HostQuery, NameStyle, PublicKey};
+use futures::stream::{self, StreamExt};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// Jump hosts behind jump hosts behind …: each answered question uncovers one more level.
+const ROUNDS: usize = 5;
+
+/// A key that nobody vouches for, and where it would be written.
+struct Stranger {
+    query: HostQuery,
+    key: PublicKey,
+    file: PathBuf,
+    style: NameStyle,
+}
+
+/// Asks about the hosts that nothing is known of, and returns a connector that knows the answers.
+pub(super) fn settle(
+    mut connector: Connector,
+    keyring: Arc<Keyring>,
+    destinations: &[&Destination],
+    runtime: &Runtime,
+    fanout: usize,
+) -> Result<Connector, Failed> {
+    for _ in 0..ROUNDS {
+        let unknown: Vec<&Destination> =
+            destinations.iter().copied().filter(|destination| connector.would_ask(destination)).collect();
+        if unknown.is_empty() {
+            break;
+        }
+        let strangers = runtime.block_on(gather(&connector, &unknown, fanout));
+        if strangers.is_empty() {
+            break;
+        }
+        let mut table = Vec::new();
+        write_table(&mut table, &strangers)?;
+        io::stderr().write_all(&table)?;
+        let question = match strangers.len() {
+            1 => "Trust this host key and remember it?".to_owned(),
+            count => format!("Trust these {count} host keys and remember them?"),
+        };
+        if !prompt::confirm(&question)? {
+            return Err(Failed::mistake_text("the host keys were not trusted; nothing was started")
+                .hint("leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts"));
+        }
+        remember(&connector, strangers)?;
+        connector = Connector::new(Arc::clone(&keyring), destinations.iter().copied()).map_err(Failed::mistake)?;
+    }
+    Ok(connector)
+}
+
+/// Connects to each host once, up to its key. A host that fails otherwise is left to the run, which tells why.
+async fn gather(connector: &Connector, unknown: &[&Destination], fanout: usize) -> Vec<Stranger> {
+    let attempts = unknown.iter().map(|&destination| async move {
+        let error = match connector.connect(destination, &mut Trace::default()).await {
+            Ok(connection) => {
+                connection.close().await;
+                return None;
+            }
+            Err(error) => error,
+        };
+        let (query, key) = *error.unknown_key?;
+        let (file, style) = destination.profile.known_hosts_target()?;
+        Some(Stranger { query, key, file, style })
+    });
+    let mut found: Vec<Stranger> = stream::iter(attempts).buffer_unordered(fanout).filter_map(|found| async { found }).collect().await;
+    found.sort_by_key(|stranger| stranger.query.lookup_name());
+    // A shared jump host is met by everyone behind it.
+    found.dedup_by(|a, b| a.query == b.query && a.key == b.key);
+    found
+}
+
+fn write_table(out: &mut Vec<u8>, strangers: &[Stranger]) -> io::Result<()> {
+    let mut users: HashMap<&PublicKey, usize> = HashMap::new();
+    for stranger in strangers {
+        *users.entry(&stranger.key).or_default() += 1;
+    }
+    let width = strangers.iter().map(|stranger| stranger.query.lookup_name().chars().count()).max().unwrap_or(0);
+    writeln!(out, "Nobody vouches for these host keys yet:")?;
+    for stranger in strangers {
+        let name = stranger.query.lookup_name();
+        let shared = match users[&stranger.key] {
+            1 => String::new(),
+            count => format!("  <- the same key on {count} hosts"),
+        };
+        writeln!(out, "  {name:width$}  {:<8} {}{shared}", stranger.key.family(), stranger.key.fingerprint())?;
+    }
+    writeln!(out, "Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.")
+}
+
+fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<(), Failed> {
+    let mut files: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for Stranger { query, key, file, style } in strangers {
+        let addition = Addition::new(query, vec![key]).map_err(Failed::mistake)?;
+        *files.entry(file.clone()).or_default() += 1;
+        connector.learned().add(file, style, addition);
+    }
+    connector.learned().write().map_err(Failed::fault)?;
+    for (file, count) in files {
+        writeln!(io::stderr(), "{count} host keys added to {}", file.display())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The command line: what was typed becomes what it means, once; nothing below sees a flag.
+//!
+//! [`run`] is the whole program. Each verb is a file; [`options`] holds what verbs share, [`settings`] adds environment
+//! and configuration file, [`reach`] turns a selection into destinations, [`failure`] is the one place that words errors.
+
+mod completions;
+mod config;
+mod failure;
+mod fleet;
+mod host_key_question;
+mod hosts;
+mod inventory;
+mod man;
+mod options;
+mod prompt;
+mod reach;
+mod run;
+mod script;
+mod settings;
+mod sources;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use failure::Failed;
+use options::GlobalOptions;
+use std::ffi::OsString;
+
+/// Call a whole fleet of servers at once over SSH.
+#[derive(Parser, Debug)]
+#[command(
+    name = "bugle",
+    version,
+    about,
+    long_about = "Call a whole fleet of servers at once over SSH, from one process.\n\nbugle needs nothing on a host but sshd \
+                  and a POSIX shell. It reads your ~/.ssh/config, Ansible inventories and plain lists of hosts.",
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100,
+    infer_subcommands = false
+)]
+struct Program {
+    #[command(flatten)]
+    global: GlobalOptions,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  bugle run web01,web02 uptime
+  bugle run 'web[01-20]' --sudo -- systemctl restart nginx
+  bugle run all -i inventory.yaml --serial 1,10%,100% ./deploy.sh
+  bugle hosts 'web:&prod:!canary' --fold
+
+Exit codes: 0 all well, 1 the work failed somewhere, 2 nothing was started, 3 a host was not reached,
+4 stopped early, 5 a fault of this machine, 130 interrupted.";
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Run a command on every host
+    Run(run::Arguments),
+    /// Send a local script to every host and run it with its own #!
+    Script(script::Arguments),
+    /// Print who is selected, a name a line
+    Hosts(hosts::Arguments),
+    /// Show the inventory in Ansible's shapes, or check it
+    Inventory(inventory::Arguments),
+    /// Print the effective ssh_config of a host, in the form of `ssh -G`
+    Config(config::Arguments),
+    /// Write a shell's completion script to standard output
+    Completions(completions::Arguments),
+    /// Write the manual pages into a directory
+    Man(man::Arguments),
+}
+
+/// Runs the program with these arguments (the first is its name) and returns its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match parse(&arguments).and_then(|program| program.verb.run(&program.global)) {
+        Ok(code) => code,
+        Err(failed) => failed.report(&mut std::io::stderr(), &arguments),
+    }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
+    let command = settings::with_environment(Program::command());
+    let command = settings::with_configuration(command, arguments)?;
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return Err(Failed::usage(error)),
+        Err(shown) => {
+            // Help and version are data; a reader that went away is no failure.
+            let _ = shown.print();
+            return Err(Failed::shown());
+        }
+    };
+    Program::from_arg_matches(&matches).map_err(Failed::usage)
+}
+
+impl Verb {
+    fn run(self, global: &GlobalOptions) -> Result<u8, Failed> {
+        match self {
+            Self::Run(arguments) => run::run(global, arguments),
+            Self::Script(arguments) => script::run(global, arguments),
+            Self::Hosts(arguments) => hosts::run(global, &arguments),
+            Self::Inventory(arguments) => inventory::run(global, &arguments),
+            Self::Config(arguments) => config::run(global, &arguments),
+            Self::Completions(arguments) => completions::run(&arguments),
+            Self::Man(arguments) => man::run(&arguments),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The options that verbs share, exactly as `docs` and `--help` show them.
+
+use crate::duration;
+use crate::report::OutputMode;
+use crate::scheduler::{Fanout, MaxFail, Retries, Serial};
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What every verb takes.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Connection and inventory")]
+pub(super) struct GlobalOptions {
+    /// Inventory: a YAML, INI or plain file, a directory, a program, or `h1,h2,` [repeatable]
+    #[arg(short = 'i', long = "inventory", value_name = "PATH", global = true, value_hint = ValueHint::AnyPath)]
+    pub(super) inventory: Vec<String>,
+    /// Read this ssh_config instead of ~/.ssh/config and /etc/ssh/ssh_config; `none` reads neither
+    #[arg(short = 'F', long = "ssh-config", value_name = "FILE|none", global = true, value_hint = ValueHint::FilePath)]
+    pub(super) ssh_config: Option<String>,
+    /// Any ssh_config option, over all files [repeatable]
+    #[arg(short = 'o', long = "option", value_name = "KEY=VALUE", global = true)]
+    pub(super) option: Vec<String>,
+    /// Log in as this user
+    #[arg(short = 'l', long, value_name = "USER", global = true)]
+    pub(super) user: Option<String>,
+    /// Connect to this port
+    #[arg(long, value_name = "PORT", global = true)]
+    pub(super) port: Option<u16>,
+    /// Log in with this key, before any others [repeatable]
+    #[arg(short = 'I', long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    pub(super) identity: Vec<PathBuf>,
+    /// Go through these jump hosts: `[user@]host[:port],…`
+    #[arg(short = 'J', long, value_name = "HOSTS", global = true)]
+    pub(super) jump: Option<String>,
+    /// Ask for the login password, once for all hosts
+    #[arg(long, global = true)]
+    pub(super) ask_pass: bool,
+    /// Read the login password from this file descriptor
+    #[arg(long, value_name = "FD", global = true, conflicts_with = "ask_pass")]
+    pub(super) pass_fd: Option<i32>,
+    /// Say more: -v what happens to each host, -vv phases in detail, -vvv everything
+    #[arg(short = 'v', long, action = ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+    /// Say less: no closing line, no progress
+    #[arg(short = 'q', long, global = true)]
+    pub(super) quiet: bool,
+    /// Colour
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true)]
+    pub(super) color: ColorChoice,
+    /// Defaults for any long option [default: ~/.config/bugle/config.yaml]
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// When output is coloured.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ColorChoice {
+    /// On terminals, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Who is called.
+#[derive(Args, Debug, Clone)]
+pub(super) struct TargetOptions {
+    /// Who: hosts, ranges, groups, globs and their combinations, such as `web[01-20]`, `@db`, `web:&prod`
+    #[arg(value_name = "TARGETS")]
+    pub(super) targets: String,
+    /// Keep only hosts that this selects too [repeatable]
+    #[arg(long, value_name = "EXPR")]
+    pub(super) limit: Vec<String>,
+    /// Leave these hosts out [repeatable]
+    #[arg(short = 'x', long, value_name = "EXPR")]
+    pub(super) exclude: Vec<String>,
+}
+
+/// How a fleet is called: what every fleet verb takes.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Fan-out")]
+pub(super) struct FanoutOptions {
+    /// Hosts worked on at once
+    #[arg(short = 'f', long, value_name = "N", default_value_t)]
+    pub(super) fanout: Fanout,
+    /// TCP, key exchange and login together
+    #[arg(long, value_name = "D", value_parser = duration::parse)]
+    pub(super) connect_timeout: Option<Duration>,
+    /// The work on one host; its process is ended then
+    #[arg(long, value_name = "D", value_parser = duration::parse)]
+    pub(super) timeout: Option<Duration>,
+    /// The whole run: nothing is started after it, what runs is ended
+    #[arg(long, value_name = "D", value_parser = duration::parse)]
+    pub(super) deadline: Option<Duration>,
+    /// Tries after the first, for resets and overload; never after a refused login or once the work began
+    #[arg(long, value_name = "N", default_value_t)]
+    pub(super) retries: Retries,
+    /// Rolling batches, such as `1,10%,100%`
+    #[arg(long, value_name = "SPEC")]
+    pub(super) serial: Option<Serial>,
+    /// Wait between batches
+    #[arg(long, value_name = "D", value_parser = duration::parse, requires = "serial")]
+    pub(super) pause: Option<Duration>,
+    /// Start no further host once more than this many have failed; with --serial also judged per batch
+    #[arg(long, value_name = "N|P%")]
+    pub(super) max_fail: Option<MaxFail>,
+    /// The same as --max-fail 0
+    #[arg(long, conflicts_with = "max_fail")]
+    pub(super) fail_fast: bool,
+    /// Print what would be done and touch nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// How answers are shown: auto, stream, group, diff, raw, json, none
+    #[arg(long, value_name = "MODE", default_value_t)]
+    pub(super) output: OutputMode,
+    /// Write HOST.out and HOST.err here, byte for byte
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) outdir: Option<PathBuf>,
+    /// Write the events as JSON lines; `-` is standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) json: Option<PathBuf>,
+    /// Write a JUnit report for CI; `-` is standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) junit: Option<PathBuf>,
+    /// What the exit code says: `run` (the table below) or `remote` (the largest status of the hosts)
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) exit: Option<ExitChoice>,
+    /// Do not ask before wide work
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+/// What the exit code tells.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ExitChoice {
+    /// How the run went
+    Run,
+    /// The largest status that a host's command returned, 255 where one was not reached
+    Remote,
+}

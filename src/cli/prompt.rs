@@ -1,0 +1,77 @@
+//! Questions to the person at the terminal, before anything is contacted. In batch nobody is asked.
+
+use super::failure::Failed;
+use crate::connection::Ask;
+use crate::secret::Secret;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::path::Path;
+
+/// A password is one line; what is longer is not one.
+const SECRET_LIMIT: u64 = 4096;
+
+/// Whether questions can be asked: somebody sees them and can answer.
+pub(super) fn is_interactive() -> bool {
+    io::stderr().is_terminal() && File::open("/dev/tty").is_ok()
+}
+
+/// Asks for something that is not shown while it is typed.
+pub(super) fn secret(question: &str) -> io::Result<Secret> {
+    rpassword::prompt_password(format!("{question}: ")).map(Secret::new)
+}
+
+/// Asks yes or no; anything but a clear yes is no.
+pub(super) fn confirm(question: &str) -> io::Result<bool> {
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    write!(terminal, "{question} [yes/no] ")?;
+    let mut answer = String::new();
+    BufReader::new(terminal).read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The first line of an open file descriptor.
+pub(super) fn secret_from_descriptor(descriptor: i32, option: &str) -> Result<Secret, Failed> {
+    let failed = |error: io::Error| {
+        Failed::mistake_text(format!("cannot read the password from file descriptor {descriptor}: {error}"))
+            .hint(format!("open it in the shell, such as {option} 3 3<password-file"))
+    };
+    // Opening it through /proc or /dev needs no ownership of a descriptor that is not ours.
+    let file = File::open(format!("/dev/fd/{descriptor}")).map_err(failed)?;
+    let mut line = String::new();
+    BufReader::new(file.take(SECRET_LIMIT)).read_line(&mut line).map_err(failed)?;
+    let secret = line.trim_end_matches(['\n', '\r']).to_owned();
+    if secret.is_empty() {
+        return Err(Failed::mistake_text(format!("file descriptor {descriptor} holds no password")));
+    }
+    Ok(Secret::new(secret))
+}
+
+/// A password from a descriptor, or asked for, or none.
+pub(super) fn password(asked: bool, descriptor: Option<i32>, question: &str, option: &str) -> Result<Option<Secret>, Failed> {
+    if let Some(descriptor) = descriptor {
+        return secret_from_descriptor(descriptor, option).map(Some);
+    }
+    if !asked {
+        return Ok(None);
+    }
+    if !is_interactive() {
+        return Err(Failed::mistake_text("nobody can be asked for a password: there is no terminal")
+            .hint(format!("hand it over with {option} FD")));
+    }
+    secret(question).map(Some).map_err(Failed::fault)
+}
+
+/// Asks for passphrases on the terminal, where there is one and the configuration allows it.
+pub(super) struct Passphrases {
+    pub(super) allowed: bool,
+}
+
+impl Ask for Passphrases {
+    fn passphrase(&self, path: &Path, attempt: u32) -> Option<Secret> {
+        if !self.allowed || !is_interactive() {
+            return None;
+        }
+        let again = if attempt > 1 { "wrong passphrase, once more. " } else { "" };
+        secret(&format!("{again}passphrase for key `{}`", path.display())).ok()
+    }
+}

@@ -1,0 +1,356 @@
+//! From selected hosts to destinations: inventory variables over ssh_config over defaults, the command line over all.
+//!
+//! Everything that can be wrong about a host is found here, for all hosts at once, before anything is contacted.
+
+use super::failure::Failed;
+use super::sources::{COMMAND_LINE, Known};
+use crate::connection::algorithms::{self, Algorithms};
+use crate::connection::{
+    Configured, Destination, Family, IdentitiesOnly, KeySources, LoginMethod, Profile, Route, SocketOptions, Strictness,
+};
+use crate::host::{Endpoint, HostName};
+use crate::inventory::{ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, is_template};
+use crate::secret::Secret;
+use crate::selection::{Origin, Selected};
+use crate::ssh_config::{
+    self, AddressFamily, Effective, ForwardAgent, IdentityAgent, Keyword, Layer, Options, Proxy, Request, Role, StrictHostKeyChecking,
+};
+use crate::template;
+use serde_yaml::{Mapping, Value};
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What connect, key exchange and login may take where nothing else is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a silent server is asked whether it lives, where nothing is configured.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Problems that are told; a fleet of thousands can have the same one thousands of times.
+const PROBLEMS_SHOWN: usize = 20;
+
+/// What an inventory says about reaching one host.
+pub(super) struct InventoryReach {
+    pub(super) layers: Vec<Layer>,
+    pub(super) variables: ConnectionVariables,
+}
+
+/// A host that is ready to be called.
+pub(super) struct Reached {
+    pub(super) destination: Destination,
+    pub(super) variables: ConnectionVariables,
+}
+
+/// Turns hosts into destinations; hosts with the same configuration share their profile.
+pub(super) struct Reach<'a> {
+    known: &'a Known,
+    connect_timeout: Option<Duration>,
+    password: Option<Secret>,
+    profiles: HashMap<(usize, bool), (Arc<Options>, Arc<Profile>)>,
+    remarks: BTreeSet<String>,
+}
+
+impl<'a> Reach<'a> {
+    pub(super) fn new(known: &'a Known, connect_timeout: Option<Duration>, password: Option<Secret>) -> Self {
+        Self { known, connect_timeout, password, profiles: HashMap::new(), remarks: BTreeSet::new() }
+    }
+
+    /// Every host of a selection.
+    ///
+    /// # Errors
+    /// All problems of all hosts together.
+    pub(super) fn all(&mut self, hosts: &[Selected], command: Option<&str>) -> Result<Vec<Reached>, Failed> {
+        let mut problems = Vec::new();
+        let mut reached = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            match self.one(host, command) {
+                Ok(host) => reached.push(host),
+                Err(failed) => problems.push(failed),
+            }
+        }
+        if problems.is_empty() { Ok(reached) } else { Err(Failed::several(problems, PROBLEMS_SHOWN)) }
+    }
+
+    /// What should be told about the configuration, once each.
+    pub(super) fn remarks(&self) -> impl Iterator<Item = &String> {
+        self.remarks.iter()
+    }
+
+    fn one(&mut self, host: &Selected, command: Option<&str>) -> Result<Reached, Failed> {
+        let (name, inventory) = match &host.origin {
+            Origin::Inventory(index) => {
+                let index = HostIndex::new(*index);
+                (self.known.inventory.host_name(index), inventory_layers(self.known, index)?)
+            }
+            Origin::Implicit(name) => (name, InventoryReach { layers: Vec::new(), variables: ConnectionVariables::default() }),
+        };
+        let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
+        let request = Request {
+            host: name.as_str(),
+            user: host.user.as_deref(),
+            port: host.port,
+            layers: &layers,
+            command,
+            role: Role::Target,
+        };
+        let route = self.known.ssh_config.route(&request)?;
+        let password = self.password.clone().or_else(|| inventory.variables.password.clone());
+        let mut destination = self.destination(&route.target, password);
+        destination.name = host.name.clone();
+        if !route.hops.is_empty() {
+            destination.route = Route::Jump(route.hops.iter().map(|hop| self.destination(hop, None)).collect());
+        }
+        Ok(Reached { destination, variables: inventory.variables })
+    }
+
+    fn destination(&mut self, effective: &Effective, password: Option<Secret>) -> Destination {
+        Destination {
+            name: effective.name.clone(),
+            endpoint: Endpoint { user: effective.user.to_string(), address: effective.host_name.to_string(), port: effective.port },
+            route: match &effective.proxy {
+                Proxy::Command(command) => Route::Command(command.to_string()),
+                Proxy::Direct | Proxy::Jump(_) => Route::Direct,
+            },
+            profile: self.profile(effective),
+            host_key_alias: effective.host_key_alias.as_ref().map(ToString::to_string),
+            password,
+        }
+    }
+
+    fn profile(&mut self, effective: &Effective) -> Arc<Profile> {
+        let may_forward = was_typed(effective, Keyword::ForwardAgent);
+        let key = (Arc::as_ptr(&effective.options) as usize, may_forward);
+        if let Some((_, profile)) = self.profiles.get(&key) {
+            return Arc::clone(profile);
+        }
+        let profile = Arc::new(self.make_profile(effective, may_forward));
+        // The options are kept so that their address stays theirs.
+        self.profiles.insert(key, (Arc::clone(&effective.options), Arc::clone(&profile)));
+        profile
+    }
+
+    fn make_profile(&mut self, effective: &Effective, may_forward: bool) -> Profile {
+        let options = &*effective.options;
+        self.remark(effective, may_forward);
+        let agent = agent_socket(&options.identity_agent, self.known);
+        let alive = options.server_alive_interval.unwrap_or(ALIVE_INTERVAL);
+        let alive_interval = (!alive.is_zero()).then_some(alive);
+        let count = options.server_alive_count_max.max(1);
+        Profile {
+            socket: SocketOptions {
+                family: match options.address_family {
+                    AddressFamily::Any => Family::Any,
+                    AddressFamily::Inet => Family::Inet,
+                    AddressFamily::Inet6 => Family::Inet6,
+                },
+                bind_address: options.bind_address.as_ref().map(ToString::to_string),
+                bind_interface: options.bind_interface.as_ref().map(ToString::to_string),
+                keepalive: options.tcp_keep_alive,
+                user_timeout: alive_interval.map(|interval| interval * count),
+            },
+            connect_timeout: self.connect_timeout.or(options.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
+            connection_attempts: options.connection_attempts,
+            alive_interval,
+            alive_count: count as usize,
+            algorithms: algorithms(options),
+            rekey_bytes: options.rekey_limit.bytes,
+            rekey_time: options.rekey_limit.interval,
+            strictness: match options.strict_host_key_checking {
+                StrictHostKeyChecking::Yes => Strictness::Yes,
+                StrictHostKeyChecking::Ask => Strictness::Ask,
+                StrictHostKeyChecking::AcceptNew => Strictness::AcceptNew,
+                StrictHostKeyChecking::No => Strictness::No,
+            },
+            trust_localhost: options.no_host_authentication_for_localhost,
+            user_known_hosts: options.user_known_hosts_files.clone(),
+            global_known_hosts: options.global_known_hosts_files.clone(),
+            revoked_host_keys: options.revoked_host_keys.clone(),
+            hash_known_hosts: options.hash_known_hosts,
+            keys: KeySources {
+                identity_files: options.identity_files.iter().map(|file| file.path.clone()).collect(),
+                configured: if options.identity_files.iter().any(|file| file.explicit) { Configured::Yes } else { Configured::No },
+                certificate_files: options.certificate_files.clone(),
+                identities_only: if options.identities_only { IdentitiesOnly::Yes } else { IdentitiesOnly::No },
+                agent: agent.clone(),
+            },
+            methods: methods(options),
+            batch_mode: options.batch_mode,
+            forward_agent: match (&options.forward_agent, may_forward) {
+                (ForwardAgent::Yes, true) => agent,
+                (ForwardAgent::Socket(socket), true) => Some(socket.clone()),
+                _ => None,
+            },
+            environment: environment(options, &self.known.ssh_config.account().environment),
+        }
+    }
+
+    /// Settings that a fleet does not follow, each told once.
+    fn remark(&mut self, effective: &Effective, may_forward: bool) {
+        let options = &*effective.options;
+        let mut ignored = |keyword: Keyword, why: &str| {
+            let origin = effective.origin(keyword);
+            self.remarks.insert(format!("{origin}: {} is left out: {why}", keyword.name()));
+        };
+        if options.forward_agent != ForwardAgent::No && !may_forward {
+            ignored(Keyword::ForwardAgent, "a fleet is lent the agent only by -o ForwardAgent=yes on the command line");
+        }
+        if options.forward_x11 {
+            ignored(Keyword::ForwardX11, "bugle does not forward X11");
+        }
+        if options.permit_local_command && options.local_command.is_some() {
+            ignored(Keyword::LocalCommand, "it is not run for a fleet");
+        }
+        if options.remote_command.is_some() {
+            ignored(Keyword::RemoteCommand, "the command is given on the command line");
+        }
+        if options.known_hosts_command.is_some() {
+            ignored(Keyword::KnownHostsCommand, "bugle reads known_hosts files only");
+        }
+        for (list, name) in algorithms(options).unimplemented() {
+            self.remarks.insert(format!("{list}: bugle does not implement `{name}` and does not offer it"));
+        }
+    }
+}
+
+fn was_typed(effective: &Effective, keyword: Keyword) -> bool {
+    matches!(effective.origin(keyword), ssh_config::Origin::Label(label) if &*label == COMMAND_LINE)
+}
+
+fn agent_socket(agent: &IdentityAgent, known: &Known) -> Option<PathBuf> {
+    match agent {
+        IdentityAgent::None => None,
+        IdentityAgent::Socket(socket) => Some(socket.clone()),
+        IdentityAgent::Environment => {
+            let environment = &known.ssh_config.account().environment;
+            environment.get("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
+        }
+    }
+}
+
+/// Methods in the order of `PreferredAuthentications`, without those that are switched off.
+fn methods(options: &Options) -> Vec<LoginMethod> {
+    let is_on = |method: &LoginMethod| match method {
+        LoginMethod::PublicKey => options.pubkey_authentication,
+        LoginMethod::KeyboardInteractive => options.kbd_interactive_authentication,
+        LoginMethod::Password => options.password_authentication,
+    };
+    let preferred: Vec<LoginMethod> = match &options.preferred_authentications {
+        Some(names) => names.iter().filter_map(|name| LoginMethod::ALL.into_iter().find(|method| method.as_str() == name)).collect(),
+        None => LoginMethod::ALL.to_vec(),
+    };
+    preferred.into_iter().filter(is_on).collect()
+}
+
+fn algorithms(options: &Options) -> Algorithms {
+    let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
+    Algorithms {
+        kex: owned(options.kex_algorithms.apply(algorithms::KEX, algorithms::KEX)),
+        ciphers: owned(options.ciphers.apply(algorithms::CIPHERS, algorithms::CIPHERS)),
+        macs: owned(options.macs.apply(algorithms::MACS, algorithms::MACS)),
+        host_keys: owned(options.host_key_algorithms.apply(algorithms::HOST_KEYS, algorithms::HOST_KEYS)),
+        pubkeys: owned(options.pubkey_accepted_algorithms.apply(algorithms::PUBKEYS, algorithms::PUBKEYS)),
+        ca_signatures: owned(options.ca_signature_algorithms.apply(algorithms::PUBKEYS, algorithms::PUBKEYS)),
+        compression: options.compression,
+    }
+}
+
+/// `SendEnv` from our environment, then `SetEnv` over it.
+fn environment(options: &Options, ours: &std::collections::BTreeMap<String, String>) -> Vec<(String, String)> {
+    let sent = ours.iter().filter(|(name, _)| options.send_env.iter().any(|pattern| ssh_config::matches(name, pattern)));
+    let set = |name: &str| options.set_env.iter().any(|(known, _)| known == name);
+    let mut all: Vec<_> = sent.filter(|(name, _)| !set(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    all.extend(options.set_env.iter().cloned());
+    all
+}
+
+/// What the inventory says about reaching a host, templates rendered.
+pub(super) fn inventory_layers(known: &Known, host: HostIndex) -> Result<InventoryReach, Failed> {
+    let inventory = &known.inventory;
+    let written = inventory.connection_variables(host);
+    if written.is_empty() {
+        return Ok(InventoryReach { layers: Vec::new(), variables: ConnectionVariables::default() });
+    }
+    let mut rendered: HashMap<&str, Value> = HashMap::new();
+    for variable in written.iter().filter(|variable| is_template(&variable.value)) {
+        let text = variable.value.as_str().unwrap_or_default();
+        let value = template::render(text, &variables(known, host))
+            .map_err(|error| Failed::mistake_text(format!("{}: `{}` of `{}`: {error}", inventory.describe(variable.origin), variable.name, inventory.host_name(host))))?;
+        rendered.insert(&variable.name, Value::String(value));
+    }
+    let (variables, faults) =
+        ConnectionVariables::read(|name| rendered.get(name).or_else(|| inventory.variable(host, name).map(|variable| &variable.value)));
+    if let Some(fault) = faults.iter().find(|fault| fault.severity == Severity::Error) {
+        return Err(faulty(known, host, fault));
+    }
+    let layers = layers(known, inventory.host_name(host), &variables)?;
+    Ok(InventoryReach { layers, variables })
+}
+
+/// The variables of a host with those that Ansible adds itself: what templates see.
+pub(super) fn variables(known: &Known, host: HostIndex) -> Mapping {
+    let mut all = known.inventory.magic_variables(host);
+    all.extend(known.inventory.variables(host).iter().map(|(name, value)| (name.clone(), value.clone())));
+    all
+}
+
+fn faulty(known: &Known, host: HostIndex, fault: &VariableFault) -> Failed {
+    let origin = known.inventory.variable(host, fault.variable).map(|variable| known.inventory.describe(variable.origin));
+    let place = origin.map(|place| format!("{place}: ")).unwrap_or_default();
+    Failed::mistake_text(format!("{place}`{}` of `{}` {}", fault.variable, known.inventory.host_name(host), fault.problem))
+}
+
+fn layers(known: &Known, host: &HostName, variables: &ConnectionVariables) -> Result<Vec<Layer>, Failed> {
+    const LABEL: &str = "inventory";
+    let mut layers = Vec::new();
+    if !variables.first_arguments.is_empty() {
+        layers.push(argument_layer(known, "inventory ansible_ssh_args", &variables.first_arguments)?);
+    }
+    let mut layer = Layer::new();
+    if let Some(address) = &variables.address {
+        let address = address.trim_start_matches('[').trim_end_matches(']');
+        layer = layer.host_name(LABEL, address).map_err(|error| Failed::mistake(error).hint(format!("`ansible_host` of `{host}`")))?;
+    }
+    if let Some(port) = variables.port {
+        layer = layer.port(LABEL, port);
+    }
+    if let Some(user) = &variables.user {
+        layer = layer.user(LABEL, user).map_err(|error| Failed::mistake(error).hint(format!("`ansible_user` of `{host}`")))?;
+    }
+    if let Some(identity) = &variables.identity {
+        layer = layer.identity_file(LABEL, identity);
+    }
+    let mut options = Vec::new();
+    if variables.host_key_checking == Some(false) {
+        options.push("StrictHostKeyChecking=no".to_owned());
+    }
+    if let Some(timeout) = variables.timeout {
+        options.push(format!("ConnectTimeout={}", timeout.as_secs().max(1)));
+    }
+    layer = layer.options(LABEL, options.iter().map(String::as_str), known.ssh_config.account())?;
+    if !layer.is_empty() {
+        layers.push(layer);
+    }
+    if !variables.last_arguments.is_empty() {
+        layers.push(argument_layer(known, "inventory ansible_ssh_common_args", &variables.last_arguments)?);
+    }
+    Ok(layers)
+}
+
+fn argument_layer(known: &Known, label: &str, arguments: &[SshArgument]) -> Result<Layer, Failed> {
+    let mut layer = Layer::new();
+    for argument in arguments {
+        layer = match argument {
+            SshArgument::Option { keyword, value } => {
+                let option = format!("{keyword}={value}");
+                layer.options(label, [option.as_str()], known.ssh_config.account())?
+            }
+            SshArgument::Jump(hops) => layer.jump(label, hops)?,
+            SshArgument::Identity(path) => layer.identity_file(label, path),
+            SshArgument::Port(port) => layer.port(label, *port),
+            SshArgument::User(user) => layer.user(label, user).map_err(Failed::mistake)?,
+            // One ssh_config is read for the whole run.
+            SshArgument::Config(_) => layer,
+        };
+    }
+    Ok(layer)
+}

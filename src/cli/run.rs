@@ -1,0 +1,246 @@
+//! `bugle run TARGETS [--] CMD…`.
+
+use super::failure::Failed;
+use super::fleet::FleetRun;
+use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
+use super::prompt;
+use super::reach::{Reach, Reached, variables};
+use super::sources::{Known, login_password};
+use crate::connection::Terminal;
+use crate::exit_code;
+use crate::inventory::{BecomeMethod, ConnectionKind, HostIndex};
+use crate::nodeset::fold;
+use crate::secret::Secret;
+use crate::selection::{Origin, Selected};
+use crate::task::{Broadcast, Call, CommandLine, Method, Privilege, RunCommand, ScriptFile};
+use crate::template;
+use clap::Args;
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+/// How a command is run on a host: shared by `run` and `script`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "On the host")]
+pub(super) struct HostOptions {
+    /// Become root, or USER, by sudo (or su, doas: `ansible_become_method`)
+    #[arg(long, value_name = "USER", num_args = 0..=1, require_equals = true, default_missing_value = "root")]
+    sudo: Option<String>,
+    /// Ask for the sudo password, once for all hosts
+    #[arg(short = 'K', long)]
+    ask_sudo_pass: bool,
+    /// Read the sudo password from this file descriptor
+    #[arg(long, value_name = "FD", conflicts_with = "ask_sudo_pass")]
+    sudo_pass_fd: Option<i32>,
+    /// Export a variable [repeatable]
+    #[arg(long, value_name = "K=V")]
+    env: Vec<String>,
+    /// Run in this directory
+    #[arg(long, value_name = "DIR")]
+    chdir: Option<String>,
+    /// Give it a terminal
+    #[arg(long)]
+    tty: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  bugle run web01,web02 uptime
+  bugle run 'web[01-20]' --sudo -- systemctl restart nginx
+  bugle run all --output diff cat /etc/resolv.conf
+  bugle run @db --serial 1,25% --max-fail 0 --timeout 5m ./upgrade.sh
+  bugle run all --template -- echo '{{ inventory_hostname }} is in {{ datacenter }}'
+  tar c site | bugle run @web --stdin --chdir /srv tar x")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    targets: TargetOptions,
+    /// The command, for the login shell of each host
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    command: Vec<String>,
+    #[command(flatten)]
+    host: HostOptions,
+    /// Send standard input to every host
+    #[arg(long)]
+    stdin: bool,
+    /// Render `{{ host variables }}` in the command, --env and --chdir
+    #[arg(long)]
+    template: bool,
+    #[command(flatten)]
+    fanout: FanoutOptions,
+}
+
+pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
+    let command = arguments.command.join(" ");
+    let line = arguments.host.command_line(command.clone())?;
+    let job = Job {
+        verb: "run",
+        title: command,
+        line,
+        template: arguments.template,
+        script: None,
+        input: None,
+    };
+    let stdin = arguments.stdin;
+    job.run(global, &arguments.targets, &arguments.host, &arguments.fanout, move || {
+        stdin.then(|| Broadcast::of(io::stdin())).transpose().map_err(Failed::fault)
+    })
+}
+
+/// A command or script that is about to be run on a fleet.
+pub(super) struct Job {
+    pub(super) verb: &'static str,
+    pub(super) title: String,
+    pub(super) line: CommandLine,
+    pub(super) template: bool,
+    pub(super) script: Option<ScriptFile>,
+    pub(super) input: Option<Vec<u8>>,
+}
+
+impl HostOptions {
+    pub(super) fn command_line(&self, command: String) -> Result<CommandLine, Failed> {
+        let environment = self.env.iter().map(|pair| variable(pair)).collect::<Result<_, _>>()?;
+        Ok(CommandLine { command, environment, directory: self.chdir.clone() })
+    }
+
+    fn terminal(&self) -> Option<Terminal> {
+        self.tty.then(|| {
+            let size = rustix::termios::tcgetwinsize(io::stdin()).ok().filter(|size| size.ws_col > 0);
+            let (columns, rows) = size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()));
+            Terminal { name: std::env::var("TERM").unwrap_or_else(|_| "vt100".into()), columns, rows }
+        })
+    }
+
+    fn password(&self) -> Result<Option<Secret>, Failed> {
+        prompt::password(self.ask_sudo_pass, self.sudo_pass_fd, "sudo password", "--sudo-pass-fd")
+    }
+
+    /// Who the command runs as on one host: the option over the inventory's `ansible_become*`.
+    fn privilege(&self, host: &Reached, password: Option<&Secret>) -> Result<Option<Privilege>, Failed> {
+        let inventory = &host.variables;
+        if self.sudo.is_none() && inventory.becomes != Some(true) {
+            return Ok(None);
+        }
+        let user = self.sudo.clone().filter(|user| user != "root" || inventory.become_user.is_none());
+        let user = user.or_else(|| inventory.become_user.clone()).unwrap_or_else(|| "root".into());
+        crate::host::check_user(&user).map_err(|error| Failed::mistake(error).hint("--sudo=USER takes a login name"))?;
+        let method = match inventory.become_method {
+            Some(BecomeMethod::Su) => Method::Su,
+            Some(BecomeMethod::Doas) => Method::Doas,
+            Some(BecomeMethod::Sudo) | None => Method::Sudo,
+        };
+        Ok(Some(Privilege { method, user, password: password.or(inventory.become_password.as_ref()).cloned() }))
+    }
+}
+
+/// `NAME=VALUE`; the name goes into a shell unquoted, so it has to be one.
+fn variable(pair: &str) -> Result<(String, String), Failed> {
+    let wrong = || Failed::mistake_text(format!("`--env {pair}`: write NAME=VALUE")).hint("a name has letters, digits and _ only");
+    let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+    let is_name = !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    if is_name { Ok((name.into(), value.into())) } else { Err(wrong()) }
+}
+
+impl Job {
+    pub(super) fn run(
+        self,
+        global: &GlobalOptions,
+        targets: &TargetOptions,
+        options: &HostOptions,
+        fanout: &FanoutOptions,
+        input: impl FnOnce() -> Result<Option<Broadcast>, Failed>,
+    ) -> Result<u8, Failed> {
+        let known = Known::load(global)?;
+        let selection = known.select(targets)?;
+        let lines = self.lines(&known, &selection.hosts)?;
+        if fanout.dry_run {
+            return self.show_plan(&selection.hosts, &lines, fanout);
+        }
+        let password = login_password(global)?;
+        let sudo_password = options.password()?;
+        let mut reach = Reach::new(&known, fanout.connect_timeout, password);
+        let hosts = reach.all(&selection.hosts, Some(&self.title))?;
+        if let Some(local) = hosts.iter().find(|host| host.variables.kind == Some(ConnectionKind::Local)) {
+            return Err(Failed::mistake_text(format!("`{}` is this machine itself (`ansible_connection: local`)", local.destination.name))
+                .hint("leave it out with --exclude; bugle run goes over SSH"));
+        }
+        let privileges =
+            hosts.iter().map(|host| options.privilege(host, sudo_password.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let input = match self.input {
+            Some(bytes) => Some(Broadcast::from_bytes(bytes).map_err(Failed::fault)?),
+            None => input()?,
+        };
+        let (script, terminal, timeout) = (self.script, options.terminal(), fanout.timeout);
+        let run = FleetRun { global, options: fanout, verb: self.verb, title: self.title, hosts, remarks: reach.remarks().cloned().collect() };
+        run.run(|connector, hosts| RunCommand {
+            connector,
+            calls: hosts
+                .into_iter()
+                .zip(lines.iter().zip(privileges))
+                .map(|(host, (command, privilege))| Call { destination: host.destination, command: Arc::clone(command), privilege })
+                .collect(),
+            script,
+            input,
+            terminal,
+            timeout,
+        })
+    }
+
+    /// The command of each host; one and the same unless it is a template.
+    fn lines(&self, known: &Known, hosts: &[Selected]) -> Result<Vec<Arc<CommandLine>>, Failed> {
+        let line = Arc::new(self.line.clone());
+        if !self.template {
+            return Ok(vec![line; hosts.len()]);
+        }
+        let mut lines = Vec::with_capacity(hosts.len());
+        let mut problems = Vec::new();
+        for host in hosts {
+            let variables = match &host.origin {
+                Origin::Inventory(index) => variables(known, HostIndex::new(*index)),
+                Origin::Implicit(name) => [("inventory_hostname".into(), name.as_str().into())].into_iter().collect(),
+            };
+            let render = |text: &str| template::render(text, &variables);
+            let rendered = || -> Result<CommandLine, template::TemplateError> {
+                Ok(CommandLine {
+                    command: render(&line.command)?,
+                    environment: line
+                        .environment
+                        .iter()
+                        .map(|(name, value)| Ok((name.clone(), render(value)?)))
+                        .collect::<Result<_, template::TemplateError>>()?,
+                    directory: line.directory.as_deref().map(render).transpose()?,
+                })
+            };
+            match rendered() {
+                Ok(line) => lines.push(Arc::new(line)),
+                Err(error) => problems.push(Failed::mistake_text(format!("the template does not work for `{}`: {error}", host.name))),
+            }
+        }
+        if problems.is_empty() { Ok(lines) } else { Err(Failed::several(problems, 20)) }
+    }
+
+    fn show_plan(&self, hosts: &[Selected], lines: &[Arc<CommandLine>], fanout: &FanoutOptions) -> Result<u8, Failed> {
+        let mut groups: Vec<(&CommandLine, Vec<&str>)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        for (host, line) in hosts.iter().zip(lines) {
+            let group = *known.entry(line.command.as_str()).or_insert_with(|| {
+                groups.push((line, Vec::new()));
+                groups.len() - 1
+            });
+            groups[group].1.push(host.name.as_str());
+        }
+        let mut out = BufWriter::new(io::stdout().lock());
+        for (line, names) in groups {
+            writeln!(out, "would {} on {} ({}):", self.verb, fold(names.iter().copied()), names.len())?;
+            let shown = if self.script.is_some() { &self.title } else { &line.command };
+            shown.lines().try_for_each(|text| writeln!(out, "  {text}"))?;
+        }
+        if let Some(serial) = &fanout.serial {
+            let batches: Vec<String> = serial.batches(hosts.len()).iter().map(ToString::to_string).collect();
+            writeln!(out, "in batches of {}", batches.join(", "))?;
+        }
+        out.flush()?;
+        Ok(exit_code::SUCCESS)
+    }
+}

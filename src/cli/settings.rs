@@ -1,0 +1,124 @@
+//! Defaults for options from the environment (`BUGLE_<OPTION>`) and from the configuration file. What is typed wins over
+//! the environment, the environment over the file.
+
+use super::failure::Failed;
+use crate::yaml;
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Command};
+use serde_yaml::{Mapping, Value};
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where bugle's own files are: `$XDG_CONFIG_HOME/bugle`, else `~/.config/bugle`.
+pub(super) fn directory() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CONFIG_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    base.or_else(|| std::env::home_dir().map(|home| home.join(".config"))).map(|base| base.join("bugle"))
+}
+
+/// Lets every long option also read its environment variable.
+pub(super) fn with_environment(command: Command) -> Command {
+    let command = command.mut_args(|argument| {
+        let Some(long) = argument.get_long().filter(|long| !matches!(*long, "help" | "version")) else { return argument };
+        let variable = format!("BUGLE_{}", long.to_uppercase().replace('-', "_"));
+        let argument = argument.env(variable).hide_env(true);
+        if matches!(argument.get_action(), ArgAction::SetTrue) { argument.value_parser(FalseyValueParser::new()) } else { argument }
+    });
+    command.mut_subcommands(with_environment)
+}
+
+/// Applies the configuration file: `--config FILE`, `$BUGLE_CONFIG`, else the usual place where there is one.
+pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Result<Command, Failed> {
+    let named = named_file(arguments).or_else(|| std::env::var_os("BUGLE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
+    let path = match &named {
+        Some(path) => path.clone(),
+        None => match directory().map(|directory| directory.join("config.yaml")) {
+            Some(path) if path.exists() => path,
+            _ => return Ok(command),
+        },
+    };
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Failed::mistake_text(format!("cannot read the configuration `{file}`: {error}")))?;
+    check_trust(&path)?;
+    let settings: Option<Mapping> = yaml::from_str(&text, &file).map_err(Failed::mistake)?;
+    apply(command, &settings.unwrap_or_default(), &file, &text)
+}
+
+fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
+    let mut rest = arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    while let Some(argument) = rest.next() {
+        if argument == "--config" {
+            return rest.next().map(PathBuf::from);
+        }
+        if let Some(path) = argument.to_str().and_then(|text| text.strip_prefix("--config=")) {
+            return Some(path.into());
+        }
+    }
+    None
+}
+
+/// A file that others can write could make any option theirs.
+fn check_trust(path: &Path) -> Result<(), Failed> {
+    let facts = std::fs::metadata(path)?;
+    let mode = facts.mode() & 0o7777;
+    let user = rustix::process::geteuid().as_raw();
+    if mode & 0o022 != 0 || (facts.uid() != user && facts.uid() != 0) {
+        return Err(Failed::mistake_text(format!(
+            "the configuration `{}` is not trusted: mode {mode:04o}, owner {}",
+            path.display(),
+            facts.uid()
+        ))
+        .hint(format!("chmod go-w {}; it must belong to you or root", path.display())));
+    }
+    Ok(())
+}
+
+fn apply(mut command: Command, settings: &Mapping, file: &str, text: &str) -> Result<Command, Failed> {
+    let mut names = Vec::new();
+    long_names(&command, &mut names);
+    for (key, value) in settings {
+        let key = key.as_str().unwrap_or_default();
+        if !names.iter().any(|name| name == key) {
+            let failed = Failed::mistake_text(format!("{}: `{key}` is no option", place_of(file, text, key)));
+            return Err(match yaml::nearest(key, names.iter().map(String::as_str)) {
+                Some(near) => failed.hint(format!("did you mean `{near}`?")),
+                None => failed.hint("keys are long options without their dashes, such as `fanout: 128`"),
+            });
+        }
+        let values = scalars(value)
+            .ok_or_else(|| Failed::mistake_text(format!("{}: `{key}` takes a value or a list of values", place_of(file, text, key))))?;
+        command = with_default(command, key, &values);
+    }
+    Ok(command)
+}
+
+fn place_of(file: &str, text: &str, key: &str) -> String {
+    let line = text.lines().position(|line| line.trim_start().trim_matches(['"', '\'']).starts_with(key));
+    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{}:1", line + 1))
+}
+
+fn long_names(command: &Command, names: &mut Vec<String>) {
+    names.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned));
+    command.get_subcommands().for_each(|verb| long_names(verb, names));
+}
+
+fn scalars(value: &Value) -> Option<Vec<String>> {
+    let text = |value: &Value| match value {
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(value) => Some(value.to_string()),
+        Value::String(value) => Some(value.clone()),
+        _ => None,
+    };
+    match value {
+        Value::Sequence(list) => list.iter().map(text).collect(),
+        single => text(single).map(|value| vec![value]),
+    }
+}
+
+fn with_default(command: Command, name: &str, values: &[String]) -> Command {
+    let command = command.mut_args(|argument| {
+        if argument.get_long() == Some(name) { argument.default_values(values.to_vec()) } else { argument }
+    });
+    command.mut_subcommands(|verb| with_default(verb, name, values))
+}

@@ -1,0 +1,196 @@
+//! Where hosts come from: the inventory, the ssh_config, and the selection among them.
+
+use super::failure::Failed;
+use super::options::{GlobalOptions, TargetOptions};
+use super::prompt;
+use crate::host::HostName;
+use crate::inventory::{self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Severity, Source, Surroundings, discover};
+use crate::selection::{Population, Request, Selection, SelectionError, SystemLists, select};
+use crate::ssh_config::{Account, Files, JumpError, Layer, Sources, SshConfig, SshConfigError};
+use std::borrow::Cow;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The label of values that were typed.
+pub(super) const COMMAND_LINE: &str = "command line";
+/// The group of the hosts that the ssh_config names.
+const SSH_CONFIG_GROUP: &str = "ssh_config";
+
+/// Everybody who could be called.
+pub(super) struct Known {
+    pub(super) inventory: Inventory,
+    pub(super) ssh_config: SshConfig,
+    /// What `all` means: the hosts of the inventory, or without one those of the ssh_config. Somebody whose ssh_config
+    /// names a router does not mean it by `all` of an inventory.
+    all: Vec<u32>,
+    has_inventory: bool,
+}
+
+impl Known {
+    /// Reads inventory and ssh_config; warnings go to standard error.
+    pub(super) fn load(global: &GlobalOptions) -> Result<Self, Failed> {
+        let ssh_config = ssh_config(global)?;
+        let (mut inventory, has_inventory) = load_inventory(global)?;
+        let hosts = ssh_config.concrete_hosts().iter().filter_map(|host| HostName::new(&host.name).ok());
+        let inventory_hosts = inventory.host_count() as u32;
+        if !ssh_config.concrete_hosts().is_empty() {
+            inventory.add_group_of_hosts(SSH_CONFIG_GROUP, hosts);
+        }
+        let all = if has_inventory { all_members(&inventory, inventory_hosts) } else { (0..inventory.host_count() as u32).collect() };
+        Ok(Self { inventory, ssh_config, all, has_inventory })
+    }
+
+    /// The hosts that the targets mean.
+    pub(super) fn select(&self, targets: &TargetOptions) -> Result<Selection, Failed> {
+        let request = Request { targets: &targets.targets, limits: &targets.limit, excludes: &targets.exclude };
+        select(self, &request, &mut SystemLists).map_err(Failed::from)
+    }
+}
+
+/// The members of `all` in Ansible's order, without what came from elsewhere.
+fn all_members(inventory: &Inventory, inventory_hosts: u32) -> Vec<u32> {
+    let members = inventory.members(Inventory::ALL);
+    members.iter().map(|host| host.index() as u32).filter(|&host| host < inventory_hosts).collect()
+}
+
+impl Population for Known {
+    fn host_total(&self) -> u32 {
+        self.inventory.host_count() as u32
+    }
+
+    fn host_name(&self, host: u32) -> &HostName {
+        self.inventory.host_name(HostIndex::new(host))
+    }
+
+    fn host_index(&self, name: &str) -> Option<u32> {
+        self.inventory.host(name).map(|host| host.index() as u32)
+    }
+
+    fn group_total(&self) -> u32 {
+        self.inventory.group_count() as u32
+    }
+
+    fn group_name(&self, group: u32) -> &str {
+        self.inventory.group_name(GroupIndex::new(group))
+    }
+
+    fn group_index(&self, name: &str) -> Option<u32> {
+        self.inventory.group(name).map(|group| group.index() as u32)
+    }
+
+    fn members(&self, group: u32) -> Cow<'_, [u32]> {
+        let group = GroupIndex::new(group);
+        if group == Inventory::ALL {
+            return Cow::Borrowed(&self.all);
+        }
+        Cow::Owned(self.inventory.members(group).iter().map(|host| host.index() as u32).collect())
+    }
+
+    fn has_inventory(&self) -> bool {
+        self.has_inventory
+    }
+}
+
+/// The inventory that the options name or that is found, without the hosts of the ssh_config, and whether there is one.
+pub(super) fn load_inventory(global: &GlobalOptions) -> Result<(Inventory, bool), Failed> {
+    let found = if global.inventory.is_empty() {
+        discover(&Surroundings {
+            variable: None,
+            directory: PathBuf::new(),
+            config: super::settings::directory(),
+            user: rustix::process::geteuid().as_raw(),
+        })
+    } else {
+        Discovered { sources: global.inventory.iter().map(|source| Source::parse(source)).collect(), warnings: Vec::new() }
+    };
+    let has_inventory = !found.sources.is_empty();
+    let inventory = Inventory::load(&found.sources, &inventory::Options::default())?;
+    if !global.quiet {
+        let mut stderr = std::io::stderr().lock();
+        for warning in found.warnings.iter().chain(inventory.warnings()).filter(|problem| problem.severity == Severity::Warning) {
+            writeln!(stderr, "warning: {warning}")?;
+            if let Some(hint) = &warning.hint {
+                writeln!(stderr, "hint: {hint}")?;
+            }
+        }
+    }
+    Ok((inventory, has_inventory))
+}
+
+/// The ssh_config with what the command line says on top.
+pub(super) fn ssh_config(global: &GlobalOptions) -> Result<SshConfig, Failed> {
+    let account = Account::current();
+    let file = global.ssh_config.as_deref().map(expand_tilde);
+    let mut sources = Sources::new(Files::chosen(file.as_deref(), &account), account);
+    sources.command_line = command_line(global, &sources.account)?;
+    let config = SshConfig::load(sources)?;
+    if !global.quiet {
+        let mut stderr = std::io::stderr().lock();
+        config.warnings().iter().try_for_each(|warning| writeln!(stderr, "warning: {}: {}", warning.origin, warning.text))?;
+    }
+    Ok(config)
+}
+
+fn command_line(global: &GlobalOptions, account: &Account) -> Result<Layer, Failed> {
+    let mut layer = Layer::new();
+    // Flags before -o: of two values for one thing the more specific spelling is meant.
+    if let Some(user) = &global.user {
+        layer = layer.user(COMMAND_LINE, user).map_err(Failed::mistake)?;
+    }
+    if let Some(port) = global.port {
+        layer = layer.port(COMMAND_LINE, port);
+    }
+    for identity in &global.identity {
+        layer = layer.identity_file(COMMAND_LINE, &identity.display().to_string());
+    }
+    if let Some(hops) = &global.jump {
+        layer = layer.jump(COMMAND_LINE, hops)?;
+    }
+    Ok(layer.options(COMMAND_LINE, global.option.iter().map(String::as_str), account)?)
+}
+
+fn expand_tilde(path: &str) -> PathBuf {
+    match path.strip_prefix("~/").zip(std::env::home_dir()) {
+        Some((rest, home)) => home.join(rest),
+        None => Path::new(path).to_owned(),
+    }
+}
+
+/// The login password, where one was announced.
+pub(super) fn login_password(global: &GlobalOptions) -> Result<Option<crate::secret::Secret>, Failed> {
+    prompt::password(global.ask_pass, global.pass_fd, "login password", "--pass-fd")
+}
+
+impl From<SshConfigError> for Failed {
+    fn from(error: SshConfigError) -> Self {
+        match &error {
+            SshConfigError::Permissions { path, .. } => {
+                let hint = format!("chmod go-w {0}; it must belong to you or root", path.display());
+                Self::mistake(error).hint(hint)
+            }
+            _ => Self::mistake(error),
+        }
+    }
+}
+
+impl From<JumpError> for Failed {
+    fn from(error: JumpError) -> Self {
+        Self::mistake(error).hint("jump hosts are written [user@]host[:port], several with commas between them")
+    }
+}
+
+impl From<InventoryErrors> for Failed {
+    fn from(errors: InventoryErrors) -> Self {
+        Self::mistake_text(errors.to_string())
+    }
+}
+
+impl From<SelectionError> for Failed {
+    fn from(error: SelectionError) -> Self {
+        let failed = Self::mistake_text(format!("{error}\n{}", error.excerpt()));
+        match error.hint() {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    }
+}

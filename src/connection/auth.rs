@@ -1,0 +1,292 @@
+//! Logging in (RFC 4252): which methods in which order, with which keys, and why it failed.
+//!
+//! One login never makes more than [`MAX_OFFERS`] key offers and one try per password, because servers count:
+//! MaxAuthTries ends the connection and PerSourcePenalties then refuses the whole address. It is never tried again.
+
+use super::client::Client;
+use super::keyring::{Offer, Offers};
+use super::trace::Trace;
+use crate::outcome::{Code, Failure};
+use crate::secret::Secret;
+use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
+use russh::keys::{Algorithm, HashAlg};
+use russh::{MethodKind, MethodSet};
+use std::collections::VecDeque;
+
+/// Keys offered in one login: one below sshd's default MaxAuthTries of 6.
+pub(super) const MAX_OFFERS: usize = 5;
+/// Rounds of questions that a keyboard-interactive server may ask.
+const MAX_ROUNDS: usize = 8;
+/// Questions in one round.
+const MAX_QUESTIONS: usize = 8;
+
+/// How to log in to one host.
+#[derive(Clone)]
+pub(super) struct Credentials {
+    pub(super) user: String,
+    /// Methods in the order of `PreferredAuthentications`, those that are switched off left out.
+    pub(super) methods: Vec<MethodKind>,
+    pub(super) offers: Offers,
+    /// For `password` and for the one hidden question of `keyboard-interactive`.
+    pub(super) password: Option<Secret>,
+    /// Signature algorithms for RSA keys, best first (`PubkeyAcceptedAlgorithms`).
+    pub(super) rsa_hashes: Vec<HashAlg>,
+}
+
+struct Login<'a> {
+    handle: &'a mut Handle<Client>,
+    credentials: &'a Credentials,
+    keys: VecDeque<&'a Offer>,
+    offered: Vec<&'a Offer>,
+    passwords_left: bool,
+    questions_left: bool,
+    /// What the server says it would still take; `None` until it has said so.
+    remaining: Option<MethodSet>,
+    unanswered: Option<String>,
+}
+
+enum Step {
+    In,
+    Refused(MethodSet),
+    /// This method did its part; the server wants another one as well.
+    Partial(MethodSet),
+    /// Not sent: the server was not asked.
+    NotTried,
+}
+
+/// Logs in, or says why not.
+pub(super) async fn login(handle: &mut Handle<Client>, credentials: &Credentials, trace: &mut Trace) -> Result<String, Failure> {
+    let mut login = Login {
+        handle,
+        credentials,
+        keys: credentials.offers.list.iter().take(MAX_OFFERS).collect(),
+        offered: Vec::new(),
+        passwords_left: credentials.password.is_some(),
+        questions_left: credentials.password.is_some(),
+        remaining: None,
+        unanswered: None,
+    };
+    login.run(trace).await
+}
+
+impl Login<'_> {
+    async fn run(&mut self, trace: &mut Trace) -> Result<String, Failure> {
+        let mut how = Vec::new();
+        if self.next_method().is_none() {
+            // Nothing to offer: `none` makes the server name what it takes, for the message.
+            match self.handle.authenticate_none(&self.credentials.user).await {
+                Ok(AuthResult::Success) => {
+                    trace.notice(0, "the server let us in without any authentication");
+                    return Ok("none".into());
+                }
+                Ok(AuthResult::Failure { remaining_methods, .. }) => self.remaining = Some(remaining_methods),
+                Err(error) => return Err(self.broken(&error)),
+            }
+            return Err(self.refused());
+        }
+        while let Some(method) = self.next_method() {
+            let (label, step) = match method {
+                MethodKind::PublicKey => self.publickey(trace).await?,
+                MethodKind::Password => self.password().await?,
+                _ => self.keyboard_interactive().await?,
+            };
+            match step {
+                Step::In => {
+                    how.push(label);
+                    return Ok(how.join(" + "));
+                }
+                Step::Partial(methods) => {
+                    trace.notice(2, format!("{label} accepted; the server wants more: {}", names(&methods)));
+                    how.push(label);
+                    self.remaining = Some(methods);
+                    self.passwords_left |= method != MethodKind::Password && self.credentials.password.is_some();
+                }
+                Step::Refused(methods) => {
+                    trace.notice(2, format!("{label} refused; the server takes: {}", names(&methods)));
+                    if self.handle.is_closed() {
+                        return Err(self.thrown_out());
+                    }
+                    self.remaining = Some(methods);
+                }
+                Step::NotTried => {}
+            }
+        }
+        Err(self.refused())
+    }
+
+    /// The first method in our order that the server takes and that has something left to offer.
+    fn next_method(&self) -> Option<MethodKind> {
+        self.credentials.methods.iter().copied().find(|method| {
+            let has_material = match method {
+                MethodKind::PublicKey => !self.keys.is_empty(),
+                MethodKind::Password => self.passwords_left,
+                MethodKind::KeyboardInteractive => self.questions_left,
+                _ => false,
+            };
+            has_material && self.remaining.as_ref().is_none_or(|remaining| remaining.contains(method))
+        })
+    }
+
+    async fn publickey(&mut self, trace: &mut Trace) -> Result<(String, Step), Failure> {
+        let Some(offer) = self.keys.pop_front() else { return Ok((String::new(), Step::NotTried)) };
+        let label = format!("publickey {}", offer.describe());
+        let hash = match offer.public.algorithm() {
+            Algorithm::Rsa { .. } => match self.rsa_hash().await? {
+                Some(hash) => Some(hash),
+                None => {
+                    trace.notice(1, format!("{} not offered: the server takes only SHA-1 signatures", offer.origin));
+                    return Ok((label, Step::NotTried));
+                }
+            },
+            _ => None,
+        };
+        self.offered.push(offer);
+        let mut signer = offer.signer.clone();
+        let user = self.credentials.user.as_str();
+        let result = match &offer.certificate {
+            Some(certificate) => self.handle.authenticate_certificate_with(user, certificate.clone(), hash, &mut signer).await,
+            None => self.handle.authenticate_publickey_with(user, offer.public.clone(), hash, &mut signer).await,
+        };
+        match result {
+            Ok(result) => Ok((label, step(result))),
+            Err(super::signer::SignError::Ended) => Err(self.thrown_out()),
+            Err(error) => {
+                let reason = chain(&error);
+                trace.notice(1, format!("the server accepts {}, but {reason}", offer.describe()));
+                self.unanswered = Some(format!("the key {} was accepted, but {reason}", offer.origin));
+                Ok((label, Step::NotTried))
+            }
+        }
+    }
+
+    async fn password(&mut self) -> Result<(String, Step), Failure> {
+        self.passwords_left = false;
+        let Some(password) = &self.credentials.password else { return Ok((String::new(), Step::NotTried)) };
+        let result = self.handle.authenticate_password(&self.credentials.user, password.expose()).await;
+        result.map(|result| ("password".into(), step(result))).map_err(|error| self.broken(&error))
+    }
+
+    async fn keyboard_interactive(&mut self) -> Result<(String, Step), Failure> {
+        use KeyboardInteractiveAuthResponse::{Failure as Refused, InfoRequest, Success};
+        self.questions_left = false;
+        let label = "keyboard-interactive".to_owned();
+        let mut answer = self.handle.authenticate_keyboard_interactive_start(&self.credentials.user, None).await;
+        let mut answered = false;
+        for _ in 0..MAX_ROUNDS {
+            match answer.map_err(|error| self.broken(&error))? {
+                Success => return Ok((label, Step::In)),
+                Refused { remaining_methods, partial_success: true } => return Ok((label, Step::Partial(remaining_methods))),
+                Refused { remaining_methods, .. } => return Ok((label, Step::Refused(remaining_methods))),
+                InfoRequest { prompts, .. } => {
+                    if prompts.len() > MAX_QUESTIONS {
+                        return Err(Failure::new(Code::AuthRefused, format!("the server asks {} questions at once", prompts.len())));
+                    }
+                    let responses = match (&self.credentials.password, prompts.as_slice()) {
+                        (_, []) => Vec::new(),
+                        (Some(password), [question]) if !question.echo && !answered => {
+                            answered = true;
+                            vec![password.expose().to_owned()]
+                        }
+                        (_, questions) => {
+                            let asked: Vec<_> = questions.iter().map(|question| question.prompt.trim()).collect();
+                            return Err(Failure::new(
+                                Code::AuthRefused,
+                                format!("the server asks what bugle has no answer for: `{}`", asked.join("`, `")),
+                            )
+                            .hint("log in by key, or by a method that needs only the password"));
+                        }
+                    };
+                    answer = self.handle.authenticate_keyboard_interactive_respond(responses).await;
+                }
+            }
+        }
+        Err(Failure::new(Code::AuthRefused, format!("the server asked questions {MAX_ROUNDS} times without deciding")))
+    }
+
+    /// The best RSA signature that both sides take. Waits up to a second for a server that does not say.
+    async fn rsa_hash(&mut self) -> Result<Option<HashAlg>, Failure> {
+        let ours = &self.credentials.rsa_hashes;
+        match self.handle.best_supported_rsa_hash().await {
+            Ok(Some(Some(theirs))) if ours.contains(&theirs) => Ok(Some(theirs)),
+            Ok(Some(None)) => Ok(None),
+            Ok(_) => Ok(ours.first().copied()),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    fn broken(&self, error: &russh::Error) -> Failure {
+        match error {
+            russh::Error::SendError | russh::Error::RecvError | russh::Error::Disconnect | russh::Error::HUP => self.thrown_out(),
+            other => Failure::new(Code::AuthRefused, format!("the login broke off: {other}")),
+        }
+    }
+
+    /// The server ended the connection instead of answering.
+    fn thrown_out(&self) -> Failure {
+        if self.offered.len() > 1 {
+            Failure::new(Code::AuthTooMany, format!("the server ended the login after {}", self.what_was_tried()))
+                .hint("offer fewer keys: -I FILE, or `IdentitiesOnly yes` with an `IdentityFile` in ssh_config")
+        } else {
+            Failure::new(Code::AuthRefused, format!("the server ended the connection during the login after {}", self.what_was_tried()))
+        }
+    }
+
+    fn refused(&self) -> Failure {
+        let taken = self.remaining.as_ref().map(names).unwrap_or_default();
+        if let Some(reason) = &self.unanswered {
+            return Failure::new(Code::AuthAgent, reason.clone()).hint("check `ssh-add -l`; a key may wait for its confirmation");
+        }
+        let missing = self.credentials.offers.missing.join("; ");
+        if self.offered.is_empty() && self.credentials.password.is_none() {
+            let why = if missing.is_empty() { String::new() } else { format!("; {missing}") };
+            return Failure::new(Code::AuthNoKey, format!("no key to log in with as `{}`{why}", self.credentials.user))
+                .hint(format!("the server takes {taken}: name a key with -I FILE, add one with ssh-add, or use --ask-pass"));
+        }
+        let hint = if self.remaining.as_ref().is_some_and(|left| left.contains(&MethodKind::PublicKey)) {
+            format!("is the public key in authorized_keys of `{}` there, and is that the right user (-l USER)?", self.credentials.user)
+        } else {
+            format!("the server takes {taken}")
+        };
+        let dropped = self.credentials.offers.list.len().saturating_sub(MAX_OFFERS);
+        let more = if dropped > 0 { format!("; {dropped} more keys were not offered: pick one with -I FILE") } else { String::new() };
+        let why = if missing.is_empty() { String::new() } else { format!("; {missing}") };
+        Failure::new(
+            Code::AuthRefused,
+            format!("login as `{}` refused ({taken}); tried {}{more}{why}", self.credentials.user, self.what_was_tried()),
+        )
+        .hint(hint)
+    }
+
+    fn what_was_tried(&self) -> String {
+        let mut tried: Vec<String> = self.offered.iter().map(|offer| offer.describe()).collect();
+        if self.credentials.password.is_some() && !(self.passwords_left && self.questions_left) {
+            tried.push("a password".into());
+        }
+        if tried.is_empty() { "nothing".into() } else { tried.join(", ") }
+    }
+}
+
+fn step(result: AuthResult) -> Step {
+    match result {
+        AuthResult::Success => Step::In,
+        AuthResult::Failure { remaining_methods, partial_success: true } => Step::Partial(remaining_methods),
+        AuthResult::Failure { remaining_methods, .. } => Step::Refused(remaining_methods),
+    }
+}
+
+fn names(methods: &MethodSet) -> String {
+    let names: Vec<&str> = methods.iter().map(<&str>::from).collect();
+    if names.is_empty() { "nothing more".into() } else { names.join(",") }
+}
+
+/// An error with its sources on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

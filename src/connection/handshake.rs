@@ -1,0 +1,374 @@
+//! The way from a destination to a login, phase by phase, and the names of all the ways in which it fails.
+
+use super::auth::{Credentials, login};
+use super::client::{Client, Facts};
+use super::dial::tcp_timeout;
+use super::forward::AgentRelay;
+use super::host_keys::HostKeyCheck;
+use super::options::{Destination, LoginMethod, Profile, Route};
+use super::proxy::{self, Complaint};
+use super::session::SESSIONS;
+use super::trace::Trace;
+use super::wire::{Carrier, Greeting, Monitor, Wire};
+use super::{Connection, Connector, algorithms};
+use crate::event::Phase;
+use crate::known_hosts::{HostQuery, PublicKey};
+use crate::outcome::{Code, Failure};
+use russh::client::{Config, Handle};
+use russh::{Limits, MethodKind, Preferred, SshId};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+/// sshd ≥ 9.8 refuses a whole address for a while once its penalties exceed this.
+const PENALTY_WAIT: Duration = Duration::from_secs(15);
+/// Receive window of a channel. Commands gain nothing from more.
+const WINDOW: u32 = 2 * 1024 * 1024;
+/// Messages that a channel buffers; a window of small packets must not be able to hold megabytes.
+const CHANNEL_BUFFER: usize = 16;
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub struct ConnectError {
+    /// For the report.
+    pub failure: Failure,
+    /// Whether trying again may help.
+    pub again: Again,
+    /// The host key that nobody vouches for, where that is the reason.
+    pub unknown_key: Option<Box<(HostQuery, PublicKey)>>,
+}
+
+/// Whether a failure may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It will not: a refused login, a wrong key, a name that does not exist.
+    Never,
+    /// It may: a reset, an overloaded server.
+    Backoff,
+    /// It may, but not before this long.
+    AfterAtLeast(Duration),
+}
+
+impl ConnectError {
+    pub(super) fn never(failure: Failure) -> Self {
+        Self { failure, again: Again::Never, unknown_key: None }
+    }
+
+    pub(super) fn backoff(failure: Failure) -> Self {
+        Self { failure, again: Again::Backoff, unknown_key: None }
+    }
+}
+
+/// A failure of the system's making may pass when it is about load.
+fn by_code(failure: Failure) -> ConnectError {
+    match failure.code {
+        Code::DnsTimeout | Code::TcpFailed | Code::LocalExhausted => ConnectError::backoff(failure),
+        _ => ConnectError::never(failure),
+    }
+}
+
+impl Connector {
+    /// Connects and logs in. What happened on the way stands in `trace`, also after a failure.
+    ///
+    /// # Errors
+    /// The reason with its code; `trace.phase` is the phase that failed.
+    pub async fn connect(&self, destination: &Destination, trace: &mut Trace) -> Result<Arc<Connection>, ConnectError> {
+        let endpoint = &destination.endpoint;
+        let through = match &destination.route {
+            Route::Jump(hops) => Some(Box::pin(self.bastion(hops)).await?),
+            Route::Direct | Route::Command(_) => None,
+        };
+        trace.begin(Phase::Wait);
+        let _permit = self.gates.enter(&endpoint.address, endpoint.port).await;
+        trace.end("a free handshake slot");
+        let mut attempt = Attempt { connector: self, destination, monitor: None, complaint: None, facts: Arc::default(), unknown: Arc::default() };
+        let made = timeout(destination.profile.connect_timeout, attempt.run(through, trace)).await;
+        match made {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(attempt.given_up(error)),
+            Err(_) => {
+                let error = attempt.timed_out(trace.phase);
+                Err(attempt.given_up(error))
+            }
+        }
+    }
+}
+
+/// One attempt; what it has learned survives its time-out.
+struct Attempt<'a> {
+    connector: &'a Connector,
+    destination: &'a Destination,
+    monitor: Option<Arc<Monitor>>,
+    complaint: Option<Complaint>,
+    facts: Arc<Facts>,
+    unknown: Arc<Mutex<Option<PublicKey>>>,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self, through: Option<Arc<Connection>>, trace: &mut Trace) -> Result<Arc<Connection>, ConnectError> {
+        let profile = &self.destination.profile;
+        let carrier = self.carrier(through.as_deref(), trace).await?;
+        let (wire, monitor) = Wire::new(carrier);
+        self.monitor = Some(Arc::clone(&monitor));
+
+        trace.begin(Phase::KeyExchange);
+        let check = self.host_key_check();
+        let lax = check.is_lax();
+        let offer = profile.algorithms.offer(&check.known_types()).map_err(ConnectError::never)?;
+        let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
+        let client = Client { facts: Arc::clone(&self.facts), host_key: check, agent };
+        let made = russh::client::connect_stream(Arc::new(config(profile, offer)), wire, client).await;
+        let mut handle = made.map_err(|error| self.handshake_failure(&error))?;
+        self.describe_key_exchange(trace);
+
+        trace.begin(Phase::Login);
+        let changed = lax && self.facts.read().host_key.as_ref().is_some_and(|key| key.ends_with(", changed"));
+        let mut credentials = self.credentials();
+        if changed {
+            credentials.password = None;
+        }
+        let logged_in = login(&mut handle, &credentials, trace).await;
+        let banner = std::mem::take(&mut self.facts.read().banner);
+        if !banner.trim().is_empty() {
+            trace.notice(1, banner.trim_end().to_owned());
+        }
+        let how = logged_in.map_err(ConnectError::never)?;
+        trace.end(format!("as {} by {how}", self.destination.endpoint.user));
+        Ok(Arc::new(self.connection(handle, monitor, through)))
+    }
+
+    fn connection(&self, handle: Handle<Client>, monitor: Arc<Monitor>, through: Option<Arc<Connection>>) -> Connection {
+        Connection {
+            handle,
+            monitor,
+            facts: Arc::clone(&self.facts),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
+            endpoint: self.destination.endpoint.clone(),
+            _through: through,
+        }
+    }
+
+    async fn carrier(&mut self, through: Option<&Connection>, trace: &mut Trace) -> Result<Carrier, ConnectError> {
+        let endpoint = &self.destination.endpoint;
+        let profile = &self.destination.profile;
+        match (&self.destination.route, through) {
+            (Route::Command(command), _) => {
+                trace.begin(Phase::Connect);
+                let (carrier, complaint) = proxy::start(command).map_err(ConnectError::never)?;
+                self.complaint = Some(complaint);
+                trace.end(format!("through `{command}`"));
+                Ok(carrier)
+            }
+            (_, Some(bastion)) => {
+                trace.begin(Phase::Connect);
+                let carrier = bastion.tunnel_to(endpoint).await?;
+                trace.end(format!("through {}", bastion.endpoint));
+                Ok(carrier)
+            }
+            (_, None) => {
+                trace.begin(Phase::Resolve);
+                let resolver = &self.connector.resolver;
+                let addresses = resolver.resolve(&endpoint.address, endpoint.port, profile.socket.family).await;
+                let addresses = addresses.map_err(|failure| by_code(self.naming_the_address(failure)))?;
+                trace.end(addresses.list());
+                trace.begin(Phase::Connect);
+                for attempt in 1.. {
+                    match addresses.connect(&profile.socket).await {
+                        Ok((stream, address)) => {
+                            trace.end(address.to_string());
+                            return Ok(Carrier::Tcp(stream));
+                        }
+                        Err(failure) if attempt >= profile.connection_attempts => return Err(by_code(failure)),
+                        Err(_) => sleep(Duration::from_secs(1)).await,
+                    }
+                }
+                unreachable!("the loop returns")
+            }
+        }
+    }
+
+    /// A name that the user did not type is told.
+    fn naming_the_address(&self, mut failure: Failure) -> Failure {
+        let address = &self.destination.endpoint.address;
+        if address != self.destination.name.as_str() {
+            failure.message.push_str(&format!(" (`{address}`)"));
+        }
+        failure
+    }
+
+    fn host_key_check(&self) -> HostKeyCheck {
+        let profile = &self.destination.profile;
+        let (known, revoked) = self.connector.known_hosts.of(profile);
+        let query = self.destination.host_query();
+        let keys = known.lookup(&query);
+        HostKeyCheck {
+            query,
+            keys,
+            revoked,
+            strictness: profile.strictness,
+            ca_signatures: profile.algorithms.ca_signatures.clone(),
+            record: profile.known_hosts_target(),
+            learned: Arc::clone(&self.connector.learned),
+            unknown: Arc::clone(&self.unknown),
+            exempt: self.destination.is_exempt(),
+        }
+    }
+
+    fn credentials(&self) -> Credentials {
+        let profile = &self.destination.profile;
+        Credentials {
+            user: self.destination.endpoint.user.clone(),
+            methods: profile.methods.iter().map(|&method| method_kind(method)).collect(),
+            offers: self.connector.keyring.offers(&profile.keys),
+            password: self.destination.password.clone(),
+            rsa_hashes: profile.algorithms.rsa_hashes(),
+        }
+    }
+
+    fn describe_key_exchange(&self, trace: &mut Trace) {
+        let version = self.greeting().version().unwrap_or_default();
+        let mut facts = self.facts.read();
+        let host_key = facts.host_key.as_deref().unwrap_or("unknown");
+        let algorithms = facts.algorithms.as_deref().unwrap_or("unknown");
+        trace.end(format!("{version}; {algorithms}; host key {host_key}"));
+        for (level, remark) in std::mem::take(&mut facts.remarks) {
+            trace.notice(level, remark);
+        }
+    }
+
+    fn greeting(&self) -> Greeting {
+        self.monitor.as_ref().map(|monitor| monitor.greeting()).unwrap_or_default()
+    }
+
+    /// Ends what a failed attempt leaves behind: russh's task would keep a stalled socket for ever.
+    fn given_up(&self, error: ConnectError) -> ConnectError {
+        if let Some(monitor) = &self.monitor {
+            monitor.cut();
+        }
+        error
+    }
+
+    fn handshake_failure(&self, error: &russh::Error) -> ConnectError {
+        if let Some(refused) = self.facts.read().refused.take() {
+            let key = self.unknown.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let unknown_key = key.map(|key| Box::new((self.destination.host_query(), key)));
+            return ConnectError { failure: refused, again: Again::Never, unknown_key };
+        }
+        if let russh::Error::NoCommonAlgo { kind, ours, theirs } = error {
+            return ConnectError::never(algorithms::no_common(kind, ours, theirs));
+        }
+        let greeting = self.greeting();
+        if !greeting.identified {
+            return self.before_banner(&greeting);
+        }
+        let ended = self.facts.read().ended.clone();
+        let version = greeting.version().unwrap_or_default();
+        let reason = match (error, ended) {
+            (russh::Error::IO(error), _) => error.to_string(),
+            (_, Some(text)) => text,
+            (other, None) => other.to_string(),
+        };
+        let failure = Failure::new(Code::KexFailed, format!("the key exchange with {version} broke off: {}", reason.trim_end_matches('.')));
+        match error {
+            // The peer went away; anything else is a breach of the protocol and will happen again.
+            russh::Error::IO(_) | russh::Error::HUP | russh::Error::Disconnect => ConnectError::backoff(failure),
+            _ => ConnectError::never(failure),
+        }
+    }
+
+    /// The server ended the connection before it named itself. sshd says why in a line of its own, which SSH clients
+    /// usually throw away.
+    fn before_banner(&self, greeting: &Greeting) -> ConnectError {
+        let endpoint = &self.destination.endpoint;
+        let text = String::from_utf8_lossy(&greeting.bytes);
+        let text = text.trim();
+        if text.contains("Not allowed at this time") {
+            let failure = Failure::new(Code::PreBannerThrottled, "the server refuses this address for a while (`Not allowed at this time`)")
+                .hint("earlier failed logins or probes were held against it (PerSourcePenalties, MaxStartups): wait, or exempt this address in its sshd_config");
+            return ConnectError { failure, again: Again::AfterAtLeast(PENALTY_WAIT), unknown_key: None };
+        }
+        if text.contains("Exceeded MaxStartups") {
+            let failure = Failure::new(Code::PreBannerThrottled, "the server has too many logins under way (`Exceeded MaxStartups`)")
+                .hint("lower --fanout for hosts behind one address, or raise MaxStartups in its sshd_config");
+            return ConnectError::backoff(failure);
+        }
+        if !text.is_empty() {
+            let line = text.lines().next().unwrap_or_default();
+            let shown: String = line.chars().take(80).collect();
+            return ConnectError::never(
+                Failure::new(Code::PreBannerNotSsh, format!("what answers on port {} does not speak SSH: it says `{shown}`", endpoint.port))
+                    .hint("is this the right port? -o Port=N, or `ansible_port` in the inventory"),
+            );
+        }
+        if let Some(complaint) = &self.complaint {
+            let said = complaint.last_line().unwrap_or_else(|| "it said nothing".into());
+            return ConnectError::never(
+                Failure::new(Code::ProxyFailed, format!("the ProxyCommand ended before the server answered: {said}"))
+                    .hint("run the command by hand; `bugle config HOST --explain` shows where it comes from"),
+            );
+        }
+        ConnectError::backoff(
+            Failure::new(Code::PreBannerClosed, "the server closed the connection before it said anything")
+                .hint("it may be overloaded (MaxStartups), starting up, or refuse this address (hosts.deny, fail2ban)"),
+        )
+    }
+
+    fn timed_out(&self, phase: Phase) -> ConnectError {
+        let limit = crate::duration::human(self.destination.profile.connect_timeout);
+        let endpoint = &self.destination.endpoint;
+        let greeting = self.greeting();
+        ConnectError::never(match phase {
+            Phase::Resolve => Failure::new(Code::DnsTimeout, format!("no answer to the lookup of the host name in {limit}"))
+                .hint("check the name servers in /etc/resolv.conf"),
+            Phase::Wait | Phase::Connect => {
+                let mut failure = tcp_timeout(endpoint.port);
+                failure.message.push_str(&format!(" in {limit}"));
+                failure
+            }
+            Phase::KeyExchange if !greeting.identified => {
+                let said = if greeting.bytes.is_empty() { "said nothing" } else { "did not finish its version line" };
+                Failure::new(Code::PreBannerTimeout, format!("connected to port {}, but it {said} in {limit}", endpoint.port))
+                    .hint("is that port really sshd's? an overloaded or hung host looks like this too")
+            }
+            Phase::KeyExchange => Failure::new(Code::KexTimeout, format!("the key exchange did not end in {limit}"))
+                .hint("a path that drops large packets (MTU) does this; so does an overloaded host"),
+            Phase::Login | Phase::Open | Phase::Work => Failure::new(Code::AuthTimeout, format!("the login did not end in {limit}"))
+                .hint("slow PAM or DNS on the host (UseDNS no), or a key that waits for its confirmation; --connect-timeout gives more time"),
+        })
+    }
+}
+
+fn config(profile: &Profile, preferred: Preferred) -> Config {
+    let mut limits = Limits::default();
+    if let Some(bytes) = profile.rekey_bytes {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(limits.rekey_write_limit);
+        limits.rekey_write_limit = bytes;
+        limits.rekey_read_limit = bytes;
+    }
+    if let Some(time) = profile.rekey_time {
+        limits.rekey_time_limit = time;
+    }
+    Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-bugle_", env!("CARGO_PKG_VERSION")))),
+        limits,
+        window_size: WINDOW,
+        maximum_packet_size: 32 * 1024,
+        channel_buffer_size: CHANNEL_BUFFER,
+        preferred,
+        // The socket is ours: its options are set where it is made. Stalls are ended by the deadline and the monitor.
+        inactivity_timeout: None,
+        keepalive_interval: profile.alive_interval,
+        keepalive_max: profile.alive_count,
+        ..Config::default()
+    }
+}
+
+fn method_kind(method: LoginMethod) -> MethodKind {
+    match method {
+        LoginMethod::PublicKey => MethodKind::PublicKey,
+        LoginMethod::KeyboardInteractive => MethodKind::KeyboardInteractive,
+        LoginMethod::Password => MethodKind::Password,
+    }
+}

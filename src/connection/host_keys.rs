@@ -1,0 +1,276 @@
+//! Whether the server is the one that is meant: the policy over what known_hosts says.
+//!
+//! [`HostKeyCheck`] is made before the connection and judges the key inside of it. There is one way to `Ok`; every
+//! fault, damage and doubt ends in a [`Failure`]. Keys taken by `accept-new` are gathered in [`Learned`] and written
+//! together.
+
+use super::algorithms::KnownTypes;
+use super::options::Strictness;
+use crate::known_hosts::{
+    Addition, Appended, HostCertificate, HostKeys, HostQuery, NameStyle, PublicKey, RevokedKeys, Verdict, WriteError, append,
+};
+use crate::outcome::{Code, Failure};
+use crate::ssh_config::matches;
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Certificate, HashAlg, PublicKeyOrCertificate};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything that judges the key of one host.
+pub(super) struct HostKeyCheck {
+    pub(super) query: HostQuery,
+    pub(super) keys: HostKeys,
+    pub(super) revoked: Arc<RevokedKeys>,
+    pub(super) strictness: Strictness,
+    /// Signature algorithms that an authority may use.
+    pub(super) ca_signatures: Vec<String>,
+    /// Where a new key would be written, and how; `None` where there is no user file.
+    pub(super) record: Option<(PathBuf, NameStyle)>,
+    pub(super) learned: Arc<Learned>,
+    /// The key that nobody vouches for, for the question of the run.
+    pub(super) unknown: Arc<Mutex<Option<PublicKey>>>,
+    /// Connections to this machine itself are not checked.
+    pub(super) exempt: bool,
+}
+
+/// A key that is good enough.
+pub(super) struct Accepted {
+    pub(super) description: String,
+    pub(super) remarks: Vec<(u8, String)>,
+}
+
+/// Keys that were taken on first sight, until they are written.
+#[derive(Default)]
+pub struct Learned(Mutex<HashMap<(PathBuf, bool), Vec<Addition>>>);
+
+impl Learned {
+    /// Remembers a key for the next [`write`](Self::write).
+    pub fn add(&self, file: PathBuf, style: NameStyle, addition: Addition) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.entry((file, style == NameStyle::Hashed)).or_default().push(addition);
+    }
+
+    /// Writes what was gathered, each file once, and says how much.
+    ///
+    /// # Errors
+    /// The first file that cannot be written.
+    pub fn write(&self) -> Result<Vec<(PathBuf, Appended)>, WriteError> {
+        let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting
+            .into_iter()
+            .map(|((file, hashed), additions)| {
+                let style = if hashed { NameStyle::Hashed } else { NameStyle::Clear };
+                append(&file, &additions, style).map(|appended| (file, appended))
+            })
+            .collect()
+    }
+}
+
+impl HostKeyCheck {
+    /// What the host is known by, to order the offer.
+    pub(super) fn known_types(&self) -> KnownTypes {
+        KnownTypes {
+            keys: self.keys.key_types().into_iter().map(str::to_owned).collect(),
+            authority: self.keys.authorities().next().is_some(),
+        }
+    }
+
+    /// Whether a changed key would be let pass, so that no password may follow it.
+    pub(super) fn is_lax(&self) -> bool {
+        self.strictness == Strictness::No
+    }
+
+    /// Judges what the server showed; the key exchange has proved that it holds the private half.
+    pub(super) fn check(&self, presented: &PublicKeyOrCertificate) -> Result<Accepted, Box<Failure>> {
+        let key = plain(presented).map_err(Box::new)?;
+        let what = format!("{} {}", key.family(), key.fingerprint());
+        if self.exempt {
+            return Ok(Accepted { description: format!("{what}, not checked: a loopback address"), remarks: Vec::new() });
+        }
+        if self.revoked.contains(&key) {
+            return Err(Box::new(self.revoked_failure(&what, "RevokedHostKeys")));
+        }
+        if let Some(certificate) = presented.certificate()
+            && let Some(accepted) = self.check_certificate(&key, certificate).map_err(Box::new)?
+        {
+            return Ok(accepted);
+        }
+        match self.keys.check(&key) {
+            Verdict::Known { place } => Ok(Accepted { description: format!("{what}, known from {place}"), remarks: Vec::new() }),
+            Verdict::Unknown => self.first_sight(key, &what).map_err(Box::new),
+            Verdict::Revoked { place } => Err(Box::new(self.revoked_failure(&what, &place.to_string()))),
+            Verdict::Changed { known } if self.is_lax() => Ok(Accepted {
+                description: format!("{what}, changed"),
+                remarks: vec![(
+                    0,
+                    format!("THE HOST KEY HAS CHANGED: {what} instead of {} ({}); let pass by StrictHostKeyChecking=no, without passwords and forwarding", known[0].key.fingerprint(), known[0].place),
+                )],
+            }),
+            Verdict::Changed { known } => {
+                let old: Vec<String> =
+                    known.iter().map(|known| format!("{} {} ({})", known.key.family(), known.key.fingerprint(), known.place)).collect();
+                Err(Box::new(
+                    Failure::new(Code::HostKeyChanged, format!("THE HOST KEY HAS CHANGED: it shows {what}, known is {}", old.join(", "))).hint(format!(
+                        "somebody may be listening in. Only if you know why it changed: ssh-keygen -R '{}' -f {}",
+                        self.query.lookup_name(),
+                        known[0].place.file.display()
+                    )),
+                ))
+            }
+            Verdict::Damaged { problems } => {
+                let first = problems.first().map(ToString::to_string).unwrap_or_default();
+                Err(Box::new(
+                    Failure::new(Code::HostKeyUnknown, format!("a line of known_hosts for this host cannot be read: {first}"))
+                        .hint("mend or remove that line"),
+                ))
+            }
+        }
+    }
+
+    fn revoked_failure(&self, what: &str, place: &str) -> Failure {
+        Failure::new(Code::HostKeyRevoked, format!("the host key {what} is REVOKED ({place})"))
+            .hint("do not log in: whoever holds this key may be an impostor")
+    }
+
+    fn first_sight(&self, key: PublicKey, what: &str) -> Result<Accepted, Failure> {
+        let name = self.query.lookup_name();
+        match self.strictness {
+            Strictness::Yes | Strictness::Ask => {
+                *self.unknown.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+                Err(Failure::new(Code::HostKeyUnknown, format!("nobody vouches for the host key {what} of `{name}`")).hint(
+                    "compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host; then run \
+                     again from a terminal to be asked, or with -o StrictHostKeyChecking=accept-new",
+                ))
+            }
+            Strictness::AcceptNew | Strictness::No => {
+                let mut remarks = Vec::new();
+                match &self.record {
+                    Some((file, style)) => match Addition::new(self.query.clone(), vec![key]) {
+                        Ok(addition) => {
+                            self.learned.add(file.clone(), *style, addition);
+                            remarks.push((1, format!("new host key {what} of `{name}` added to {}", file.display())));
+                        }
+                        Err(error) => remarks.push((0, format!("the host key {what} is not recorded: {error}"))),
+                    },
+                    None => remarks.push((1, format!("new host key {what} of `{name}` taken, and recorded nowhere"))),
+                }
+                Ok(Accepted { description: format!("{what}, new"), remarks })
+            }
+        }
+    }
+
+    /// A host certificate (PROTOCOL.certkeys): of a known authority, for this host, now, and signed well. `None` where
+    /// the authority is a stranger's: then the key inside is judged like any other.
+    fn check_certificate(&self, key: &PublicKey, certificate: &Certificate) -> Result<Option<Accepted>, Failure> {
+        let refused = |why: String| {
+            Failure::new(Code::HostKeyCertificate, format!("the host certificate `{}` does not hold: {why}", certificate.key_id()))
+                .hint("ssh-keygen -L -f on the host's certificate shows its names and its time; compare the clocks")
+        };
+        let encoded = russh::keys::PublicKey::new(certificate.signature_key().clone(), "").to_bytes();
+        let authority = encoded.ok().and_then(|blob| PublicKey::from_blob(&blob).ok()).ok_or_else(|| refused("its authority cannot be read".into()))?;
+        match self.keys.check_certificate(key, &authority) {
+            Verdict::Known { place } => {
+                let revocation =
+                    HostCertificate { key, authority: &authority, serial: certificate.serial(), identity: certificate.key_id().as_bytes() };
+                if self.revoked.contains_certificate(&revocation) {
+                    return Err(self.revoked_failure(&format!("certificate `{}`", certificate.key_id()), "RevokedHostKeys"));
+                }
+                self.validate(certificate).map_err(refused)?;
+                Ok(Some(Accepted {
+                    description: format!("certificate `{}` by {} {}, known from {place}", certificate.key_id(), authority.family(), authority.fingerprint()),
+                    remarks: Vec::new(),
+                }))
+            }
+            Verdict::Revoked { place } => Err(self.revoked_failure("certificate", &place.to_string())),
+            Verdict::Damaged { problems } => Err(refused(problems.first().map(ToString::to_string).unwrap_or_default())),
+            Verdict::Unknown | Verdict::Changed { .. } => Ok(None),
+        }
+    }
+
+    fn validate(&self, certificate: &Certificate) -> Result<(), String> {
+        if certificate.cert_type() != CertType::Host {
+            return Err("it is a user's certificate".into());
+        }
+        if let Some((name, _)) = certificate.critical_options().iter().next() {
+            return Err(format!("it has the critical option `{name}`, which hosts' certificates do not have"));
+        }
+        let algorithm = certificate.signature().algorithm();
+        if !self.ca_signatures.iter().any(|allowed| allowed == algorithm.as_str()) {
+            return Err(format!("it is signed with {}, which CASignatureAlgorithms does not allow", algorithm.as_str()));
+        }
+        let host = self.query.alias.as_deref().unwrap_or(&self.query.host).to_ascii_lowercase();
+        let names = certificate.valid_principals();
+        if !names.iter().any(|pattern| matches(&host, &pattern.to_ascii_lowercase())) {
+            return Err(format!("it is for `{}`, not for `{host}`", names.join(",")));
+        }
+        let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
+        certificate.validate([&authority]).map_err(|error| match (certificate.valid_after_time(), certificate.valid_before_time()) {
+            (Some(after), _) if after > std::time::SystemTime::now() => "it is not valid yet".into(),
+            (_, Some(before)) if before < std::time::SystemTime::now() => "it has expired".into(),
+            _ => error.to_string(),
+        })
+    }
+}
+
+fn plain(presented: &PublicKeyOrCertificate) -> Result<PublicKey, Failure> {
+    let unreadable = |why: String| Failure::new(Code::KexFailed, format!("the host key cannot be read: {why}"));
+    let blob = presented.public_key().to_bytes().map_err(|error| unreadable(error.to_string()))?;
+    PublicKey::from_blob(&blob).map_err(|error| unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::known_hosts::KnownHosts;
+
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+
+    fn check(known: &str, strictness: Strictness) -> Result<Accepted, Box<Failure>> {
+        let query = HostQuery { host: "web01".into(), port: 22, alias: None };
+        let policy = HostKeyCheck {
+            keys: KnownHosts::from_text("known_hosts", known.as_bytes()).lookup(&query),
+            query,
+            revoked: Arc::default(),
+            strictness,
+            ca_signatures: Vec::new(),
+            record: None,
+            learned: Arc::default(),
+            unknown: Arc::default(),
+            exempt: false,
+        };
+        let key = russh::keys::PublicKey::from_openssh(ED25519).unwrap();
+        policy.check(&PublicKeyOrCertificate::from(key))
+    }
+
+    #[test]
+    fn every_policy_meets_every_verdict() {
+        use Strictness::{AcceptNew, Ask, No, Yes};
+        let known = format!("web01 {ED25519}\n");
+        let changed = format!("web01 {OTHER}\n");
+        let revoked = format!("web01 {ED25519}\n@revoked * {ED25519}\n");
+        let damaged = "web01 ssh-ed25519 AAAA\n".to_owned();
+        let code = |text: &str, strictness| check(text, strictness).map(|_| ()).map_err(|failure| failure.code);
+        for strictness in [Yes, Ask, AcceptNew, No] {
+            assert_eq!(code(&known, strictness), Ok(()));
+            assert_eq!(code(&revoked, strictness), Err(Code::HostKeyRevoked), "{strictness:?}");
+            assert_eq!(code(&damaged, strictness), Err(Code::HostKeyUnknown), "{strictness:?}");
+        }
+        for strictness in [Yes, Ask, AcceptNew] {
+            assert_eq!(code(&changed, strictness), Err(Code::HostKeyChanged), "{strictness:?}");
+        }
+        assert_eq!(code(&changed, No), Ok(()));
+        assert_eq!(code("", Yes), Err(Code::HostKeyUnknown));
+        assert_eq!(code("", Ask), Err(Code::HostKeyUnknown));
+        assert_eq!(code("", AcceptNew), Ok(()));
+        assert_eq!(code("", No), Ok(()));
+    }
+
+    #[test]
+    fn a_changed_key_is_loud_and_says_what_to_type() {
+        let failure = check(&format!("web01 {OTHER}\n"), Strictness::AcceptNew).err().unwrap();
+        assert!(failure.message.contains("CHANGED") && failure.message.contains("known_hosts:1"), "{}", failure.message);
+        assert!(failure.hint.unwrap().contains("ssh-keygen -R 'web01' -f known_hosts"));
+    }
+}

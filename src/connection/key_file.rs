@@ -1,0 +1,277 @@
+//! Private key files of every kind that OpenSSH writes, and the public halves beside them.
+//!
+//! [`KeyFile::read`] looks at a file without its passphrase: enough to offer the key and to know whether a passphrase
+//! will be needed. [`KeyFile::unlock`] gives the private key. Nothing here asks anybody anything.
+
+use crate::secret::Secret;
+use russh::keys::{Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// A key file is a few kilobytes; what is longer is something else.
+const LIMIT: u64 = 64 * 1024;
+
+/// A private key file that was read.
+pub(super) struct KeyFile {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// The public half, where it can be known without a passphrase.
+    pub(super) public: Option<PublicKey>,
+    /// The private half, unless it is still locked.
+    pub(super) private: Option<Arc<PrivateKey>>,
+    text: Zeroizing<String>,
+}
+
+/// Why a key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// There is none.
+    #[error("there is no key file `{}`", .0.display())]
+    Missing(PathBuf),
+    /// The system does not let us read it.
+    #[error("cannot read the key file `{}`", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others may read it, so OpenSSH would refuse it too.
+    #[error("the key file `{}` has mode {mode:04o}: others can read it", path.display())]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is no private key.
+    #[error("`{}` is not a private key: {reason}", path.display())]
+    NotAKey {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is encrypted and the passphrase does not open it.
+    #[error("wrong passphrase for the key file `{}`", .0.display())]
+    WrongPassphrase(PathBuf),
+}
+
+impl KeyFileError {
+    /// What to type next, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
+            Self::NotAKey { path, .. } => Some(format!("ssh-keygen -y -f {} shows whether OpenSSH reads it", path.display())),
+            _ => None,
+        }
+    }
+}
+
+impl KeyFile {
+    /// Reads a private key file and, without a passphrase, as much of the key as that allows.
+    ///
+    /// A file that group or others may read is refused as OpenSSH does (sshkey_perm_ok in authfile.c), where it belongs
+    /// to the user.
+    pub(super) fn read(path: &Path, user: u32) -> Result<Self, KeyFileError> {
+        let text = read_limited(path)?;
+        let facts = fs::metadata(path).map_err(|source| KeyFileError::Unreadable { path: path.into(), source })?;
+        let mode = facts.mode() & 0o7777;
+        if facts.uid() == user && mode & 0o077 != 0 {
+            return Err(KeyFileError::Exposed { path: path.into(), mode });
+        }
+        match decode_secret_key(&text, None) {
+            Ok(key) => Ok(Self {
+                path: path.into(),
+                public: Some(key.public_key().clone()),
+                private: Some(Arc::new(key)),
+                text,
+            }),
+            Err(error) if is_encrypted(&text, &error) => {
+                let public = PrivateKey::from_openssh(text.as_bytes())
+                    .ok()
+                    .map(|key| key.public_key().clone())
+                    .or_else(|| read_public(&beside(path, ".pub")));
+                Ok(Self { path: path.into(), public, private: None, text })
+            }
+            Err(error) => Err(KeyFileError::NotAKey { path: path.into(), reason: reason(&error) }),
+        }
+    }
+
+    /// Opens an encrypted key. Slow on purpose (bcrypt takes tenths of a second): once a run, off the runtime.
+    pub(super) fn unlock(&mut self, passphrase: &Secret) -> Result<(), KeyFileError> {
+        let key = decode_secret_key(&self.text, Some(passphrase.expose()))
+            .or_else(|error| legacy_ec::decode(&self.text, passphrase).ok_or(error))
+            .map_err(|_| KeyFileError::WrongPassphrase(self.path.clone()))?;
+        self.public = Some(key.public_key().clone());
+        self.private = Some(Arc::new(key));
+        Ok(())
+    }
+}
+
+fn read_limited(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    let fail = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => KeyFileError::Missing(path.into()),
+        std::io::ErrorKind::InvalidData => {
+            KeyFileError::NotAKey { path: path.into(), reason: "it is not text".into() }
+        }
+        _ => KeyFileError::Unreadable { path: path.into(), source },
+    };
+    let mut text = Zeroizing::new(String::new());
+    File::open(path).map_err(fail)?.take(LIMIT).read_to_string(&mut text).map_err(fail)?;
+    Ok(text)
+}
+
+/// PKCS#8 and the legacy PEM forms say in clear that they are encrypted.
+fn is_encrypted(text: &str, error: &KeyError) -> bool {
+    matches!(error, KeyError::KeyIsEncrypted)
+        || text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+fn reason(error: &KeyError) -> String {
+    match error {
+        KeyError::CouldNotReadKey => "no `-----BEGIN … PRIVATE KEY-----` in it that bugle knows".into(),
+        other => other.to_string(),
+    }
+}
+
+/// `path` with something appended to its last component.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A public key file, where there is a readable one.
+pub(super) fn read_public(path: &Path) -> Option<PublicKey> {
+    PublicKey::from_openssh(fs::read_to_string(path).ok()?.trim()).ok()
+}
+
+/// A certificate file, where there is a readable one.
+pub(super) fn read_certificate(path: &Path) -> Option<Certificate> {
+    Certificate::from_openssh(fs::read_to_string(path).ok()?.trim()).ok()
+}
+
+/// The one form that russh takes for something else: an EC key under PEM's own encryption (`ssh-keygen -m PEM`).
+mod legacy_ec {
+    use super::{PrivateKey, Secret, decode_secret_key};
+    use aes::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
+    use zeroize::Zeroizing;
+
+    const BEGIN: &str = "-----BEGIN EC PRIVATE KEY-----";
+    const END: &str = "-----END EC PRIVATE KEY-----";
+
+    /// The key, if it is of this form and the passphrase fits. The key of the cipher is MD5(passphrase, first half of
+    /// the initial vector), as OpenSSL's EVP_BytesToKey makes it.
+    pub(super) fn decode(text: &str, passphrase: &Secret) -> Option<PrivateKey> {
+        let body = text.split_once(BEGIN)?.1.split_once(END)?.0;
+        let (head, payload) = body.split_once("\n\n").or_else(|| body.split_once("\r\n\r\n"))?;
+        let vector = head.lines().find_map(|line| line.trim().strip_prefix("DEK-Info: AES-128-CBC,"))?;
+        let vector = unhex(vector.trim())?;
+        let mut digest = md5::Context::new();
+        digest.consume(passphrase.expose());
+        digest.consume(vector.get(..8)?);
+        let mut bytes = Zeroizing::new(unbase64(payload)?);
+        let cipher = cbc::Decryptor::<aes::Aes128>::new_from_slices(&digest.finalize().0, &vector).ok()?;
+        let clear = cipher.decrypt_padded::<Pkcs7>(&mut bytes).ok()?;
+        let pem = Zeroizing::new(format!("{BEGIN}\n{}\n{END}\n", base64(clear)));
+        decode_secret_key(&pem, None).ok()
+    }
+
+    fn unhex(text: &str) -> Option<Vec<u8>> {
+        data_encoding::HEXUPPER_PERMISSIVE.decode(text.as_bytes()).ok()
+    }
+
+    fn unbase64(text: &str) -> Option<Vec<u8>> {
+        let packed: String = text.split_whitespace().collect();
+        data_encoding::BASE64.decode(packed.as_bytes()).ok()
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        data_encoding::BASE64.encode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    fn generate(directory: &Path, name: &str, arguments: &[&str]) -> Option<PathBuf> {
+        let path = directory.join(name);
+        let status = Command::new("ssh-keygen").args(["-q", "-C", "", "-f"]).arg(&path).args(arguments).status();
+        match status {
+            Ok(status) => {
+                assert!(status.success(), "ssh-keygen {arguments:?}");
+                Some(path)
+            }
+            Err(_) => {
+                eprintln!("skipped: no ssh-keygen");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_that_ssh_keygen_writes_is_read_with_and_without_passphrase() {
+        let directory = tempfile::tempdir().unwrap();
+        let kinds: [(&str, &[&str]); 9] = [
+            ("ed25519", &["-t", "ed25519"]),
+            ("ecdsa256", &["-t", "ecdsa", "-b", "256"]),
+            ("ecdsa384", &["-t", "ecdsa", "-b", "384"]),
+            ("ecdsa521", &["-t", "ecdsa", "-b", "521"]),
+            ("rsa", &["-t", "rsa", "-b", "2048"]),
+            ("rsa-pem", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+            ("rsa-pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8"]),
+            ("ecdsa-pem", &["-t", "ecdsa", "-b", "256", "-m", "PEM"]),
+            ("ecdsa-pkcs8", &["-t", "ecdsa", "-b", "256", "-m", "PKCS8"]),
+        ];
+        let user = rustix::process::getuid().as_raw();
+        for (name, arguments) in kinds {
+            for passphrase in ["", "open sesame"] {
+                let name = format!("{name}-{}", passphrase.len());
+                let Some(path) = generate(directory.path(), &name, &[arguments, &["-N", passphrase]].concat()) else { return };
+                let expected = read_public(&beside(&path, ".pub")).unwrap();
+                let mut file = KeyFile::read(&path, user).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert_eq!(file.private.is_none(), !passphrase.is_empty(), "{name}");
+                assert_eq!(file.public.as_ref().unwrap().key_data(), expected.key_data(), "{name}");
+                if !passphrase.is_empty() {
+                    let wrong = file.unlock(&Secret::new("guess".into()));
+                    assert!(matches!(wrong, Err(KeyFileError::WrongPassphrase(_))), "{name}");
+                    file.unlock(&Secret::new(passphrase.into())).unwrap_or_else(|error| panic!("{name}: {error}"));
+                }
+                assert_eq!(file.private.unwrap().public_key().key_data(), expected.key_data(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_its_mode_and_the_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        fs::write(&path, "x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = KeyFile::read(&path, rustix::process::getuid().as_raw()).err().unwrap();
+        assert!(error.to_string().contains("0644"), "{error}");
+        assert!(error.hint().unwrap().starts_with("chmod 600 "));
+    }
+
+    #[test]
+    fn what_is_no_key_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        for content in [&b"hello"[..], &[0xff, 0xfe], b"", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"] {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let error = KeyFile::read(&path, rustix::process::getuid().as_raw()).err().unwrap();
+            assert!(matches!(error, KeyFileError::NotAKey { .. }), "{error}");
+        }
+        assert!(matches!(KeyFile::read(&directory.path().join("none"), 0), Err(KeyFileError::Missing(_))));
+    }
+}

@@ -1,0 +1,293 @@
+//! Every key that a run may log in with: read once, unlocked once, before anything is contacted.
+//!
+//! [`Keyring::prepare`] reads the identity files and lists the agents that the hosts of a run name, and asks for each
+//! missing passphrase once. [`Keyring::offers`] then gives a host's keys in OpenSSH's order. It never talks to a host.
+
+use super::Ask;
+use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
+use super::signer::{Signer, connect_agent};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, HashAlg, PublicKey};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Passphrases that are asked for before a key is given up, as ssh's default of NumberOfPasswordPrompts.
+const PASSPHRASE_TRIES: u32 = 3;
+
+/// Which keys a host may be offered: the part of its configuration that the keyring needs. Hosts with equal sources
+/// share their offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeySources {
+    /// `IdentityFile`, expanded, in order.
+    pub identity_files: Vec<PathBuf>,
+    /// Whether the files were configured, rather than OpenSSH's defaults.
+    pub configured: Configured,
+    /// `CertificateFile`, expanded.
+    pub certificate_files: Vec<PathBuf>,
+    /// `IdentitiesOnly`: of the agent's keys only those that a configured file names.
+    pub identities_only: IdentitiesOnly,
+    /// The agent's socket (`IdentityAgent`, else `SSH_AUTH_SOCK`).
+    pub agent: Option<PathBuf>,
+}
+
+/// Whether identity files were named or are the defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Configured {
+    /// By `IdentityFile`, a variable or an option.
+    Yes,
+    /// `~/.ssh/id_*`: missing ones are no mistake.
+    #[default]
+    No,
+}
+
+/// `IdentitiesOnly`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IdentitiesOnly {
+    /// The agent's other keys are left out.
+    Yes,
+    /// They are offered too.
+    #[default]
+    No,
+}
+
+/// One key that is offered to a server.
+#[derive(Clone)]
+pub(super) struct Offer {
+    /// What the server is asked about.
+    pub(super) public: PublicKey,
+    /// The certificate that goes with it, where this offer is one.
+    pub(super) certificate: Option<Certificate>,
+    /// Who signs.
+    pub(super) signer: Signer,
+    /// Where it comes from, for messages.
+    pub(super) origin: String,
+}
+
+/// The keys for one set of sources, and what could not be used.
+#[derive(Clone, Default)]
+pub(super) struct Offers {
+    /// In the order of offering.
+    pub(super) list: Arc<[Offer]>,
+    /// Why a key that the user might expect is not among them.
+    pub(super) missing: Arc<[String]>,
+}
+
+/// The keys of a run.
+#[derive(Default)]
+pub struct Keyring {
+    files: HashMap<PathBuf, Result<KeyFile, KeyFileError>>,
+    agents: HashMap<PathBuf, Result<Vec<AgentKey>, String>>,
+    offers: HashMap<KeySources, Offers>,
+}
+
+struct AgentKey {
+    public: PublicKey,
+    certificate: Option<Certificate>,
+    comment: String,
+}
+
+impl Keyring {
+    /// Reads and unlocks what the sources name.
+    ///
+    /// # Errors
+    /// A configured key file that is there but cannot be used; `.pub` files of configured keys in the agent are fine.
+    pub async fn prepare(sources: impl IntoIterator<Item = KeySources>, ask: &dyn Ask) -> Result<Self, KeyFileError> {
+        let mut ring = Self::default();
+        let distinct: HashSet<KeySources> = sources.into_iter().collect();
+        for agent in distinct.iter().filter_map(|source| source.agent.as_ref()) {
+            if !ring.agents.contains_key(agent) {
+                let keys = list_agent(agent).await;
+                ring.agents.insert(agent.clone(), keys);
+            }
+        }
+        for source in &distinct {
+            ring.read_files(source, ask)?;
+        }
+        for source in distinct {
+            let offers = ring.collect(&source);
+            ring.offers.insert(source, offers);
+        }
+        Ok(ring)
+    }
+
+    /// The keys for a host whose sources were prepared.
+    pub(super) fn offers(&self, sources: &KeySources) -> Offers {
+        self.offers.get(sources).cloned().unwrap_or_default()
+    }
+
+    fn read_files(&mut self, source: &KeySources, ask: &dyn Ask) -> Result<(), KeyFileError> {
+        let user = rustix::process::getuid().as_raw();
+        for path in &source.identity_files {
+            if self.files.contains_key(path) {
+                continue;
+            }
+            let mut file = match KeyFile::read(path, user) {
+                // `IdentityFile key.pub`: the agent holds the private half.
+                Err(KeyFileError::NotAKey { .. }) if read_public(path).is_some() => {
+                    self.files.insert(path.clone(), Err(KeyFileError::Missing(path.clone())));
+                    continue;
+                }
+                Err(error @ (KeyFileError::Exposed { .. } | KeyFileError::NotAKey { .. } | KeyFileError::Unreadable { .. }))
+                    if source.configured == Configured::Yes =>
+                {
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.files.insert(path.clone(), Err(error));
+                    continue;
+                }
+                Ok(file) => file,
+            };
+            if file.private.is_none() && !self.agent_holds(source, file.public.as_ref()) && self.is_wanted(source) {
+                unlock(&mut file, ask)?;
+            }
+            self.files.insert(path.clone(), Ok(file));
+        }
+        Ok(())
+    }
+
+    /// A default key is unlocked only where nothing else could log in.
+    fn is_wanted(&self, source: &KeySources) -> bool {
+        let agent_has_keys = || source.agent.as_ref().is_some_and(|agent| matches!(self.agents.get(agent), Some(Ok(keys)) if !keys.is_empty()));
+        let opened = |path: &PathBuf| matches!(self.files.get(path), Some(Ok(file)) if file.private.is_some());
+        source.configured == Configured::Yes || !(agent_has_keys() || source.identity_files.iter().any(opened))
+    }
+
+    fn agent_holds(&self, source: &KeySources, public: Option<&PublicKey>) -> bool {
+        public.is_some_and(|public| self.agent_keys(source).iter().any(|key| key.public.key_data() == public.key_data()))
+    }
+
+    fn agent_keys(&self, source: &KeySources) -> &[AgentKey] {
+        match source.agent.as_ref().and_then(|agent| self.agents.get(agent)) {
+            Some(Ok(keys)) => keys,
+            _ => &[],
+        }
+    }
+
+    /// OpenSSH's order (pubkey_prepare in sshconnect2.c): configured keys that the agent holds, the agent's other keys,
+    /// then the files; a key's certificate goes before the key.
+    fn collect(&self, source: &KeySources) -> Offers {
+        let mut list = Vec::new();
+        let mut missing = Vec::new();
+        let agent = source.agent.as_deref().map(Arc::<Path>::from);
+        let named: Vec<(&PathBuf, PublicKey)> = source.identity_files.iter().filter_map(|path| Some((path, self.public_of(path)?))).collect();
+        let certificates = self.certificates(source);
+        let is_named = |key: &KeyData| named.iter().any(|(_, public)| public.key_data() == key);
+        if let Some(agent) = &agent {
+            let signer = Signer::Agent(Arc::clone(agent));
+            let held = self.agent_keys(source);
+            for (_, public) in &named {
+                for key in held.iter().filter(|key| key.public.key_data() == public.key_data()) {
+                    with_certificates(&certificates, key.offer(&signer), &mut list);
+                }
+            }
+            if source.identities_only == IdentitiesOnly::No {
+                let others = held.iter().filter(|key| !is_named(key.public.key_data()));
+                let (certified, plain): (Vec<_>, Vec<_>) = others.partition(|key| key.certificate.is_some());
+                list.extend(certified.into_iter().chain(plain).map(|key| key.offer(&signer)));
+            }
+            if let Some(Err(reason)) = self.agents.get(agent.as_ref()) {
+                missing.push(format!("the agent at `{}` does not answer: {reason}", agent.display()));
+            }
+        }
+        for path in &source.identity_files {
+            match self.files.get(path) {
+                Some(Ok(KeyFile { private: Some(key), .. })) => {
+                    if !list.iter().any(|offer| offer.public.key_data() == key.public_key().key_data()) {
+                        let offer = Offer {
+                            public: key.public_key().clone(),
+                            certificate: None,
+                            signer: Signer::Key(Arc::clone(key)),
+                            origin: path.display().to_string(),
+                        };
+                        with_certificates(&certificates, offer, &mut list);
+                    }
+                }
+                Some(Ok(file)) if !self.agent_holds(source, file.public.as_ref()) => {
+                    missing.push(format!("`{}` is encrypted and was not unlocked: ssh-add {0}", path.display()));
+                }
+                Some(Err(KeyFileError::Missing(_))) if source.configured == Configured::No => {}
+                Some(Err(_)) if is_public_selector(path) && self.public_of(path).is_some_and(|key| self.agent_holds(source, Some(&key))) => {}
+                Some(Err(error)) => missing.push(error.to_string()),
+                Some(Ok(_)) | None => {}
+            }
+        }
+        Offers { list: list.into(), missing: missing.into() }
+    }
+
+    fn public_of(&self, path: &Path) -> Option<PublicKey> {
+        match self.files.get(path) {
+            Some(Ok(file)) => file.public.clone(),
+            _ => read_public(path).or_else(|| read_public(&beside(path, ".pub"))),
+        }
+    }
+
+    /// `CertificateFile`s, and where there are none the `-cert.pub` beside each identity file (ssh_config(5)).
+    fn certificates(&self, source: &KeySources) -> Vec<Certificate> {
+        let configured = source.certificate_files.iter().cloned();
+        let automatic = source.identity_files.iter().map(|path| beside(path, "-cert.pub"));
+        configured.chain(automatic).filter_map(|path| read_certificate(&path)).collect()
+    }
+}
+
+fn is_public_selector(path: &Path) -> bool {
+    read_public(path).is_some() || read_public(&beside(path, ".pub")).is_some()
+}
+
+/// Puts the certificates of a key before it.
+fn with_certificates(certificates: &[Certificate], offer: Offer, list: &mut Vec<Offer>) {
+    for certificate in certificates.iter().filter(|certificate| certificate.public_key() == offer.public.key_data()) {
+        list.push(Offer { certificate: Some(certificate.clone()), origin: format!("{} (certificate)", offer.origin), ..offer.clone() });
+    }
+    list.push(offer);
+}
+
+impl AgentKey {
+    fn offer(&self, signer: &Signer) -> Offer {
+        Offer {
+            public: self.public.clone(),
+            certificate: self.certificate.clone(),
+            signer: signer.clone(),
+            origin: if self.comment.is_empty() { "agent".into() } else { format!("agent: {}", self.comment) },
+        }
+    }
+}
+
+async fn list_agent(path: &Path) -> Result<Vec<AgentKey>, String> {
+    let mut agent = connect_agent(path).await.map_err(|error| error.to_string())?;
+    let identities = agent.request_identities().await.map_err(|error| error.to_string())?;
+    Ok(identities
+        .into_iter()
+        .map(|identity| match identity {
+            AgentIdentity::PublicKey { key, comment } => AgentKey { public: key, certificate: None, comment },
+            AgentIdentity::Certificate { certificate, comment } => AgentKey {
+                public: PublicKey::new(certificate.public_key().clone(), ""),
+                certificate: Some(certificate),
+                comment,
+            },
+        })
+        .collect())
+}
+
+fn unlock(file: &mut KeyFile, ask: &dyn Ask) -> Result<(), KeyFileError> {
+    for attempt in 1..=PASSPHRASE_TRIES {
+        let Some(passphrase) = ask.passphrase(&file.path, attempt) else {
+            return Ok(());
+        };
+        match file.unlock(&passphrase) {
+            Ok(()) => return Ok(()),
+            Err(error) if attempt == PASSPHRASE_TRIES => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+impl Offer {
+    /// `ED25519 SHA256:… (path)`, for messages.
+    pub(super) fn describe(&self) -> String {
+        format!("{} {} ({})", self.public.algorithm().as_str(), self.public.fingerprint(HashAlg::Sha256), self.origin)
+    }
+}

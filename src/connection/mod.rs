@@ -1,0 +1,186 @@
+//! From a [`Destination`] to an open, authenticated [`Connection`], in process: the one user of russh.
+//!
+//! [`Connector`] is shared by a whole run. Its [`connect`](Connector::connect) goes through the phases of
+//! [`Phase`](crate::event::Phase): wait for a handshake slot, resolve, connect (through jump hosts or a `ProxyCommand`),
+//! exchange keys, check the host key, log in. [`Process`] then runs commands on it. It retries nothing: a
+//! [`ConnectError`] says whether trying again makes sense, and the scheduler decides.
+
+pub mod algorithms;
+mod auth;
+mod client;
+mod dial;
+mod forward;
+mod gate;
+mod handshake;
+mod host_keys;
+mod jump;
+mod key_file;
+mod keyring;
+mod options;
+mod proxy;
+mod session;
+mod signer;
+mod trace;
+mod wire;
+
+pub use dial::{Family, SocketOptions};
+pub use handshake::{Again, ConnectError};
+pub use host_keys::Learned;
+pub use key_file::KeyFileError;
+pub use keyring::{Configured, IdentitiesOnly, KeySources, Keyring};
+pub use options::{Destination, LoginMethod, Profile, Route, Strictness};
+pub use session::{Exec, Happening, Input, InputClosed, Process, Terminal};
+pub use trace::{Entry, Trace};
+/// Signals that a remote process can be sent (RFC 4254 §6.9).
+pub use russh::Sig as Signal;
+
+use crate::host::Endpoint;
+use crate::known_hosts::{KnownHosts, ReadError, RevokedKeys, RevokedKeysError};
+use crate::secret::Secret;
+use client::{Client, Facts};
+use dial::Resolver;
+use gate::Gates;
+use jump::Bastions;
+use russh::client::Handle;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use wire::Monitor;
+
+/// Who is asked for passphrases, before anything is contacted.
+pub trait Ask: Sync {
+    /// The passphrase of a key file, or `None` where nobody answers; `attempt` counts from 1.
+    fn passphrase(&self, path: &Path, attempt: u32) -> Option<Secret>;
+}
+
+/// What all connections of a run share.
+pub struct Connector {
+    keyring: Arc<Keyring>,
+    known_hosts: KnownHostsFiles,
+    learned: Arc<Learned>,
+    resolver: Resolver,
+    gates: Gates,
+    bastions: Bastions,
+}
+
+/// An open connection, logged in. Dropping it ends it at once; [`close`](Self::close) says goodbye first.
+pub struct Connection {
+    handle: Handle<Client>,
+    monitor: Arc<Monitor>,
+    facts: Arc<Facts>,
+    sessions: Arc<Semaphore>,
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// The jump host that carries it.
+    _through: Option<Arc<Connection>>,
+}
+
+impl Connector {
+    /// Reads the known_hosts files of all destinations, each set once.
+    ///
+    /// # Errors
+    /// A file that cannot be trusted or read: no file must not look like no keys.
+    pub fn new<'a>(keyring: Arc<Keyring>, destinations: impl IntoIterator<Item = &'a Destination>) -> Result<Self, KnownHostsError> {
+        let mut known_hosts = KnownHostsFiles::default();
+        let mut all = destinations.into_iter().flat_map(Destination::with_hops);
+        all.try_for_each(|destination| known_hosts.load(destination))?;
+        Ok(Self {
+            keyring,
+            known_hosts,
+            learned: Arc::default(),
+            resolver: Resolver::default(),
+            gates: Gates::default(),
+            bastions: Bastions::default(),
+        })
+    }
+
+    /// Whether a person would have to be asked about the key of this host or of a jump host before it: nothing at all is
+    /// known of it.
+    pub fn would_ask(&self, destination: &Destination) -> bool {
+        destination.with_hops().any(|hop| {
+            let (known, _) = self.known_hosts.of(&hop.profile);
+            let keys = known.lookup(&hop.host_query());
+            hop.profile.strictness == Strictness::Ask
+                && keys.key_types().is_empty()
+                && keys.authorities().next().is_none()
+                && !hop.is_exempt()
+        })
+    }
+
+    /// The keys that were taken on first sight and are still to be written.
+    pub fn learned(&self) -> &Learned {
+        &self.learned
+    }
+}
+
+impl Connection {
+    /// Says goodbye and ends the connection.
+    pub async fn close(&self) {
+        // One that is gone already needs no goodbye.
+        let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+    }
+
+    /// Whether it can no longer be used.
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// How it ended, in words.
+    fn why_ended(&self) -> String {
+        self.facts.read().ended.clone().unwrap_or_else(|| "the connection was closed".into())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // russh's task may wait for the peer for ever; without its bytes it ends.
+        if !self.handle.is_closed() {
+            self.monitor.settle();
+        }
+    }
+}
+
+/// The known_hosts files of a run, read once for each set of files that its hosts name.
+#[derive(Default)]
+struct KnownHostsFiles {
+    known: HashMap<Vec<PathBuf>, Arc<KnownHosts>>,
+    revoked: HashMap<Vec<PathBuf>, Arc<RevokedKeys>>,
+}
+
+/// A file about host keys that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KnownHostsError {
+    /// A known_hosts file.
+    #[error(transparent)]
+    Known(#[from] ReadError),
+    /// A `RevokedHostKeys` file.
+    #[error(transparent)]
+    Revoked(#[from] RevokedKeysError),
+}
+
+impl KnownHostsFiles {
+    fn load(&mut self, destination: &Destination) -> Result<(), KnownHostsError> {
+        let profile = &destination.profile;
+        let files = known_hosts_files(profile);
+        if !self.known.contains_key(&files) {
+            let known = KnownHosts::load(&files)?;
+            self.known.insert(files, Arc::new(known));
+        }
+        let files = &profile.revoked_host_keys;
+        if !self.revoked.contains_key(files) {
+            self.revoked.insert(files.clone(), Arc::new(RevokedKeys::load(files)?));
+        }
+        Ok(())
+    }
+
+    fn of(&self, profile: &Profile) -> (Arc<KnownHosts>, Arc<RevokedKeys>) {
+        let known = self.known.get(&known_hosts_files(profile)).cloned().unwrap_or_default();
+        let revoked = self.revoked.get(&profile.revoked_host_keys).cloned().unwrap_or_default();
+        (known, revoked)
+    }
+}
+
+fn known_hosts_files(profile: &Profile) -> Vec<PathBuf> {
+    profile.user_known_hosts.iter().chain(&profile.global_known_hosts).cloned().collect()
+}

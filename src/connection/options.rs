@@ -1,0 +1,164 @@
+//! What the connection layer needs to know of a host: [`Destination`], derived once from the effective ssh_config.
+//!
+//! This is the one place where configuration becomes connection settings; below it nobody reads ssh_config.
+
+use super::algorithms::Algorithms;
+use super::dial::SocketOptions;
+use super::keyring::KeySources;
+use crate::host::{Endpoint, HostName};
+use crate::known_hosts::{HostQuery, NameStyle};
+use crate::secret::Secret;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A host as the connection layer sees it: where it is, the way there, and how to log in.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The name that the user knows it by.
+    pub name: HostName,
+    /// Where to connect and as whom.
+    pub endpoint: Endpoint,
+    /// How to get there.
+    pub route: Route,
+    /// What hosts with the same configuration share.
+    pub profile: Arc<Profile>,
+    /// The name that known_hosts is asked about, where it is not the address (`HostKeyAlias`).
+    pub host_key_alias: Option<String>,
+    /// For password and keyboard-interactive logins.
+    pub password: Option<Secret>,
+}
+
+/// The way to a host.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// Straight over TCP.
+    Direct,
+    /// Through jump hosts, in the order in which they are visited.
+    Jump(Arc<[Destination]>),
+    /// Through the pipes of a command, tokens expanded.
+    Command(String),
+}
+
+/// Settings that many hosts share.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// How sockets are made.
+    pub socket: SocketOptions,
+    /// One deadline over TCP, key exchange and login.
+    pub connect_timeout: Duration,
+    /// Tries over all addresses, a second apart (`ConnectionAttempts`).
+    pub connection_attempts: u32,
+    /// `ServerAliveInterval`; `None` is off.
+    pub alive_interval: Option<Duration>,
+    /// `ServerAliveCountMax`.
+    pub alive_count: usize,
+    /// What is offered in the key exchange.
+    pub algorithms: Algorithms,
+    /// Bytes each way before new keys are made (`RekeyLimit`), if configured.
+    pub rekey_bytes: Option<u64>,
+    /// Time before new keys are made (`RekeyLimit`), if configured.
+    pub rekey_time: Option<Duration>,
+    /// What to do about host keys that nobody vouches for.
+    pub strictness: Strictness,
+    /// Host keys of loopback addresses are not checked (`NoHostAuthenticationForLocalhost`).
+    pub trust_localhost: bool,
+    /// `UserKnownHostsFile`.
+    pub user_known_hosts: Vec<PathBuf>,
+    /// `GlobalKnownHostsFile`.
+    pub global_known_hosts: Vec<PathBuf>,
+    /// `RevokedHostKeys`.
+    pub revoked_host_keys: Vec<PathBuf>,
+    /// `HashKnownHosts`.
+    pub hash_known_hosts: bool,
+    /// Which keys are offered.
+    pub keys: KeySources,
+    /// Login methods in order, those that are off left out.
+    pub methods: Vec<LoginMethod>,
+    /// `BatchMode`: nobody is asked anything.
+    pub batch_mode: bool,
+    /// The agent that hosts may use, where the command line asks for it.
+    pub forward_agent: Option<PathBuf>,
+    /// Variables to send along with each command.
+    pub environment: Vec<(String, String)>,
+}
+
+/// `StrictHostKeyChecking`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strictness {
+    /// Unknown keys are refused.
+    Yes,
+    /// Unknown keys are put before the user, and refused where there is none.
+    Ask,
+    /// Unknown keys are taken and remembered, changed ones refused.
+    AcceptNew,
+    /// Unknown keys are taken; a changed key is let pass without passwords and forwarding.
+    No,
+}
+
+/// A way to log in that bugle knows (RFC 4252, RFC 4256).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LoginMethod {
+    /// `publickey`.
+    PublicKey,
+    /// `keyboard-interactive`.
+    KeyboardInteractive,
+    /// `password`.
+    Password,
+}
+
+impl LoginMethod {
+    /// Every method in OpenSSH's order of preference.
+    pub const ALL: [Self; 3] = [Self::PublicKey, Self::KeyboardInteractive, Self::Password];
+
+    /// The name in the protocol and in `PreferredAuthentications`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PublicKey => "publickey",
+            Self::KeyboardInteractive => "keyboard-interactive",
+            Self::Password => "password",
+        }
+    }
+}
+
+impl Profile {
+    /// The file that new host keys are written to, and how.
+    pub fn known_hosts_target(&self) -> Option<(PathBuf, NameStyle)> {
+        let style = if self.hash_known_hosts { NameStyle::Hashed } else { NameStyle::Clear };
+        self.user_known_hosts.first().map(|file| (file.clone(), style))
+    }
+}
+
+impl Destination {
+    /// The destination and the jump hosts on the way to it.
+    pub(super) fn with_hops(&self) -> impl Iterator<Item = &Self> {
+        let hops: &[Self] = match &self.route {
+            Route::Jump(hops) => hops,
+            Route::Direct | Route::Command(_) => &[],
+        };
+        hops.iter().chain([self])
+    }
+
+    /// Whose key it must show.
+    pub(super) fn host_query(&self) -> HostQuery {
+        HostQuery { host: self.endpoint.address.clone(), port: self.endpoint.port, alias: self.host_key_alias.clone() }
+    }
+
+    /// Whether its key is not checked: this machine itself, under `NoHostAuthenticationForLocalhost`.
+    pub(super) fn is_exempt(&self) -> bool {
+        let address = &self.endpoint.address;
+        let is_loopback = || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.profile.trust_localhost && (address == "localhost" || is_loopback())
+    }
+
+    /// Where the keys for it and its jump hosts come from.
+    pub fn key_sources(&self) -> impl Iterator<Item = KeySources> {
+        self.with_hops().map(|destination| destination.profile.keys.clone())
+    }
+
+    /// Whether a process of its own carries the connection.
+    pub fn uses_a_command(&self) -> bool {
+        self.with_hops().any(|destination| matches!(destination.route, Route::Command(_)))
+    }
+}

@@ -1,0 +1,87 @@
+//! `ProxyCommand`: a child process whose standard input and output are the connection.
+
+use super::wire::Carrier;
+use crate::outcome::{Code, Failure};
+use std::ffi::OsString;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// How much of what the child complains about is kept.
+const COMPLAINT_LIMIT: usize = 4096;
+
+/// The child and its pipes; killed when dropped.
+struct Proxy {
+    _child: Child,
+    input: ChildStdin,
+    output: ChildStdout,
+}
+
+/// What the child wrote to its standard error.
+#[derive(Clone, Default)]
+pub(super) struct Complaint(Arc<Mutex<Vec<u8>>>);
+
+impl Complaint {
+    /// The last line that is not empty.
+    pub(super) fn last_line(&self) -> Option<String> {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+    }
+}
+
+/// Starts the command in the user's shell, replacing the shell, as ssh does (`ssh_proxy_connect` in sshconnect.c).
+/// Host and user names in it were checked before they were expanded.
+pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"));
+    let failed = |reason: String| Failure::new(Code::ProxyFailed, format!("cannot start the ProxyCommand `{command}`: {reason}"));
+    let mut child = Command::new(&shell)
+        .arg("-c")
+        .arg(format!("exec {command}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        // Ctrl-C is for us: the terminal must not end the proxies of a run that is ending in order.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let (Some(input), Some(output), Some(mut errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        return Err(failed("its pipes are missing".into()));
+    };
+    let complaint = Complaint::default();
+    let kept = complaint.clone();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok(length @ 1..) = errors.read(&mut buffer).await {
+            let mut kept = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend_from_slice(&buffer[..length]);
+            let excess = kept.len().saturating_sub(COMPLAINT_LIMIT);
+            kept.drain(..excess);
+        }
+    });
+    Ok((Carrier::Other(Box::new(Proxy { _child: child, input, output })), complaint))
+}
+
+impl AsyncRead for Proxy {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.output).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Proxy {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.input).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.input).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.input).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,202 @@
+//! A command on an open connection: one session channel (RFC 4254 §6).
+//!
+//! [`Process`] is drained by whoever owns it: a channel that nobody reads stops its whole connection inside russh, so
+//! every path ends in [`Process::close`] or in dropping the connection. It does not know what the bytes mean.
+
+use super::{Connection, trace::Trace};
+use crate::event::{Phase, Stream};
+use crate::outcome::{Code, Failure, RemoteExit};
+use bytes::Bytes;
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Session channels on one connection; sshd's default MaxSessions is 10.
+pub(super) const SESSIONS: usize = 8;
+
+/// What is asked of the server for one command.
+#[derive(Clone, Debug, Default)]
+pub struct Exec {
+    /// The command line, for the login shell of the user there.
+    pub command: Vec<u8>,
+    /// Variables that are sent along (`SendEnv`, `SetEnv`); the server may ignore them.
+    pub environment: Vec<(String, String)>,
+    /// A terminal, where one is wanted.
+    pub terminal: Option<Terminal>,
+    /// Lets the host use our agent.
+    pub forward_agent: bool,
+}
+
+/// The terminal that a command is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// `TERM`.
+    pub name: String,
+    /// Columns.
+    pub columns: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+/// A command that was started.
+pub struct Process {
+    reader: ChannelReadHalf,
+    writer: Arc<ChannelWriteHalf<Msg>>,
+    _permit: OwnedSemaphorePermit,
+    connection: Arc<Connection>,
+    exit: Option<RemoteExit>,
+    closed: bool,
+}
+
+/// What a process does next.
+#[derive(Debug)]
+pub enum Happening {
+    /// It wrote something.
+    Output(Stream, Bytes),
+    /// It ended and everything that it wrote was delivered.
+    Ended(RemoteExit),
+    /// The server would not start it.
+    Refused,
+    /// The channel or the connection ended without saying how the process did.
+    Lost(String),
+}
+
+/// Writes to a process.
+#[derive(Clone)]
+pub struct Input(Arc<ChannelWriteHalf<Msg>>);
+
+impl Input {
+    /// Sends bytes; waits while the host takes none. An error means that the process or the connection is gone.
+    pub async fn write(&self, bytes: Bytes) -> Result<(), InputClosed> {
+        self.0.data_bytes(bytes).await.map_err(|_| InputClosed)
+    }
+
+    /// Says that nothing follows.
+    pub async fn finish(&self) -> Result<(), InputClosed> {
+        self.0.eof().await.map_err(|_| InputClosed)
+    }
+}
+
+/// Nobody reads what is written.
+#[derive(Debug, thiserror::Error)]
+#[error("the process takes no more input")]
+pub struct InputClosed;
+
+impl Process {
+    /// Opens a channel and starts the command. Does not wait for the server's answer: it comes as the first
+    /// [`Happening`], which saves a round trip.
+    pub async fn start(connection: Arc<Connection>, exec: &Exec, trace: &mut Trace) -> Result<Self, Failure> {
+        let Ok(permit) = Arc::clone(&connection.sessions).acquire_owned().await else {
+            return Err(lost(&connection, "before the command was started"));
+        };
+        trace.begin(Phase::Open);
+        let channel = match connection.handle.channel_open_session().await {
+            Ok(channel) => channel,
+            Err(russh::Error::ChannelOpenFailure(why)) => return Err(open_refused(&why)),
+            Err(_) => return Err(lost(&connection, "before the command was started")),
+        };
+        trace.end("session channel");
+        trace.begin(Phase::Work);
+        connection.monitor.settle();
+        let (reader, writer) = channel.split();
+        let process =
+            Self { reader, writer: Arc::new(writer), _permit: permit, connection, exit: None, closed: false };
+        process.request(exec).await.map_err(|_| lost(&process.connection, "before the command was started"))?;
+        Ok(process)
+    }
+
+    async fn request(&self, exec: &Exec) -> Result<(), russh::Error> {
+        let channel = &self.writer;
+        if exec.forward_agent {
+            channel.agent_forward(false).await?;
+        }
+        if let Some(terminal) = &exec.terminal {
+            channel.request_pty(false, &terminal.name, terminal.columns, terminal.rows, 0, 0, &[]).await?;
+        }
+        for (name, value) in &exec.environment {
+            channel.set_env(false, name.as_str(), value.as_str()).await?;
+        }
+        channel.exec(true, exec.command.as_slice()).await
+    }
+
+    /// Where its standard input is written.
+    pub fn input(&self) -> Input {
+        Input(Arc::clone(&self.writer))
+    }
+
+    /// Asks the server to signal the process. sshd ignores this for root, and some servers always.
+    pub async fn signal(&self, signal: Sig) {
+        // A connection that is gone is noticed by `next`.
+        let _ = self.writer.signal(signal).await;
+    }
+
+    /// What happens next. Not to be called again after anything but `Output`.
+    pub async fn next(&mut self) -> Happening {
+        loop {
+            match self.reader.wait().await {
+                Some(ChannelMsg::Data { data }) if !data.is_empty() => return Happening::Output(Stream::Stdout, data),
+                // RFC 4254 §5.2 knows one kind of extended data: stderr.
+                Some(ChannelMsg::ExtendedData { data, .. }) if !data.is_empty() => {
+                    return Happening::Output(Stream::Stderr, data);
+                }
+                Some(ChannelMsg::ExitStatus { exit_status }) => self.exit = Some(RemoteExit::Status(exit_status)),
+                Some(ChannelMsg::ExitSignal { signal_name, core_dumped, .. }) => {
+                    self.exit = Some(RemoteExit::Signal { name: signal_text(&signal_name), core_dumped });
+                }
+                Some(ChannelMsg::Failure) => return Happening::Refused,
+                // Output may follow the status, and even EOF: only the end of the channel is the end.
+                Some(ChannelMsg::Close) => {
+                    self.closed = true;
+                    return match self.exit.take() {
+                        Some(exit) => Happening::Ended(exit),
+                        None => Happening::Lost("the host closed the session without an exit status".into()),
+                    };
+                }
+                Some(_) => {}
+                None => {
+                    return match self.exit.take() {
+                        Some(exit) => Happening::Ended(exit),
+                        None => Happening::Lost(self.connection.why_ended()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Gives the channel back to the server.
+    pub async fn close(self) {
+        if !self.closed {
+            let _ = self.writer.close().await;
+        }
+    }
+
+    /// The connection it runs on.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+fn signal_text(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}
+
+fn open_refused(why: &ChannelOpenFailure) -> Failure {
+    let reason = match why {
+        ChannelOpenFailure::Other { reason, .. } if !reason.is_empty() => reason.clone(),
+        ChannelOpenFailure::AdministrativelyProhibited => "administratively prohibited".into(),
+        ChannelOpenFailure::ConnectFailed => "open failed".into(),
+        ChannelOpenFailure::ResourceShortage => "out of resources".into(),
+        _ => "unknown channel type".into(),
+    };
+    Failure::new(Code::SessionRefused, format!("the server refused a session: {reason}"))
+        .hint("check MaxSessions and ForceCommand in the host's sshd_config, and the account's shell")
+}
+
+/// The connection is gone; what that means for the work is the caller's to say.
+pub(super) fn lost(connection: &Connection, when: &str) -> Failure {
+    Failure::new(Code::SessionLost, format!("the connection was lost {when}: {}", connection.why_ended()))
+}

@@ -1,0 +1,78 @@
+//! Who signs a login: a private key of ours or an agent. Signing happens outside the connection's task, so that
+//! RSA's milliseconds and an agent's confirmation dialog hold up one login and nothing else.
+
+use russh::keys::agent::{AgentIdentity, client::AgentClient};
+use russh::keys::ssh_encoding::Encode;
+use russh::keys::ssh_key::private::KeypairData;
+use russh::keys::ssh_key::{self, HashAlg, PrivateKey, Signature};
+use russh::keys::signature::Signer as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::UnixStream;
+
+/// The holder of a private key.
+#[derive(Clone)]
+pub(super) enum Signer {
+    /// A key in memory.
+    Key(Arc<PrivateKey>),
+    /// The agent that listens here.
+    Agent(Arc<Path>),
+}
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SignError {
+    #[error("the connection ended")]
+    Ended,
+    #[error("cannot reach the agent at `{}`", path.display())]
+    AgentUnreachable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the agent refused to sign")]
+    AgentRefused(#[source] russh::keys::Error),
+    #[error("signing failed")]
+    Key(#[source] ssh_key::Error),
+}
+
+impl From<russh::SendError> for SignError {
+    fn from(_: russh::SendError) -> Self {
+        Self::Ended
+    }
+}
+
+impl russh::Signer for Signer {
+    type Error = SignError;
+
+    async fn auth_sign(&mut self, identity: &AgentIdentity, hash: Option<HashAlg>, message: Vec<u8>) -> Result<Vec<u8>, SignError> {
+        match self {
+            Self::Agent(path) => connect_agent(path)
+                .await
+                .map_err(|source| SignError::AgentUnreachable { path: path.to_path_buf(), source })?
+                .sign_request(identity, hash, message)
+                .await
+                .map_err(SignError::AgentRefused),
+            Self::Key(key) if matches!(key.key_data(), KeypairData::Rsa(_)) => {
+                let key = Arc::clone(key);
+                tokio::task::spawn_blocking(move || sign(&key, hash, message)).await.map_err(|_| SignError::Ended)?
+            }
+            Self::Key(key) => sign(key, hash, message),
+        }
+    }
+}
+
+/// Appends the signature to the message, as the protocol wants it (RFC 4252 §7).
+fn sign(key: &PrivateKey, hash: Option<HashAlg>, mut message: Vec<u8>) -> Result<Vec<u8>, SignError> {
+    let signed: Result<Signature, _> = match key.key_data() {
+        KeypairData::Rsa(pair) => (pair, hash).try_sign(&message),
+        other => other.try_sign(&message),
+    };
+    let signature = signed.map_err(|error| SignError::Key(error.into()))?;
+    signature.encode_prefixed(&mut message).map_err(|error| SignError::Key(error.into()))?;
+    Ok(message)
+}
+
+/// Opens a conversation with an agent.
+pub(super) async fn connect_agent(path: &Path) -> std::io::Result<AgentClient<UnixStream>> {
+    Ok(AgentClient::connect(UnixStream::connect(path).await?))
+}

@@ -1,0 +1,210 @@
+//! The byte stream below SSH: what russh reads from and writes to.
+//!
+//! [`Wire`] wraps a TCP socket, a channel through a jump host or the pipes of a `ProxyCommand`. It remembers what came
+//! before the server's version string, acknowledges at once while a handshake waits on every segment, and can be cut
+//! from outside, because a handshake that stalls inside russh keeps its task for ever. It knows nothing of SSH packets.
+
+use futures::task::AtomicWaker;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How much of what comes before the version string is kept. OpenSSH's refusals are one line.
+const GREETING_LIMIT: usize = 1024;
+
+/// Any duplex byte stream other than a socket.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// What carries the bytes.
+pub(super) enum Carrier {
+    /// A socket of ours.
+    Tcp(TcpStream),
+    /// A channel of a jump host, or the pipes of a `ProxyCommand`.
+    Other(Box<dyn Duplex>),
+}
+
+/// A duplex stream that is watched through its [`Monitor`].
+pub(super) struct Wire {
+    carrier: Carrier,
+    monitor: Arc<Monitor>,
+}
+
+/// The outside's view of a [`Wire`].
+#[derive(Default)]
+pub(super) struct Monitor {
+    greeting: Mutex<Greeting>,
+    settled: AtomicBool,
+    cut: AtomicBool,
+    reader: AtomicWaker,
+}
+
+/// The first bytes that the server sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// At most [`GREETING_LIMIT`] bytes, up to the end of the version line.
+    pub(super) bytes: Vec<u8>,
+    /// The version line is complete.
+    pub(super) identified: bool,
+    /// How reading ended, if it did.
+    pub(super) ended: Option<io::ErrorKind>,
+}
+
+impl Greeting {
+    fn take(&mut self, fresh: &[u8]) {
+        if self.identified || self.bytes.len() >= GREETING_LIMIT {
+            return;
+        }
+        let room = GREETING_LIMIT - self.bytes.len();
+        self.bytes.extend_from_slice(&fresh[..fresh.len().min(room)]);
+        let mut start = 0;
+        while let Some(length) = self.bytes[start..].iter().position(|&byte| byte == b'\n') {
+            let line = &self.bytes[start..start + length];
+            start += length + 1;
+            if line.starts_with(b"SSH-") {
+                self.identified = true;
+                self.bytes.truncate(start);
+                return;
+            }
+        }
+    }
+
+    /// The version line without its line end, such as `SSH-2.0-OpenSSH_9.2`.
+    pub(super) fn version(&self) -> Option<String> {
+        let line = self.identified.then(|| self.bytes.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"SSH-")))?;
+        line.map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
+    }
+}
+
+impl Wire {
+    pub(super) fn new(carrier: Carrier) -> (Self, Arc<Monitor>) {
+        let monitor = Arc::new(Monitor::default());
+        (Self { carrier, monitor: Arc::clone(&monitor) }, monitor)
+    }
+}
+
+impl Monitor {
+    /// What the server said first.
+    pub(super) fn greeting(&self) -> Greeting {
+        self.greeting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The handshake is over: acknowledgements may be delayed again.
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the stream: reading fails from now on, also one that is pending.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Greeting)) {
+        change(&mut self.greeting.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.monitor.reader.register(context.waker());
+        if this.monitor.cut.load(Ordering::Acquire) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let settled = this.monitor.settled.load(Ordering::Relaxed);
+        let before = buffer.filled().len();
+        let read = ready!(match &mut this.carrier {
+            Carrier::Tcp(stream) => {
+                let read = Pin::new(&mut *stream).poll_read(context, buffer);
+                if read.is_ready() && !settled {
+                    // The kernel forgets this after a while, so it is said again at every read. sshd leaves Nagle's
+                    // algorithm on: its next packet waits for our acknowledgement of the last one.
+                    let _ = rustix::net::sockopt::set_tcp_quickack(stream.as_fd(), true);
+                }
+                read
+            }
+            Carrier::Other(stream) => Pin::new(stream).poll_read(context, buffer),
+        });
+        if !settled {
+            let fresh = &buffer.filled()[before..];
+            match &read {
+                Ok(()) if fresh.is_empty() => this.monitor.note(|greeting| greeting.ended = Some(io::ErrorKind::UnexpectedEof)),
+                Ok(()) => this.monitor.note(|greeting| greeting.take(fresh)),
+                Err(error) => this.monitor.note(|greeting| greeting.ended = Some(error.kind())),
+            }
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Carrier::Other(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Carrier::Other(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Carrier::Other(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn the_greeting_ends_with_the_version_line_however_it_is_cut() {
+        let text = b"Welcome\r\nSSH-2.0-OpenSSH_9.2\r\n\x00\x01binary";
+        for size in 1..text.len() {
+            let mut greeting = Greeting::default();
+            text.chunks(size).for_each(|chunk| greeting.take(chunk));
+            assert!(greeting.identified, "chunks of {size}");
+            assert_eq!(greeting.version().as_deref(), Some("SSH-2.0-OpenSSH_9.2"));
+        }
+    }
+
+    #[test]
+    fn an_endless_greeting_is_kept_only_up_to_the_limit() {
+        let mut greeting = Greeting::default();
+        (0..1000).for_each(|_| greeting.take(b"x: 12345678901234567890\r\n"));
+        assert_eq!(greeting.bytes.len(), GREETING_LIMIT);
+        assert_eq!(greeting.version(), None);
+    }
+
+    #[tokio::test]
+    async fn cutting_ends_a_read_that_is_pending() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let (mut wire, monitor) = Wire::new(Carrier::Other(Box::new(near)));
+        far.write_all(b"hello").await.unwrap();
+        let reader = tokio::spawn(async move {
+            let mut buffer = [0; 5];
+            wire.read_exact(&mut buffer).await.unwrap();
+            wire.read_exact(&mut buffer).await.unwrap_err().kind()
+        });
+        while monitor.greeting().bytes.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        monitor.cut();
+        assert_eq!(reader.await.unwrap(), io::ErrorKind::ConnectionAborted);
+        drop(far);
+    }
+}

@@ -1,0 +1,83 @@
+//! Reading a file that decides whom to trust.
+//!
+//! The main function is [`read_trusted`]: it refuses what somebody else could have written.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// More than a million hosts with RSA keys; whatever is longer is no list of keys.
+const LIMIT: u64 = 1 << 30;
+
+/// Reads the whole file; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be read, when its group or others may write it, or when it belongs to neither the user nor root.
+/// Devices (`/dev/null`) are exempt from the last two.
+pub(crate) fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
+    match File::open(path) {
+        Ok(file) => read_open(path, &file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReadError::Unreadable { path: path.into(), source }),
+    }
+}
+
+/// As [`read_trusted`], from a file that is open already.
+pub(crate) fn read_open(path: &Path, mut file: &File) -> Result<Vec<u8>, ReadError> {
+    let unreadable = |source| ReadError::Unreadable { path: path.into(), source };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.file_type().is_char_device() {
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(ReadError::Writable { path: path.into(), mode });
+        }
+        let owner = metadata.uid();
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            return Err(ReadError::Owner { path: path.into(), owner, mode });
+        }
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(LIMIT)).unwrap_or_default() + 1);
+    file.by_ref().take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(ReadError::TooLong { path: path.into() });
+    }
+    Ok(bytes)
+}
+
+/// Why a file of keys is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system refuses.
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Others could have put keys into it.
+    #[error("`{}` is writable by its group or by others (mode {mode:04o})", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Somebody else could have put keys into it.
+    #[error("`{}` belongs to user id {owner}, who is neither you nor root (mode {mode:04o})", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Over 1 GiB.
+    #[error("`{}` is longer than 1 GiB", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,31 @@
+//! bugle calls a whole fleet of servers at once over SSH, from one process.
+//!
+//! The modules stand in the order of the data path; `docs/architecture.md` is the long form.
+
+// What was typed.
+pub mod cli;
+
+// Who is called: files in, values out; no sockets, no clock.
+pub mod inventory;
+pub mod known_hosts;
+pub mod selection;
+pub mod ssh_config;
+
+// How they are called, and what is done on each.
+pub mod connection;
+pub mod scheduler;
+pub mod task;
+
+// What is shown of it.
+pub mod report;
+
+// The words that every stage shares.
+pub mod duration;
+pub mod event;
+pub mod exit_code;
+pub mod host;
+pub mod nodeset;
+pub mod outcome;
+pub mod secret;
+pub mod template;
+pub mod yaml;

@@ -1,0 +1,15 @@
+//! What is done on one host: the units of work that the scheduler hands out.
+//!
+//! [`RunCommand`] runs one command line, or one local script, on every host of a run. A task reports through its
+//! [`Unit`](crate::scheduler::Unit) and returns how it ended; it never prints and never decides about other hosts.
+
+mod broadcast;
+mod command;
+mod ending;
+mod privilege;
+mod shell;
+
+pub use broadcast::Broadcast;
+pub use command::{Call, RunCommand};
+pub use privilege::{Method, Privilege};
+pub use shell::{CommandLine, ScriptFile, quote};

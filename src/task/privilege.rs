@@ -1,0 +1,246 @@
+//! Running as somebody else: sudo, su and doas, with a password where they want one.
+//!
+//! The command is preceded by a mark that it prints once it runs. Until then what comes back is the conversation with
+//! sudo; so a wrong password, a missing sudo and a command that fails are never taken for each other. The password goes
+//! in only after it was asked for: to a host that does not ask, it would be the command's input.
+
+use super::shell::{in_posix_shell, quote};
+use crate::outcome::{Code, Failure};
+use crate::secret::Secret;
+
+/// The conversation is a few lines; more of it is not kept.
+const CONVERSATION_LIMIT: usize = 16 * 1024;
+
+/// Who the command runs as, and how.
+#[derive(Clone, Debug)]
+pub struct Privilege {
+    /// The program that changes the user.
+    pub method: Method,
+    /// The user to become.
+    pub user: String,
+    /// The password that the method asks for.
+    pub password: Option<Secret>,
+}
+
+/// How another user is become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// sudo(8); asks for the caller's own password.
+    #[default]
+    Sudo,
+    /// su(1); asks for the other user's password.
+    Su,
+    /// doas(1), OpenBSD's; asks on a terminal.
+    Doas,
+}
+
+impl Method {
+    /// The program's name.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Sudo => "sudo",
+            Self::Su => "su",
+            Self::Doas => "doas",
+        }
+    }
+}
+
+impl std::str::FromStr for Method {
+    type Err = UnknownMethod;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMethod> {
+        match text {
+            "sudo" => Ok(Self::Sudo),
+            "su" => Ok(Self::Su),
+            "doas" => Ok(Self::Doas),
+            other => Err(UnknownMethod(other.into())),
+        }
+    }
+}
+
+/// No such way to become another user.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown become method `{0}`: bugle knows sudo, su and doas")]
+pub struct UnknownMethod(String);
+
+impl Privilege {
+    /// The command for the login shell; `token` makes prompt and mark unique.
+    pub(super) fn wrap(&self, text: &str, token: &str) -> String {
+        let marked = format!("printf %s {} >&2\n{text}", quote(&mark(token)));
+        let user = quote(&self.user);
+        let inner = format!("/bin/sh -c {}", quote(&marked));
+        in_posix_shell(&match (self.method, &self.password) {
+            // -n: without a password to give, sudo must fail instead of waiting.
+            (Method::Sudo, None) => format!("exec sudo -n -H -u {user} -- {inner}"),
+            (Method::Sudo, Some(_)) => format!("exec sudo -S -H -p {} -u {user} -- {inner}", quote(&prompt(token))),
+            (Method::Su, _) => format!("LC_ALL=C exec su {user} -c {}", quote(&inner)),
+            (Method::Doas, None) => format!("exec doas -n -u {user} {inner}"),
+            (Method::Doas, Some(_)) => format!("exec doas -u {user} {inner}"),
+        })
+    }
+
+    /// Whether the program asks for its password on a terminal only.
+    pub(super) fn needs_terminal(&self) -> bool {
+        self.method == Method::Doas && self.password.is_some()
+    }
+}
+
+fn prompt(token: &str) -> String {
+    format!("[bugle-asks-{token}]")
+}
+
+fn mark(token: &str) -> String {
+    format!("[bugle-runs-{token}]")
+}
+
+/// The conversation before the command runs.
+pub(super) struct Conversation<'a> {
+    privilege: &'a Privilege,
+    prompt: String,
+    mark: String,
+    heard: Vec<u8>,
+    answered: bool,
+}
+
+/// What to do after some bytes of the conversation.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Wait for more.
+    Listen,
+    /// Send this line.
+    Answer(Secret),
+    /// The command runs; these bytes are already its own.
+    Runs(Vec<u8>),
+    /// It will not run.
+    Over(Failure),
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn new(privilege: &'a Privilege, token: &str) -> Self {
+        let prompt = match privilege.method {
+            Method::Sudo => prompt(token),
+            Method::Su | Method::Doas => "assword:".into(),
+        };
+        Self { privilege, prompt, mark: mark(token), heard: Vec::new(), answered: false }
+    }
+
+    /// Takes what the host sent, of either stream.
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Turn {
+        self.heard.extend_from_slice(bytes);
+        if let Some(at) = find(&self.heard, self.mark.as_bytes()) {
+            return Turn::Runs(self.heard.split_off(at + self.mark.len()));
+        }
+        if let Some(at) = find(&self.heard, self.prompt.as_bytes()) {
+            self.heard.drain(..at + self.prompt.len());
+            return match &self.privilege.password {
+                Some(_) if self.answered => Turn::Over(self.wrong_password()),
+                Some(password) => {
+                    self.answered = true;
+                    Turn::Answer(password.clone())
+                }
+                None => Turn::Over(self.no_password()),
+            };
+        }
+        if self.heard.len() > CONVERSATION_LIMIT {
+            return Turn::Over(Failure::new(Code::SudoRefused, format!("{} talks on without an end", self.privilege.method.program())));
+        }
+        Turn::Listen
+    }
+
+    /// The program ended without running the command.
+    pub(super) fn ended(&self, status: Option<u32>) -> Failure {
+        let program = self.privilege.method.program();
+        let said = String::from_utf8_lossy(&self.heard);
+        let said = said.trim();
+        let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let lower = said.to_lowercase();
+        if ["sorry, try again", "incorrect password", "authentication failure", "authentication failed", "authorization failed"]
+            .iter()
+            .any(|text| lower.contains(text))
+            && self.answered
+        {
+            return self.wrong_password();
+        }
+        if ["password is required", "a terminal is required", "authentication required", "tty is required", "authentication failure"]
+            .iter()
+            .any(|text| lower.contains(text))
+        {
+            return self.no_password();
+        }
+        if status == Some(127) || lower.contains("not found") {
+            return Failure::new(Code::SudoRefused, format!("there is no {program} on the host"))
+                .hint("log in as that user (-l), or choose another way: set ansible_become_method to su or doas");
+        }
+        let why = if last.is_empty() { "it said nothing".to_owned() } else { last.to_owned() };
+        Failure::new(Code::SudoRefused, format!("{program} refused to run the command as `{}`: {why}", self.privilege.user))
+            .hint(format!("is the login user allowed to? see `{program} -l` on the host"))
+    }
+
+    fn wrong_password(&self) -> Failure {
+        Failure::new(Code::SudoPassword, format!("wrong password for {}", self.privilege.method.program()))
+            .hint("a host with another password: set ansible_become_password for it in the inventory")
+    }
+
+    fn no_password(&self) -> Failure {
+        Failure::new(Code::SudoPassword, format!("{} needs a password", self.privilege.method.program()))
+            .hint("-K asks for it once; or set ansible_become_password in the inventory")
+    }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sudo(password: Option<&str>) -> Privilege {
+        Privilege { method: Method::Sudo, user: "root".into(), password: password.map(|text| Secret::new(text.into())) }
+    }
+
+    #[test]
+    fn the_password_is_sent_once_and_only_when_asked_for() {
+        let privilege = sudo(Some("pw"));
+        let mut conversation = Conversation::new(&privilege, "t");
+        assert_eq!(conversation.hear(b"lecture\n[bugle-as"), Turn::Listen);
+        assert_eq!(conversation.hear(b"ks-t]"), Turn::Answer(Secret::new("pw".into())));
+        assert_eq!(conversation.hear(b"[bugle-runs-t]error: x"), Turn::Runs(b"error: x".to_vec()));
+    }
+
+    #[test]
+    fn a_second_question_means_that_the_password_was_wrong() {
+        let privilege = sudo(Some("pw"));
+        let mut conversation = Conversation::new(&privilege, "t");
+        conversation.hear(b"[bugle-asks-t]");
+        let Turn::Over(failure) = conversation.hear(b"Sorry, try again.\n[bugle-asks-t]") else { panic!() };
+        assert_eq!(failure.code, Code::SudoPassword);
+        assert!(failure.message.contains("wrong"));
+    }
+
+    #[test]
+    fn what_sudo_says_at_its_end_is_told_apart() {
+        let cases = [
+            ("sudo: a password is required\n", Some(1), Code::SudoPassword, "needs a password"),
+            ("sh: 1: exec: sudo: not found\n", Some(127), Code::SudoRefused, "there is no sudo"),
+            ("joe is not in the sudoers file.\n", Some(1), Code::SudoRefused, "not in the sudoers"),
+            ("", Some(1), Code::SudoRefused, "said nothing"),
+        ];
+        for (said, status, code, words) in cases {
+            let privilege = sudo(None);
+            let mut conversation = Conversation::new(&privilege, "t");
+            assert_eq!(conversation.hear(said.as_bytes()), Turn::Listen);
+            let failure = conversation.ended(status);
+            assert_eq!(failure.code, code, "{said}");
+            assert!(failure.message.contains(words), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn the_password_is_never_part_of_the_command() {
+        for method in [Method::Sudo, Method::Su, Method::Doas] {
+            let privilege = Privilege { method, ..sudo(Some("hunter2")) };
+            assert!(!privilege.wrap("id", "t").contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! One host: where it is, how it behaves, and what happened to it. [`Counts`] is what tests look at.
+
+use super::behaviour::{Behaviour, Cut};
+use super::line::Switch;
+use russh::keys::PublicKey;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What [`Host::until`] waits for at most. Nothing takes that long on a healthy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A host of a fleet.
+pub struct Host {
+    /// As the inventory names it.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it does.
+    pub behaviour: Behaviour,
+    /// Its key.
+    pub key: PublicKey,
+    /// The directory in which commands start, `HOME` to them.
+    pub home: PathBuf,
+    counts: watch::Sender<Counts>,
+    commands: Mutex<Vec<String>>,
+    lines: Mutex<Vec<Weak<Switch>>>,
+    groups: Mutex<BTreeSet<i32>>,
+}
+
+/// What happened to a host up to now, and what is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections that were accepted.
+    pub connections: usize,
+    /// Connections that are open.
+    pub open: usize,
+    /// Connections that are open and not logged in.
+    pub handshakes: usize,
+    /// The most that there ever were of those.
+    pub most_handshakes: usize,
+    /// Logins that succeeded.
+    pub logins: usize,
+    /// Keys that were offered for a login.
+    pub offers: usize,
+    /// Passwords that were tried.
+    pub passwords: usize,
+    /// Session channels that are open.
+    pub sessions: usize,
+    /// The most that there ever were of those.
+    pub most_sessions: usize,
+    /// Connections made on behalf of others.
+    pub tunnels: usize,
+    /// Requests to forward an agent.
+    pub agent_requests: usize,
+}
+
+impl Host {
+    /// A host at which nothing happened yet.
+    pub fn new(name: String, address: SocketAddr, behaviour: Behaviour, key: PublicKey, home: PathBuf) -> Self {
+        Self {
+            name,
+            address,
+            behaviour,
+            key,
+            home,
+            counts: watch::Sender::new(Counts::default()),
+            commands: Mutex::default(),
+            lines: Mutex::default(),
+            groups: Mutex::default(),
+        }
+    }
+
+    /// What happened up to now.
+    pub fn counts(&self) -> Counts {
+        *self.counts.borrow()
+    }
+
+    /// The commands that were asked for, in order.
+    pub fn commands(&self) -> Vec<String> {
+        lock(&self.commands).clone()
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// When it does not come to be so.
+    pub async fn until(&self, what: &str, is_so: impl FnMut(&Counts) -> bool) {
+        let mut counts = self.counts.subscribe();
+        let waiting = tokio::time::timeout(PATIENCE, counts.wait_for(is_so)).await.map(|seen| seen.is_ok());
+        assert!(matches!(waiting, Ok(true)), "{}: {what} did not come to pass: {:?}", self.name, self.counts());
+    }
+
+    /// Does this to every connection that is open.
+    pub fn cut(&self, how: Cut) {
+        for switch in lock(&self.lines).iter().filter_map(Weak::upgrade) {
+            switch.turn(how);
+        }
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
+        self.counts.send_modify(change);
+    }
+
+    pub(super) fn asked(&self, command: &[u8]) {
+        lock(&self.commands).push(String::from_utf8_lossy(command).into_owned());
+    }
+
+    pub(super) fn watch_line(&self, switch: &Arc<Switch>) {
+        let mut lines = lock(&self.lines);
+        lines.retain(|line| line.strong_count() > 0);
+        lines.push(Arc::downgrade(switch));
+    }
+
+    /// A process group that was started.
+    pub(super) fn started(&self, group: i32) {
+        lock(&self.groups).insert(group);
+    }
+
+    /// Its leader has ended, and its number may be given to others.
+    pub(super) fn ended(&self, group: i32) {
+        lock(&self.groups).remove(&group);
+    }
+
+    /// Nothing that was started here outlives the fleet.
+    pub(super) fn kill_all(&self) {
+        for group in std::mem::take(&mut *lock(&self.groups)) {
+            super::process::kill(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection that is counted as long as it is open.
+pub(super) struct Visit {
+    pub(super) host: Arc<Host>,
+    logged_in: bool,
+}
+
+impl Visit {
+    pub(super) fn begin(host: &Arc<Host>) -> Self {
+        host.count(|counts| {
+            counts.connections += 1;
+            counts.open += 1;
+            counts.handshakes += 1;
+            counts.most_handshakes = counts.most_handshakes.max(counts.handshakes);
+        });
+        Self { host: Arc::clone(host), logged_in: false }
+    }
+
+    pub(super) fn logged_in(&mut self) {
+        self.logged_in = true;
+        self.host.count(|counts| {
+            counts.handshakes -= 1;
+            counts.logins += 1;
+        });
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.host.count(|counts| {
+            counts.open -= 1;
+            counts.handshakes -= usize::from(!self.logged_in);
+        });
+    }
+}
+
+/// A session that is counted as long as it is open.
+pub(super) struct Sitting(Arc<Host>);
+
+impl Sitting {
+    pub(super) fn begin(host: &Arc<Host>) -> Self {
+        host.count(|counts| {
+            counts.sessions += 1;
+            counts.most_sessions = counts.most_sessions.max(counts.sessions);
+        });
+        Self(Arc::clone(host))
+    }
+}
+
+impl Drop for Sitting {
+    fn drop(&mut self) {
+        self.0.count(|counts| counts.sessions -= 1);
+    }
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "careful" >&2
+echo "web: h1"
