@@ -4,6 +4,8 @@
 //! one that must be refused with the words in `expected`. The source is the entry whose name begins with `hosts`, or the
 //! lines of `sources` (`=` begins a list of hosts). Drop in a folder, get a case; `other-words-in-graph` says why
 //! `--graph --vars` shows a value in other words. Further inventories are generated.
+// Helpers of tests fail by panicking, and a skipped comparison is told.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use bugle::inventory::{Inventory, Listing, Options, Severity, Source};
 use proptest::prelude::*;
@@ -39,7 +41,8 @@ fn load(sources: &[String]) -> Result<Inventory, bugle::inventory::InventoryErro
 fn ansible_python() -> Option<PathBuf> {
     let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let program = std::env::split_paths(&path).chain([peers]).map(|d| d.join("ansible-inventory")).find(|p| p.is_file())?;
+    let program =
+        std::env::split_paths(&path).chain([peers]).map(|d| d.join("ansible-inventory")).find(|p| p.is_file())?;
     let first = fs::read_to_string(program).ok()?.lines().next()?.to_owned();
     Some(first.strip_prefix("#!")?.split(' ').next()?.into())
 }
@@ -108,7 +111,8 @@ fn differences(sources: &[String], ansible: &serde_json::Value) -> String {
     for (index, name) in inventory.groups() {
         let members = inventory.members(index).into_iter().map(|host| inventory.host_name(host).as_str());
         let mut ours: Vec<&str> = members.collect();
-        let mut theirs: Vec<&str> = ansible["groups"][name].as_array().into_iter().flatten().filter_map(|h| h.as_str()).collect();
+        let mut theirs: Vec<&str> =
+            ansible["groups"][name].as_array().into_iter().flatten().filter_map(|h| h.as_str()).collect();
         // Below the first level Ansible's order is that of a set of Python objects.
         ours.sort_unstable();
         theirs.sort_unstable();
@@ -300,12 +304,52 @@ mod generator {
     const GROUPS: [&str; 7] = ["web", "db", "prod", "east", "app_1", "zeta", "alpha"];
     const NAMES: [&str; 7] = ["v", "port", "ansible_user", "list", "flag", "ansible_host", "zone"];
     const INI_VALUES: [&str; 22] = [
-        "1", "-2", "0644", "1.50", "True", "no", "text", "'single'", "\"a b\"", "[1,2]", "\"[1, 'x', None]\"", "a=b",
-        "10.0.0.1", "[1", "\"{'k': [1]}\"", "{{x}}", "0x10", "1e5", "", "\"'in'\"", "a\\ b", "1_0",
+        "1",
+        "-2",
+        "0644",
+        "1.50",
+        "True",
+        "no",
+        "text",
+        "'single'",
+        "\"a b\"",
+        "[1,2]",
+        "\"[1, 'x', None]\"",
+        "a=b",
+        "10.0.0.1",
+        "[1",
+        "\"{'k': [1]}\"",
+        "{{x}}",
+        "0x10",
+        "1e5",
+        "",
+        "\"'in'\"",
+        "a\\ b",
+        "1_0",
     ];
     const YAML_VALUES: [&str; 22] = [
-        "1", "-2", "0644", "1.50", "yes", "'no'", "text", "\"a b\"", "[1, {a: b}]", "{k: [1, null]}", "~", "1:30", "0x10",
-        "1e5", "2.5e+3", "2024-01-02", "'{{ x }}'", "''", "0b11", "1_0", ".5", "On",
+        "1",
+        "-2",
+        "0644",
+        "1.50",
+        "yes",
+        "'no'",
+        "text",
+        "\"a b\"",
+        "[1, {a: b}]",
+        "{k: [1, null]}",
+        "~",
+        "1:30",
+        "0x10",
+        "1e5",
+        "2.5e+3",
+        "2024-01-02",
+        "'{{ x }}'",
+        "''",
+        "0b11",
+        "1_0",
+        ".5",
+        "On",
     ];
 
     /// Writes an inventory below `folder` and gives back its sources.

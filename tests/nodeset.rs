@@ -1,5 +1,7 @@
 //! Node sets beside ClusterShell's, which people trust: the same names and the same folding.
 
+#![allow(clippy::unwrap_used)]
+
 use bugle::nodeset::{expand, fold};
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::{collection, prop_assert_eq};
@@ -32,8 +34,13 @@ fn peer(name: &str) -> Option<PathBuf> {
 fn ask(nodeset: &PathBuf, expressions: &[String]) -> Vec<serde_json::Value> {
     let program = fs::read_to_string(nodeset).unwrap();
     let interpreter = program.lines().next().unwrap().trim_start_matches("#!").split(' ').next().unwrap();
-    let mut child =
-        Command::new(interpreter).env("PYTHONUTF8", "1").args(["-c", ASK]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(interpreter)
+        .env("PYTHONUTF8", "1")
+        .args(["-c", ASK])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut input = child.stdin.take().unwrap();
     let lines = expressions.join("\n");
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
@@ -93,8 +100,13 @@ impl Numbers {
         let places = 2 + self.below(3);
         let spread = 2 + self.below(11);
         let names = 2 + self.below(60);
-        let names: Vec<String> =
-            (0..names).map(|_| (0..places).map(|place| format!("{}{}", ["r", "n", "-", "p"][place as usize], self.below(spread))).collect()).collect();
+        let names: Vec<String> = (0..names)
+            .map(|_| {
+                (0..places)
+                    .map(|place| format!("{}{}", ["r", "n", "-", "p"][place as usize], self.below(spread)))
+                    .collect()
+            })
+            .collect();
         names.join(",")
     }
 
@@ -113,14 +125,51 @@ impl Numbers {
 
 fn corpus() -> Vec<String> {
     let mut corpus: Vec<String> = [
-        "web01", "web[01-20]", "web[1-20]", "web[8-12]", "web[01-20/2]", "web[0-100/7]", "web[5]", "web[005]", "web[1-4,7]",
-        "web[1-3, 5]", "web[7,1-2]", "web[1-3,2-4]", "r[1-2]n[1-4,7]", "r[1-3]n[1-4],r2n9", "r[1-3]n[1-4],r2n9,r5n[1-4]",
-        "web[01-18],web20", "web[9-11],web[05-12]", "web08,web[10-120]", "web[098-102]", "web08,web10,web12,web[13-120]",
-        "web[1-2].example.com,db1.example.com", "10.0.0.[1-20],10.0.1.[5-20]", "10.[0-3].[0-3].[1-10],10.9.9.9", "[1-3]",
-        "100%,50%", "a,b,a1,b1", "web,web1,web-1,web.1", "WEB1,web1,Web1", "x-1-2-3,x-1-2-4,x-2-2-3,x-2-2-4,x-3-9-9",
-        "n[1-3]-ib0,n[1-3]-ib1", "n0,n00,n000,n1,n01,n001", "rack[1-4]node[01-16]-mgmt", "web[0-9],web[00-09]",
-        "a[1-3]b[1-3]c[1-3]", "a[1-3]b[1-3]c[1-3],a4b1c1,a1b4c1", "web1[0-5]", "web1[08-12]", "web[1-3]0", "web[08-12]0",
-        "node[0-10/5],node[3-4]", "foo%[1-2]", "bücher[1-3]", "a1b,a2b,a1c,a2c", "[01-10]a[1-2]", "web[999-1002],web[0999-1002]",
+        "web01",
+        "web[01-20]",
+        "web[1-20]",
+        "web[8-12]",
+        "web[01-20/2]",
+        "web[0-100/7]",
+        "web[5]",
+        "web[005]",
+        "web[1-4,7]",
+        "web[1-3, 5]",
+        "web[7,1-2]",
+        "web[1-3,2-4]",
+        "r[1-2]n[1-4,7]",
+        "r[1-3]n[1-4],r2n9",
+        "r[1-3]n[1-4],r2n9,r5n[1-4]",
+        "web[01-18],web20",
+        "web[9-11],web[05-12]",
+        "web08,web[10-120]",
+        "web[098-102]",
+        "web08,web10,web12,web[13-120]",
+        "web[1-2].example.com,db1.example.com",
+        "10.0.0.[1-20],10.0.1.[5-20]",
+        "10.[0-3].[0-3].[1-10],10.9.9.9",
+        "[1-3]",
+        "100%,50%",
+        "a,b,a1,b1",
+        "web,web1,web-1,web.1",
+        "WEB1,web1,Web1",
+        "x-1-2-3,x-1-2-4,x-2-2-3,x-2-2-4,x-3-9-9",
+        "n[1-3]-ib0,n[1-3]-ib1",
+        "n0,n00,n000,n1,n01,n001",
+        "rack[1-4]node[01-16]-mgmt",
+        "web[0-9],web[00-09]",
+        "a[1-3]b[1-3]c[1-3]",
+        "a[1-3]b[1-3]c[1-3],a4b1c1,a1b4c1",
+        "web1[0-5]",
+        "web1[08-12]",
+        "web[1-3]0",
+        "web[08-12]0",
+        "node[0-10/5],node[3-4]",
+        "foo%[1-2]",
+        "bücher[1-3]",
+        "a1b,a2b,a1c,a2c",
+        "[01-10]a[1-2]",
+        "web[999-1002],web[0999-1002]",
     ]
     .map(String::from)
     .to_vec();
@@ -166,7 +215,8 @@ fn the_nodeset_program_prints_the_same() {
         let output = Command::new(&nodeset).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     };
-    for expression in ["web[01-20/3]", "r[1-3]n[1-4],r2n9,r5n[1-4]", "web08,web[10-120]", "10.[0-3].0.[1-10],10.9.9.9"] {
+    for expression in ["web[01-20/3]", "r[1-3]n[1-4],r2n9,r5n[1-4]", "web08,web[10-120]", "10.[0-3].0.[1-10],10.9.9.9"]
+    {
         let names = expand(expression).unwrap();
         assert_eq!(run(&["-f", expression]), fold(names.iter().map(String::as_str)), "{expression}");
         let theirs = run(&["-S", "\n", "-e", expression]);
@@ -181,8 +231,23 @@ fn what_clustershell_refuses_is_refused() {
         return;
     };
     let wrong = [
-        "web[1-3", "web1-3]", "web[]", "web[1,,2]", "web[1-x]", "web[a-c]", "web[01-100]", "web[1-010]",
-        "web[9-1]", "web[1-9/0]", "web[1-9/x]", "web[5/2]", "a,,b", "a,", "web[1-3]]", "web[x]", "web[-]",
+        "web[1-3",
+        "web1-3]",
+        "web[]",
+        "web[1,,2]",
+        "web[1-x]",
+        "web[a-c]",
+        "web[01-100]",
+        "web[1-010]",
+        "web[9-1]",
+        "web[1-9/0]",
+        "web[1-9/x]",
+        "web[5/2]",
+        "a,,b",
+        "a,",
+        "web[1-3]]",
+        "web[x]",
+        "web[-]",
     ]
     .map(String::from);
     for (expression, answer) in wrong.iter().zip(ask(&nodeset, &wrong)) {

@@ -3,6 +3,8 @@
 //!
 //! An inventory `tests/selection/NAME.ini` with patterns in `NAME.patterns` is a case.
 
+#![allow(clippy::unwrap_used)]
+
 use bugle::host::HostName;
 use bugle::nodeset::{expand, fold};
 use bugle::selection::{HostTable, ListSource, Lists, Population, Request, Selection, SelectionError, select};
@@ -159,17 +161,40 @@ fn expressions_select_the_hosts_that_clustershell_selects() {
         eprintln!("skipped: no nodeset");
         return;
     };
-    let groups =
-        [("compute", "n[01-24]"), ("gpu", "n[20-24],g[1-4]"), ("rack1", "n[01-12],g1"), ("old", "n[03,09,21]"), ("io", "io[1-3]")];
+    let groups = [
+        ("compute", "n[01-24]"),
+        ("cuda", "n[20-24],g[1-4]"),
+        ("rack1", "n[01-12],g1"),
+        ("old", "n[03,09,21]"),
+        ("storage", "io[1-3]"),
+    ];
     let mut expressions: Vec<String> = [
-        "@compute", "@compute,@gpu", "@compute&@gpu", "@compute!@gpu", "@compute^@gpu", "@*", "@compute!@gpu&@rack1",
-        "@compute,@io!@old^@gpu", "n[01-05]!n03", "n[01-05]&@rack1!@old", "@rack[1]", "@io,n01!io2", "n0*", "n?1&@rack1",
-        "g*,io[1-2]!g2", "n[01-12/2]^n[01-12/3]", "@gpu ! n20 , n01", "@compute&n[10-15],g[1-2]!g1", "*", "*!@compute",
-        "n[1-2]*!@old", "@compute!@compute,io1",
+        "@compute",
+        "@compute,@cuda",
+        "@compute&@cuda",
+        "@compute!@cuda",
+        "@compute^@cuda",
+        "@*",
+        "@compute!@cuda&@rack1",
+        "@compute,@storage!@old^@cuda",
+        "n[01-05]!n03",
+        "n[01-05]&@rack1!@old",
+        "@rack[1]",
+        "@storage,n01!io2",
+        "n0*",
+        "n?1&@rack1",
+        "g*,io[1-2]!g2",
+        "n[01-12/2]^n[01-12/3]",
+        "@cuda ! n20 , n01",
+        "@compute&n[10-15],g[1-2]!g1",
+        "*",
+        "*!@compute",
+        "n[1-2]*!@old",
+        "@compute!@compute,io1",
     ]
     .map(String::from)
     .to_vec();
-    let words = ["@compute", "@gpu", "@rack1", "@old", "@io", "n[01-09]", "n[05-24/3]", "g[2-3]", "io*", "n21"];
+    let words = ["@compute", "@cuda", "@rack1", "@old", "@storage", "n[01-09]", "n[05-24/3]", "g[2-3]", "io*", "n21"];
     let operators = [",", "!", "&", "^"];
     let mut state = 11_u64;
     let mut below = |limit: usize| {

@@ -1,6 +1,9 @@
 //! ssh_config held to `ssh -G` of the installed OpenSSH: hand-written cases (`tests/ssh_config/*.case`: drop in a file, get a
 //! case) and a generated corpus. Where there is no ssh the expectations written in the cases still count.
 
+// Helpers of a test may do what tests may.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -56,14 +59,20 @@ impl Place {
 
     fn environment(&self) -> BTreeMap<String, String> {
         let home = self.home().display().to_string();
-        [("HOME", home.as_str()), ("SHELL", "/bin/sh"), ("PATH", "/usr/bin:/bin"), ("FLAVOUR", "blue"), ("FLAVOUR_PATH", "/dev/null"), ("EMPTY", "")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into()
+        [
+            ("HOME", home.as_str()),
+            ("SHELL", "/bin/sh"),
+            ("PATH", "/usr/bin:/bin"),
+            ("FLAVOUR", "blue"),
+            ("FLAVOUR_PATH", "/dev/null"),
+            ("EMPTY", ""),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
     }
 
     fn ours(&self, question: &Question) -> Answer {
-        let account =
-            Account { environment: self.environment(), shell: "/bin/sh".into(), ..Account::current() };
+        let account = Account { environment: self.environment(), shell: "/bin/sh".into(), ..Account::current() };
         let load = || {
             let options = question.options.iter().map(String::as_str);
             let command_line = Layer::new().options("command line -o", options, &account)?;
@@ -77,7 +86,9 @@ impl Place {
             })
         };
         let effective = load().map_err(|error| error.to_string())?;
-        Ok(by_keyword(&effective.lines(&OfferedAlgorithms::default()).iter().map(|line| format!("{line}\n")).collect::<String>()))
+        Ok(by_keyword(
+            &effective.lines(&OfferedAlgorithms::default()).iter().map(|line| format!("{line}\n")).collect::<String>(),
+        ))
     }
 
     fn theirs(&self, question: &Question) -> Answer {
@@ -162,7 +173,8 @@ fn difference(ours: &Answer, theirs: &Answer) -> String {
     let keywords: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let nothing = Vec::new();
     for keyword in keywords {
-        let (mut mine, mut other) = (ours.get(keyword).unwrap_or(&nothing).clone(), theirs.get(keyword).unwrap_or(&nothing).clone());
+        let (mut mine, mut other) =
+            (ours.get(keyword).unwrap_or(&nothing).clone(), theirs.get(keyword).unwrap_or(&nothing).clone());
         let skipped = match keyword.as_str() {
             keyword if BUILD.contains(&keyword) => true,
             keyword if RECENT.contains(&keyword) => other.is_empty(),
@@ -391,7 +403,10 @@ fn no_bytes_make_the_parser_panic() {
 fn ten_thousand_hosts_resolve_quickly_over_two_hundred_blocks() {
     let mut text = String::new();
     for block in 0..200 {
-        let _ = writeln!(text, "Host rack{block}-* db{block} !rack{block}-9\n  User u{block}\n  IdentityFile ~/.ssh/k{block}");
+        let _ = writeln!(
+            text,
+            "Host rack{block}-* db{block} !rack{block}-9\n  User u{block}\n  IdentityFile ~/.ssh/k{block}"
+        );
     }
     text += "Host *\n  ServerAliveInterval 30\n  UserKnownHostsFile ~/.ssh/known\n";
     let config = load(text.as_bytes()).unwrap();
@@ -413,11 +428,16 @@ fn every_problem_is_reported_with_place_line_and_suggestion() {
     let text = "Host a\n  StrictHostKeyChcking yes\n  Port 70000\nHost b\n  StrictHostKeyChecking acept-new\n  User \"x\n  Ciphers aes128-crt\n";
     let error = load(text.as_bytes()).unwrap_err();
     let shown = error.to_string();
-    let places: Vec<(String, usize)> =
-        error.problems().iter().map(|problem| (problem.origin.to_string().rsplit('/').next().unwrap().to_owned(), problem.column)).collect();
+    let places: Vec<(String, usize)> = error
+        .problems()
+        .iter()
+        .map(|problem| (problem.origin.to_string().rsplit('/').next().unwrap().to_owned(), problem.column))
+        .collect();
     let expected = [("config:2", 3), ("config:3", 8), ("config:5", 25), ("config:6", 8), ("config:7", 11)];
     assert_eq!(places, expected.map(|(place, column)| (place.to_owned(), column)), "{shown}");
-    for words in ["`StrictHostKeyChecking`?", "did you mean `accept-new`?", "`aes128-ctr`?", "  Port 70000", "1 to 65535"] {
+    for words in
+        ["`StrictHostKeyChecking`?", "did you mean `accept-new`?", "`aes128-ctr`?", "  Port 70000", "1 to 65535"]
+    {
         assert!(shown.contains(words), "{words} is missing:\n{shown}");
     }
 }

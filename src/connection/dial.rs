@@ -229,15 +229,21 @@ fn connect_failure(port: u16, error: &io::Error) -> Failure {
         HostUnreachable | NetworkUnreachable => {
             Failure::new(Code::TcpUnreachable, "no route to the host").hint("check the network, the VPN and the address")
         }
-        ConnectionReset => Failure::new(Code::TcpFailed, format!("connection to port {port} reset")),
+        ConnectionReset => closed_unheard(),
         AddrNotAvailable => Failure::new(Code::LocalExhausted, format!("no local address or port is free: {error}"))
             .hint("lower --fanout, or widen net.ipv4.ip_local_port_range"),
         PermissionDenied => Failure::new(Code::TcpFailed, format!("connecting is not permitted: {error}")),
         _ if matches!(error.raw_os_error(), Some(code) if code == EMFILE || code == ENFILE) => {
             Failure::new(Code::LocalExhausted, "too many open files on this machine").hint("lower --fanout or raise `ulimit -n`")
         }
-        _ => Failure::new(Code::TcpFailed, format!("connecting failed: {error}")),
+        _ => Failure::new(Code::TcpFailed, format!("connecting failed: {error}")).hint("-v shows the address that was tried"),
     }
+}
+
+/// The server closed or reset the connection before it said a word.
+pub(super) fn closed_unheard() -> Failure {
+    Failure::new(Code::PreBannerClosed, "the server closed the connection before it said anything")
+        .hint("it may be overloaded (MaxStartups), starting up, or refuse this address (hosts.deny, fail2ban)")
 }
 
 const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();

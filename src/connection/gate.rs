@@ -1,27 +1,98 @@
 //! How many handshakes one server sees at once. A stock sshd starts to drop connections at ten that have not logged in
-//! (`MaxStartups 10:30:100`), so no endpoint gets more than [`HANDSHAKES`] from one run.
+//! (`MaxStartups 10:30:100`), so no endpoint gets more than [`HANDSHAKES`] from one run, nor do the hosts behind one jump
+//! host. A server that drops connections all the same is given half as many, and more again when it takes them well.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// Handshakes in flight to one address and port.
-pub(super) const HANDSHAKES: usize = 8;
+const HANDSHAKES: usize = 8;
+/// Handshakes that must go well before a server that dropped some is given one more at once.
+const REGAIN: usize = 8;
 
 /// The gates of all endpoints of a run.
 #[derive(Default)]
-pub(super) struct Gates(Mutex<HashMap<(String, u16), Arc<Semaphore>>>);
+pub(super) struct Gates(Mutex<HashMap<(String, u16), Arc<Gate>>>);
 
 impl Gates {
-    /// Waits for a place; it is given back when the permit is dropped.
-    pub(super) async fn enter(&self, address: &str, port: u16) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a place; it is given back when the pass is dropped.
+    pub(super) async fn enter(&self, address: &str, port: u16) -> Pass {
         let gate = {
             let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let gate = gates.entry((address.to_owned(), port));
-            Arc::clone(gate.or_insert_with(|| Arc::new(Semaphore::new(HANDSHAKES))))
+            Arc::clone(gates.entry((address.to_owned(), port)).or_default())
         };
-        // Gates are never closed.
-        gate.acquire_owned().await.ok()
+        gate.enter().await
+    }
+}
+
+#[derive(Default)]
+struct Gate {
+    state: Mutex<State>,
+    free: Notify,
+}
+
+struct State {
+    limit: usize,
+    inside: usize,
+    went_well: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { limit: HANDSHAKES, inside: 0, went_well: 0 }
+    }
+}
+
+/// A handshake that may be made.
+pub(super) struct Pass(Arc<Gate>);
+
+impl Gate {
+    async fn enter(self: Arc<Self>) -> Pass {
+        loop {
+            {
+                let mut state = self.state();
+                if state.inside < state.limit {
+                    state.inside += 1;
+                    break;
+                }
+            }
+            // A place that is freed meanwhile leaves its permit with `Notify`.
+            self.free.notified().await;
+        }
+        Pass(self)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass {
+    /// The server dropped the connection unheard: it has too many.
+    pub(super) fn throttled(&self) {
+        let mut state = self.0.state();
+        state.limit = (state.limit / 2).max(1);
+        state.went_well = 0;
+    }
+
+    /// The server took the handshake.
+    pub(super) fn went_well(&self) {
+        let mut state = self.0.state();
+        state.went_well += 1;
+        if state.limit < HANDSHAKES && state.went_well >= REGAIN {
+            state.limit += 1;
+            state.went_well = 0;
+            drop(state);
+            self.0.free.notify_one();
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.state().inside -= 1;
+        self.0.free.notify_one();
     }
 }
 
@@ -35,11 +106,44 @@ mod tests {
         let gates = Gates::default();
         let mut inside = Vec::new();
         for _ in 0..HANDSHAKES {
-            inside.push(gates.enter("10.0.0.1", 22).await.unwrap());
+            inside.push(gates.enter("10.0.0.1", 22).await);
         }
         assert!(gates.enter("10.0.0.1", 22).now_or_never().is_none());
         assert!(gates.enter("10.0.0.1", 2222).now_or_never().is_some());
         inside.pop();
         assert!(gates.enter("10.0.0.1", 22).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_drops_connections_gets_fewer_and_regains_slowly() {
+        let gates = Gates::default();
+        let first = gates.enter("h", 22).await;
+        first.throttled();
+        first.throttled();
+        first.throttled();
+        first.throttled();
+        assert!(gates.enter("h", 22).now_or_never().is_none(), "one at a time");
+        (0..REGAIN).for_each(|_| first.went_well());
+        let second = gates.enter("h", 22).now_or_never();
+        assert!(second.is_some(), "two at a time");
+        assert!(gates.enter("h", 22).now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn everyone_who_waits_gets_in() {
+        let gates = Arc::new(Gates::default());
+        let tasks: Vec<_> = (0..100)
+            .map(|_| {
+                let gates = Arc::clone(&gates);
+                tokio::spawn(async move {
+                    let pass = gates.enter("h", 22).await;
+                    pass.throttled();
+                    tokio::task::yield_now().await;
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
     }
 }

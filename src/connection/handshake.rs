@@ -2,7 +2,7 @@
 
 use super::auth::{Credentials, login};
 use super::client::{Client, Facts};
-use super::dial::tcp_timeout;
+use super::dial::{closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
 use super::host_keys::HostKeyCheck;
 use super::options::{Destination, LoginMethod, Profile, Route};
@@ -17,6 +17,7 @@ use crate::outcome::{Code, Failure};
 use russh::client::{Config, Handle};
 use russh::{Limits, MethodKind, Preferred, SshId};
 use std::borrow::Cow;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -64,7 +65,7 @@ impl ConnectError {
 /// A failure of the system's making may pass when it is about load.
 fn by_code(failure: Failure) -> ConnectError {
     match failure.code {
-        Code::DnsTimeout | Code::TcpFailed | Code::LocalExhausted => ConnectError::backoff(failure),
+        Code::DnsTimeout | Code::TcpFailed | Code::PreBannerClosed | Code::LocalExhausted => ConnectError::backoff(failure),
         _ => ConnectError::never(failure),
     }
 }
@@ -81,13 +82,25 @@ impl Connector {
             Route::Direct | Route::Command(_) => None,
         };
         trace.begin(Phase::Wait);
-        let _permit = self.gates.enter(&endpoint.address, endpoint.port).await;
+        let pass = self.gates.enter(&endpoint.address, endpoint.port).await;
+        let _through_bastion = match &through {
+            Some(bastion) => Some(self.bastion_gates.enter(&bastion.endpoint.address, bastion.endpoint.port).await),
+            None => None,
+        };
         trace.end("a free handshake slot");
         let mut attempt = Attempt { connector: self, destination, monitor: None, complaint: None, facts: Arc::default(), unknown: Arc::default() };
         let made = timeout(destination.profile.connect_timeout, attempt.run(through, trace)).await;
         match made {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(attempt.given_up(error)),
+            Ok(Ok(connection)) => {
+                pass.went_well();
+                Ok(connection)
+            }
+            Ok(Err(error)) => {
+                if matches!(error.failure.code, Code::PreBannerThrottled | Code::PreBannerClosed) {
+                    pass.throttled();
+                }
+                Err(attempt.given_up(error))
+            }
             Err(_) => {
                 let error = attempt.timed_out(trace.phase);
                 Err(attempt.given_up(error))
@@ -120,7 +133,10 @@ impl Attempt<'_> {
         let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
         let client = Client { facts: Arc::clone(&self.facts), host_key: check, agent };
         let made = russh::client::connect_stream(Arc::new(config(profile, offer)), wire, client).await;
-        let mut handle = made.map_err(|error| self.handshake_failure(&error))?;
+        let mut handle = match made {
+            Ok(handle) => handle,
+            Err(error) => return Err(self.handshake_failure(&error).await),
+        };
         self.describe_key_exchange(trace);
 
         trace.begin(Phase::Login);
@@ -145,6 +161,7 @@ impl Attempt<'_> {
             monitor,
             facts: Arc::clone(&self.facts),
             sessions: Arc::new(Semaphore::new(SESSIONS)),
+            parted: AtomicBool::new(false),
             endpoint: self.destination.endpoint.clone(),
             _through: through,
         }
@@ -250,7 +267,7 @@ impl Attempt<'_> {
         error
     }
 
-    fn handshake_failure(&self, error: &russh::Error) -> ConnectError {
+    async fn handshake_failure(&self, error: &russh::Error) -> ConnectError {
         if let Some(refused) = self.facts.read().refused.take() {
             let key = self.unknown.lock().unwrap_or_else(PoisonError::into_inner).take();
             let unknown_key = key.map(|key| Box::new((self.destination.host_query(), key)));
@@ -261,10 +278,14 @@ impl Attempt<'_> {
         }
         let greeting = self.greeting();
         if !greeting.identified {
-            return self.before_banner(&greeting);
+            return self.before_banner(&greeting).await;
         }
         let ended = self.facts.read().ended.clone();
         let version = greeting.version().unwrap_or_default();
+        if !version.starts_with("SSH-2.0-") && !version.starts_with("SSH-1.99-") {
+            let failure = Failure::new(Code::PreBannerNotSsh, format!("the server speaks `{version}`, not SSH 2.0"));
+            return ConnectError::never(failure.hint("its SSH server is too old for any client of today: upgrade it"));
+        }
         let reason = match (error, ended) {
             (russh::Error::IO(error), _) => error.to_string(),
             (_, Some(text)) => text,
@@ -280,7 +301,7 @@ impl Attempt<'_> {
 
     /// The server ended the connection before it named itself. sshd says why in a line of its own, which SSH clients
     /// usually throw away.
-    fn before_banner(&self, greeting: &Greeting) -> ConnectError {
+    async fn before_banner(&self, greeting: &Greeting) -> ConnectError {
         let endpoint = &self.destination.endpoint;
         let text = String::from_utf8_lossy(&greeting.bytes);
         let text = text.trim();
@@ -303,16 +324,13 @@ impl Attempt<'_> {
             );
         }
         if let Some(complaint) = &self.complaint {
-            let said = complaint.last_line().unwrap_or_else(|| "it said nothing".into());
+            let said = complaint.last_line().await.unwrap_or_else(|| "it said nothing".into());
             return ConnectError::never(
                 Failure::new(Code::ProxyFailed, format!("the ProxyCommand ended before the server answered: {said}"))
                     .hint("run the command by hand; `bugle config HOST --explain` shows where it comes from"),
             );
         }
-        ConnectError::backoff(
-            Failure::new(Code::PreBannerClosed, "the server closed the connection before it said anything")
-                .hint("it may be overloaded (MaxStartups), starting up, or refuse this address (hosts.deny, fail2ban)"),
-        )
+        ConnectError::backoff(closed_unheard())
     }
 
     fn timed_out(&self, phase: Phase) -> ConnectError {

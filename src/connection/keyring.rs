@@ -123,12 +123,12 @@ impl Keyring {
             if self.files.contains_key(path) {
                 continue;
             }
-            let mut file = match KeyFile::read(path, user) {
+            if read_public(path).is_some() {
                 // `IdentityFile key.pub`: the agent holds the private half.
-                Err(KeyFileError::NotAKey { .. }) if read_public(path).is_some() => {
-                    self.files.insert(path.clone(), Err(KeyFileError::Missing(path.clone())));
-                    continue;
-                }
+                self.files.insert(path.clone(), Err(KeyFileError::Missing(path.clone())));
+                continue;
+            }
+            let mut file = match KeyFile::read(path, user) {
                 Err(error @ (KeyFileError::Exposed { .. } | KeyFileError::NotAKey { .. } | KeyFileError::Unreadable { .. }))
                     if source.configured == Configured::Yes =>
                 {

@@ -45,6 +45,7 @@ use russh::client::Handle;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use wire::Monitor;
 
@@ -61,6 +62,8 @@ pub struct Connector {
     learned: Arc<Learned>,
     resolver: Resolver,
     gates: Gates,
+    /// For the hosts behind a jump host, by that jump host.
+    bastion_gates: Gates,
     bastions: Bastions,
 }
 
@@ -70,6 +73,7 @@ pub struct Connection {
     monitor: Arc<Monitor>,
     facts: Arc<Facts>,
     sessions: Arc<Semaphore>,
+    parted: AtomicBool,
     /// Where it goes.
     pub endpoint: Endpoint,
     /// The jump host that carries it.
@@ -91,6 +95,7 @@ impl Connector {
             learned: Arc::default(),
             resolver: Resolver::default(),
             gates: Gates::default(),
+            bastion_gates: Gates::default(),
             bastions: Bastions::default(),
         })
     }
@@ -118,12 +123,18 @@ impl Connection {
     /// Says goodbye and ends the connection.
     pub async fn close(&self) {
         // One that is gone already needs no goodbye.
-        let _ = self.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+        let said = self.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+        self.parted.store(said.is_ok(), Ordering::Relaxed);
     }
 
     /// Whether it can no longer be used.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    /// What the server calls itself, such as `SSH-2.0-OpenSSH_9.2`.
+    pub fn server(&self) -> String {
+        self.monitor.greeting().version().unwrap_or_default()
     }
 
     /// How it ended, in words.
@@ -134,9 +145,10 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // russh's task may wait for the peer for ever; without its bytes it ends.
-        if !self.handle.is_closed() {
-            self.monitor.settle();
+        // russh's task may wait for the peer for ever; without its bytes it ends. After a goodbye it ends by itself, once
+        // that is written.
+        if !self.parted.load(Ordering::Relaxed) {
+            self.monitor.cut();
         }
     }
 }

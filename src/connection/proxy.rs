@@ -7,11 +7,16 @@ use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// How much of what the child complains about is kept.
 const COMPLAINT_LIMIT: usize = 4096;
+/// How long a child that has ended its output may take to finish its complaint.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// The child and its pipes; killed when dropped.
 struct Proxy {
@@ -21,13 +26,18 @@ struct Proxy {
 }
 
 /// What the child wrote to its standard error.
-#[derive(Clone, Default)]
-pub(super) struct Complaint(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Complaint {
+    said: Arc<Mutex<Vec<u8>>>,
+    ended: watch::Receiver<()>,
+}
 
 impl Complaint {
-    /// The last line that is not empty.
-    pub(super) fn last_line(&self) -> Option<String> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The last line that is not empty, once the child has closed its standard error or had a moment to do so: its
+    /// standard output, which the connection hears first, may end before.
+    pub(super) async fn last_line(&self) -> Option<String> {
+        // The sender is dropped at the end; nothing is ever sent.
+        let _ = timeout(LAST_WORDS, self.ended.clone().changed()).await;
+        let bytes = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&bytes);
         text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
     }
@@ -52,12 +62,14 @@ pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
     let (Some(input), Some(output), Some(mut errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
         return Err(failed("its pipes are missing".into()));
     };
-    let complaint = Complaint::default();
-    let kept = complaint.clone();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let (ending, ended) = watch::channel(());
+    let complaint = Complaint { said: Arc::clone(&said), ended };
     tokio::spawn(async move {
+        let _ending = ending;
         let mut buffer = [0; 512];
         while let Ok(length @ 1..) = errors.read(&mut buffer).await {
-            let mut kept = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = said.lock().unwrap_or_else(PoisonError::into_inner);
             kept.extend_from_slice(&buffer[..length]);
             let excess = kept.len().saturating_sub(COMPLAINT_LIMIT);
             kept.drain(..excess);

@@ -1,7 +1,8 @@
 //! A command on an open connection: one session channel (RFC 4254 §6).
 //!
-//! [`Process`] is drained by whoever owns it: a channel that nobody reads stops its whole connection inside russh, so
-//! every path ends in [`Process::close`] or in dropping the connection. It does not know what the bytes mean.
+//! A channel that nobody reads stops its whole connection inside russh. So each has a pump that reads it into a queue of
+//! at most [`QUEUE`] bytes; only when that is full does a slow reader slow its host down, which is then what is wanted.
+//! Every path ends in [`Process::close`] or in dropping the connection. Nothing here knows what the bytes mean.
 
 use super::{Connection, trace::Trace};
 use crate::event::{Phase, Stream};
@@ -10,10 +11,13 @@ use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Session channels on one connection; sshd's default MaxSessions is 10.
 pub(super) const SESSIONS: usize = 8;
+/// Output that waits for its reader, in bytes a session.
+const QUEUE: usize = 1024 * 1024;
 
 /// What is asked of the server for one command.
 #[derive(Clone, Debug, Default)]
@@ -41,12 +45,45 @@ pub struct Terminal {
 
 /// A command that was started.
 pub struct Process {
-    reader: ChannelReadHalf,
+    messages: UnboundedReceiver<Queued>,
     writer: Arc<ChannelWriteHalf<Msg>>,
     _permit: OwnedSemaphorePermit,
     connection: Arc<Connection>,
     exit: Option<RemoteExit>,
     closed: bool,
+}
+
+/// A message of the channel with its share of the queue.
+struct Queued {
+    message: ChannelMsg,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a channel until it ends or nobody wants it any more. The queue is bounded by the shares, not by its length.
+fn pump(mut channel: ChannelReadHalf) -> UnboundedReceiver<Queued> {
+    let (sender, receiver) = unbounded_channel();
+    let space = Arc::new(Semaphore::new(QUEUE));
+    tokio::spawn(async move {
+        while let Some(message) = channel.wait().await {
+            let size = match &message {
+                ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => data.len().min(QUEUE),
+                // Told for every packet that we send, and of no use here.
+                ChannelMsg::WindowAdjusted { .. } => continue,
+                _ => 0,
+            };
+            let share = match u32::try_from(size) {
+                Ok(size @ 1..) => tokio::select! {
+                    share = Arc::clone(&space).acquire_many_owned(size) => share.ok(),
+                    () = sender.closed() => return,
+                },
+                _ => None,
+            };
+            if sender.send(Queued { message, _share: share }).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// What a process does next.
@@ -91,6 +128,7 @@ impl Process {
             return Err(lost(&connection, "before the command was started"));
         };
         trace.begin(Phase::Open);
+        connection.monitor.hurry();
         let channel = match connection.handle.channel_open_session().await {
             Ok(channel) => channel,
             Err(russh::Error::ChannelOpenFailure(why)) => return Err(open_refused(&why)),
@@ -98,10 +136,9 @@ impl Process {
         };
         trace.end("session channel");
         trace.begin(Phase::Work);
-        connection.monitor.settle();
         let (reader, writer) = channel.split();
         let process =
-            Self { reader, writer: Arc::new(writer), _permit: permit, connection, exit: None, closed: false };
+            Self { messages: pump(reader), writer: Arc::new(writer), _permit: permit, connection, exit: None, closed: false };
         process.request(exec).await.map_err(|_| lost(&process.connection, "before the command was started"))?;
         Ok(process)
     }
@@ -134,7 +171,7 @@ impl Process {
     /// What happens next. Not to be called again after anything but `Output`.
     pub async fn next(&mut self) -> Happening {
         loop {
-            match self.reader.wait().await {
+            match self.messages.recv().await.map(|queued| queued.message) {
                 Some(ChannelMsg::Data { data }) if !data.is_empty() => return Happening::Output(Stream::Stdout, data),
                 // RFC 4254 §5.2 knows one kind of extended data: stderr.
                 Some(ChannelMsg::ExtendedData { data, .. }) if !data.is_empty() => {

@@ -8,7 +8,7 @@ use futures::task::AtomicWaker;
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 
 /// How much of what comes before the version string is kept. OpenSSH's refusals are one line.
 const GREETING_LIMIT: usize = 1024;
+/// Reads that are acknowledged at once after a [`Monitor::hurry`]: a handshake or the start of a command. Bulk that
+/// follows is better off with delayed acknowledgements.
+const HURRIED_READS: u32 = 48;
 
 /// Any duplex byte stream other than a socket.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -39,7 +42,8 @@ pub(super) struct Wire {
 #[derive(Default)]
 pub(super) struct Monitor {
     greeting: Mutex<Greeting>,
-    settled: AtomicBool,
+    identified: AtomicBool,
+    hurried: AtomicU32,
     cut: AtomicBool,
     reader: AtomicWaker,
 }
@@ -84,6 +88,7 @@ impl Greeting {
 impl Wire {
     pub(super) fn new(carrier: Carrier) -> (Self, Arc<Monitor>) {
         let monitor = Arc::new(Monitor::default());
+        monitor.hurry();
         (Self { carrier, monitor: Arc::clone(&monitor) }, monitor)
     }
 }
@@ -94,9 +99,17 @@ impl Monitor {
         self.greeting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The handshake is over: acknowledgements may be delayed again.
-    pub(super) fn settle(&self) {
-        self.settled.store(true, Ordering::Relaxed);
+    /// A conversation of small packets begins, in which each side waits for the other.
+    pub(super) fn hurry(&self) {
+        self.hurried.store(HURRIED_READS, Ordering::Relaxed);
+    }
+
+    fn is_hurried(&self) -> bool {
+        let left = self.hurried.load(Ordering::Relaxed);
+        if left > 0 {
+            self.hurried.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
     }
 
     /// Ends the stream: reading fails from now on, also one that is pending.
@@ -117,12 +130,11 @@ impl AsyncRead for Wire {
         if this.monitor.cut.load(Ordering::Acquire) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let settled = this.monitor.settled.load(Ordering::Relaxed);
         let before = buffer.filled().len();
         let read = ready!(match &mut this.carrier {
             Carrier::Tcp(stream) => {
                 let read = Pin::new(&mut *stream).poll_read(context, buffer);
-                if read.is_ready() && !settled {
+                if read.is_ready() && this.monitor.is_hurried() {
                     // The kernel forgets this after a while, so it is said again at every read. sshd leaves Nagle's
                     // algorithm on: its next packet waits for our acknowledgement of the last one.
                     let _ = rustix::net::sockopt::set_tcp_quickack(stream.as_fd(), true);
@@ -131,11 +143,14 @@ impl AsyncRead for Wire {
             }
             Carrier::Other(stream) => Pin::new(stream).poll_read(context, buffer),
         });
-        if !settled {
+        if !this.monitor.identified.load(Ordering::Relaxed) {
             let fresh = &buffer.filled()[before..];
             match &read {
                 Ok(()) if fresh.is_empty() => this.monitor.note(|greeting| greeting.ended = Some(io::ErrorKind::UnexpectedEof)),
-                Ok(()) => this.monitor.note(|greeting| greeting.take(fresh)),
+                Ok(()) => this.monitor.note(|greeting| {
+                    greeting.take(fresh);
+                    this.monitor.identified.store(greeting.identified, Ordering::Relaxed);
+                }),
                 Err(error) => this.monitor.note(|greeting| greeting.ended = Some(error.kind())),
             }
         }

@@ -224,7 +224,12 @@ impl<'a, F: Fn(&str) -> Option<&'a Value>> Reader<F> {
         }
     }
 
-    fn parsed<T>(&mut self, names: &[&'static str], wanted: &'static str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn parsed<T>(
+        &mut self,
+        names: &[&'static str],
+        wanted: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let (name, text) = self.named_text(names)?;
         let value = parse(text.trim());
         if value.is_none() {
@@ -294,10 +299,16 @@ mod tests {
               ansible_shell_executable: /bin/dash, ansible_timeout: 5}",
         );
         assert_eq!(faults, [] as [String; 0]);
-        assert_eq!((read.address.as_deref(), read.port, read.user.as_deref()), (Some("10.0.0.1"), Some(2222), Some("deploy")));
+        assert_eq!(
+            (read.address.as_deref(), read.port, read.user.as_deref()),
+            (Some("10.0.0.1"), Some(2222), Some("deploy"))
+        );
         assert_eq!(read.last_arguments.len(), 2);
         assert_eq!(read.first_arguments.len(), 1);
-        assert_eq!((read.becomes, read.become_method, read.kind), (Some(true), Some(BecomeMethod::Su), Some(ConnectionKind::Ssh)));
+        assert_eq!(
+            (read.becomes, read.become_method, read.kind),
+            (Some(true), Some(BecomeMethod::Su), Some(ConnectionKind::Ssh))
+        );
         assert_eq!(read.become_password.as_ref().unwrap().expose(), "12345");
         assert_eq!((read.host_key_checking, read.timeout), (Some(false), Some(Duration::from_secs(5))));
         let shown = format!("{read:?}");
@@ -306,7 +317,8 @@ mod tests {
 
     #[test]
     fn the_later_name_wins_as_in_ansibles_options() {
-        let (read, _) = read("{ansible_ssh_host: b, ansible_host: a, ansible_port: 1, ansible_ssh_port: 2, ansible_user: ''}");
+        let (read, _) =
+            read("{ansible_ssh_host: b, ansible_host: a, ansible_port: 1, ansible_ssh_port: 2, ansible_user: ''}");
         assert_eq!((read.address.as_deref(), read.port, read.user), (Some("b"), Some(2), None));
     }
 

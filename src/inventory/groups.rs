@@ -24,7 +24,8 @@ pub(super) fn read_yaml(builder: &mut Builder, document: &Document, text: &Text<
         return;
     };
     if root.get("plugin").is_some_and(|plugin| plugin.as_str().is_some()) {
-        let fault = Fault::ForeignForm("is the configuration of an Ansible inventory plugin, which is a program of Ansible's");
+        let fault =
+            Fault::ForeignForm("is the configuration of an Ansible inventory plugin, which is a program of Ansible's");
         builder.report(text.error(root.place, fault).hint(
             "use a program that prints the hosts as JSON: a script with `exec ansible-inventory -i FILE --list`",
         ));
@@ -74,8 +75,10 @@ fn read_group(builder: &mut Builder, name: &Node, group: &Node, text: &Text<'_>)
                 let near = nearest(&key_name, SECTIONS);
                 let hint = match (near, section.as_mapping()) {
                     (Some(near), _) => format!("did you mean `{near}`?"),
-                    (None, Some(_)) => format!("a group inside a group stands below `children:`; a variable below `vars:`"),
-                    (None, None) => "a variable stands below `vars:`".to_owned(),
+                    (None, Some(_)) => {
+                        "a group inside a group stands below `children:`, a variable below `vars:`".into()
+                    }
+                    (None, None) => "a variable stands below `vars:`".into(),
                 };
                 let fault = Fault::UnknownKey { key: key_name, group: known_name.to_owned() };
                 builder.report(text.error(key.place, fault).hint(hint));
@@ -209,7 +212,8 @@ fn read_listed_group(
     let mut hosts = Vec::new();
     let group_name = name.as_str().unwrap_or("");
     let index = builder.add_group(group_name, text, name.place)?;
-    let wrong = |node: &Node, part: &str, wanted| wrong_kind(text, node, &format!("{part} of group `{group_name}`"), wanted);
+    let wrong =
+        |node: &Node, part: &str, wanted| wrong_kind(text, node, &format!("{part} of group `{group_name}`"), wanted);
     let mut add = |builder: &mut Builder, host: &Node| -> Result<(), Problem> {
         let host_name = host.as_str().ok_or_else(|| wrong(host, "a host", "a string"))?;
         let added = builder.add_host(host_name, None).map_err(|fault| text.error(host.place, fault))?;

@@ -25,7 +25,7 @@ pub(super) fn parse(pattern: &str) -> Result<HostPattern, (Fault, Option<String>
     }
     let ranges = Pattern::parse(name).map_err(|error| {
         let hint = error.hint();
-        (Fault::Range(error), hint)
+        (Fault::Range(Box::new(error)), hint)
     })?;
     Ok(HostPattern { names: ranges.names().collect(), port })
 }

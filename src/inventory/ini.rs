@@ -43,7 +43,7 @@ pub(super) fn read(builder: &mut Builder, text: &Text<'_>) {
             continue;
         }
         if let Err(problem) = reader.line(builder, line) {
-            let is_foreign = matches!(problem.fault, Fault::ForeignForm(_));
+            let is_foreign = matches!(*problem.fault, Fault::ForeignForm(_));
             builder.report(problem);
             if is_foreign {
                 return;

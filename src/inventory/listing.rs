@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn json_is_printed_as_python_prints_it() {
-        let value: Json = serde_json::from_str(r#"{"a": [], "b": {}, "c": [1, 1e22, 0.5, "é\n\u0001\"", null]}"#).unwrap();
+        let value: Json =
+            serde_json::from_str(r#"{"a": [], "b": {}, "c": [1, 1e22, 0.5, "é\n\u0001\"", null]}"#).unwrap();
         assert_eq!(
             Listing::text(&value),
             "{\n    \"a\": [],\n    \"b\": {},\n    \"c\": [\n        1,\n        1e+22,\n        0.5,\n        \"é\\n\\u0001\\\"\",\n        null\n    ]\n}"

@@ -230,9 +230,8 @@ impl Inventory {
             let mut below = Vec::new();
             for group in level {
                 let group = &self.groups[group.index()];
-                members.extend(
-                    group.hosts.iter().filter(|host| !std::mem::replace(&mut seen_hosts[host.index()], true)),
-                );
+                members
+                    .extend(group.hosts.iter().filter(|host| !std::mem::replace(&mut seen_hosts[host.index()], true)));
                 below.extend(
                     group.children.iter().filter(|child| !std::mem::replace(&mut seen_groups[child.index()], true)),
                 );

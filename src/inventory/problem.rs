@@ -17,7 +17,7 @@ pub struct Problem {
     /// The line at that place, when there is one.
     pub shown: String,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: Box<Fault>,
     /// What to do about it, when that is known.
     pub hint: Option<String>,
 }
@@ -102,7 +102,7 @@ pub enum Fault {
     EmptyGroupName,
     /// A range that cannot be expanded.
     #[error("bad range: {0}")]
-    Range(PatternError),
+    Range(Box<PatternError>),
     /// `host:` without a port.
     #[error("host `{0}` ends in `:` but names no port")]
     NoPort(String),
@@ -198,7 +198,7 @@ impl Problem {
             file: file.to_owned(),
             place: Place::default(),
             shown: String::new(),
-            fault,
+            fault: Box::new(fault),
             hint: None,
         }
     }
@@ -230,7 +230,7 @@ impl From<YamlError> for Problem {
             file: error.file,
             place: error.place,
             shown: error.shown,
-            fault: Fault::Syntax(error.fault),
+            fault: Box::new(Fault::Syntax(error.fault)),
             hint,
         }
     }

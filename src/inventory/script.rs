@@ -2,10 +2,10 @@
 //!
 //! A program gets no standard input, a process group of its own, and a time limit after which the whole group is killed.
 
+use super::Options;
 use super::builder::{Builder, Text};
 use super::groups;
 use super::problem::{Fault, Problem};
-use super::Options;
 use crate::yaml::{self, Data, Document, Node, Place};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -114,7 +114,8 @@ fn call(path: &Path, arguments: &[&str], limit: Duration) -> Result<Answer, Faul
     if finished.stdout.len() as u64 > MOST_OUTPUT {
         return Err(not_json(format!("it printed more than {MOST_OUTPUT} bytes")));
     }
-    let text = String::from_utf8(finished.stdout).map_err(|_| not_json("it printed bytes that are not UTF-8".into()))?;
+    let text =
+        String::from_utf8(finished.stdout).map_err(|_| not_json("it printed bytes that are not UTF-8".into()))?;
     if text.trim().is_empty() {
         if arguments[0] == "--list" {
             return Err(not_json("it printed nothing".into()));

@@ -202,7 +202,9 @@ impl Form {
 /// Whether a first line is a mapping's: `all:`, `web: # comment`, `{`, `---`.
 fn looks_like_yaml(line: &str) -> bool {
     let key = line.split(" #").next().unwrap_or(line).trim_end();
-    line.starts_with(['{', '%']) || line.starts_with("---") || (key.ends_with(':') || key.contains(": ")) && !key.contains('=')
+    line.starts_with(['{', '%'])
+        || line.starts_with("---")
+        || (key.ends_with(':') || key.contains(": ")) && !key.contains('=')
 }
 
 /// The text of a file. In INI, lines that are comments may hold bytes of another encoding, as Ansible allows.

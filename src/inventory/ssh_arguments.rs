@@ -142,7 +142,8 @@ fn one(letter: char, keyword: Option<&str>, value: String) -> Result<SshArgument
         _ => {
             let separator = |c: char| c == '=' || c.is_whitespace();
             let trimmed = value.trim_start();
-            let (keyword, rest) = trimmed.split_once(separator).ok_or_else(|| ArgumentFault::NotAnOption(value.clone()))?;
+            let (keyword, rest) =
+                trimmed.split_once(separator).ok_or_else(|| ArgumentFault::NotAnOption(value.clone()))?;
             let rest = rest.trim_start();
             let rest = rest.strip_prefix('=').unwrap_or(rest).trim();
             if keyword.is_empty() || rest.is_empty() {
@@ -164,16 +165,22 @@ mod tests {
     #[test]
     fn arguments_mean_what_they_mean_to_ssh() {
         for (text, expected) in [
-            ("-o ControlMaster=auto -oControlPersist=60s", vec![option("ControlMaster", "auto"), option("ControlPersist", "60s")]),
+            (
+                "-o ControlMaster=auto -oControlPersist=60s",
+                vec![option("ControlMaster", "auto"), option("ControlPersist", "60s")],
+            ),
             ("-o 'ProxyCommand=ssh -W %h:%p bastion'", vec![option("ProxyCommand", "ssh -W %h:%p bastion")]),
             ("-o 'Port 22' -o 'User = x'", vec![option("Port", "22"), option("User", "x")]),
             ("-J a,b -Jc", vec![SshArgument::Jump("a,b".into()), SshArgument::Jump("c".into())]),
             ("-4Cp 22", vec![option("AddressFamily", "inet"), option("Compression", "yes"), SshArgument::Port(22)]),
-            ("-i ~/.ssh/k -l deploy -F none", vec![
-                SshArgument::Identity("~/.ssh/k".into()),
-                SshArgument::User("deploy".into()),
-                SshArgument::Config("none".into()),
-            ]),
+            (
+                "-i ~/.ssh/k -l deploy -F none",
+                vec![
+                    SshArgument::Identity("~/.ssh/k".into()),
+                    SshArgument::User("deploy".into()),
+                    SshArgument::Config("none".into()),
+                ],
+            ),
             ("-q -vvv", vec![]),
         ] {
             assert_eq!(parse(text), (expected, vec![]), "{text}");

@@ -29,11 +29,13 @@ pub struct Origin {
 /// Beyond this many entries an index is kept, so that setting stays constant in time.
 const INDEXED_FROM: usize = 16;
 
+type Index = HashMap<Arc<str>, u32>;
+
 /// Variables in the order of their first setting, each name once. `Debug` shows no values: they may be secrets.
 #[derive(Clone, Default)]
 pub struct Variables {
     entries: Vec<Variable>,
-    index: Option<Box<HashMap<Arc<str>, u32>>>,
+    index: Option<Box<Index>>,
 }
 
 impl std::fmt::Debug for Variables {

@@ -122,7 +122,8 @@ fn read_file(builder: &mut Builder, path: &Path, variables: &mut Variables) {
     };
     if is_vault(&bytes) {
         let problem = Problem::warning(&name, Fault::VaultFile);
-        return builder.report(problem.hint("variables that connections need must stand in a file that is not encrypted"));
+        return builder
+            .report(problem.hint("variables that connections need must stand in a file that is not encrypted"));
     }
     let Ok(content) = String::from_utf8(bytes) else {
         return builder.report(Problem::error(&name, Fault::NotUtf8));

@@ -49,8 +49,7 @@ impl Pattern {
             }
             let content = &text[at + 1..];
             let close = content.find(']').ok_or_else(|| fail(at, Problem::UnclosedBracket))?;
-            let ranges =
-                range::parse(&content[..close]).map_err(|(offset, problem)| fail(at + 1 + offset, problem))?;
+            let ranges = range::parse(&content[..close]).map_err(|(offset, problem)| fail(at + 1 + offset, problem))?;
             let count = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.count()));
             let product = u128::from(length) * u128::from(count);
             length = u64::try_from(product)
@@ -234,7 +233,9 @@ impl Problem {
             Self::NotANumber(_) | Self::NotARange(_) | Self::EmptyRange | Self::StepOfOne(_) => {
                 Some("ranges are written `[01-20]`, `[1-4,7]`, `[0-10/2]` or `[01:20]`, `[a:f]`".into())
             }
-            Self::Negative(_) => Some("numbers in names count from 0; a `-` of the name itself stands before the `[`".into()),
+            Self::Negative(_) => {
+                Some("numbers in names count from 0; a `-` of the name itself stands before the `[`".into())
+            }
             _ => None,
         }
     }

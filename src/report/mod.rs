@@ -1,6 +1,6 @@
 //! Shows a run: the ordered stream of [`Event`]s becomes what stands on stdout, on stderr and in files.
 //!
-//! [`Report`] is a list of [`Reporter`]s, one for each thing that was asked for: the narration of `-v`, one output mode,
+//! [`Report`] is a list of reporters, one for each thing that was asked for: the narration of `-v`, one output mode,
 //! JSON, files, JUnit, the summary. `docs/output.md` says what each of them writes. A report only shows. It never
 //! decides, retries or exits, and it knows neither scheduler nor connection nor command line; whether a lost report ends
 //! the run is for its caller to say.

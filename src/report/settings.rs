@@ -5,7 +5,7 @@
 use std::env;
 use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// How the answers of the hosts are shown (`--output`).
@@ -140,7 +140,8 @@ impl Default for Limits {
     fn default() -> Self {
         let spool_directory = match env::var_os("TMPDIR") {
             Some(directory) if !directory.is_empty() => directory.into(),
-            _ => PathBuf::from("/var/tmp"),
+            _ if Path::new("/var/tmp").is_dir() => PathBuf::from("/var/tmp"),
+            _ => env::temp_dir(),
         };
         Self {
             gathered_per_host: 1 << 20,

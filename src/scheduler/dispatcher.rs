@@ -174,9 +174,7 @@ impl<W: Work> Dispatcher<W> {
                 start.into_iter().chain(self.deadline).min()
             }
             Course::Open | Course::Closing => self.deadline,
-            Course::Ending { until, .. } => Some(until),
-            // What units sent before they were dropped waits behind a slow report, unless the run is to end at once.
-            Course::Dropped { until, .. } => (self.outbox.is_empty() || self.patience.is_some()).then_some(until),
+            Course::Ending { until, .. } | Course::Dropped { until, .. } => Some(until),
         }
     }
 

@@ -155,9 +155,12 @@ impl Observed {
                 What::HostStarted { host } => assert_eq!(standing.insert(*host, true), None, "{host:?} starts once"),
                 What::PhaseFinished { host, .. }
                 | What::OutputReceived { host, .. }
-                | What::Noticed { host: Some(host), .. }
-                | What::AttemptFailed { host, .. } => {
+                | What::Noticed { host: Some(host), .. } => {
                     assert_eq!(standing.get(host), Some(&true), "{host:?} talks between its start and its end");
+                }
+                What::AttemptFailed { host, attempt, failure, .. } => {
+                    assert_eq!(standing.get(host), Some(&true), "{host:?} is tried between its start and its end");
+                    assert_eq!(failure.attempts, *attempt);
                 }
                 What::HostFinished { host, outcome, .. } => {
                     assert_eq!(standing.insert(*host, false), Some(true), "{host:?} finishes once, after its start");
@@ -402,6 +405,13 @@ mod max_fail {
         let run = rehearse([ok_after(1), fails_after(1)]).fanout(1).max_fail("0").run().await;
         assert_eq!(run.result.stop, None);
         assert_eq!(run.result.exit_code(), exit_code::WORK_FAILED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_be_tried_again_after_the_stop_is_given_up() {
+        let run = rehearse([again_after(100), fails_after(50), ok_after(1)]).fanout(2).max_fail("0").run().await;
+        assert_eq!(run.story().last().map(String::as_str), Some("100 unreachable 0"));
+        assert_eq!(run.milliseconds(), 100);
     }
 
     #[tokio::test(start_paused = true)]
@@ -657,13 +667,14 @@ mod report {
     #[tokio::test(start_paused = true)]
     async fn while_it_is_blocked_hosts_are_held_and_two_signals_end_the_run() {
         let run = rehearse((0..10).map(|_| Act::Say(10_000)))
-            .fanout(4)
+            .fanout(10)
             .reader(Reader::AsleepFor(60_000))
             .signal(1_000, Signal::Interrupt)
             .signal(2_000, Signal::Interrupt)
             .run()
             .await;
         assert!(run.seen.said <= INBOX, "{} lines were taken", run.seen.said);
+        assert!(run.seen.tries <= REPORT, "{} hosts were started", run.seen.tries);
         assert_eq!(run.result.stop, Some(Stop::Interrupted));
         assert_eq!(run.result.report, ReportEnd::CutShort);
         assert!(run.milliseconds() <= 2_500, "{} ms", run.milliseconds());
@@ -707,6 +718,17 @@ mod report {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn behind_a_blocked_one_only_those_who_run_are_named_as_running() {
+        let run = rehearse([ok_after(100), Act::Hang(Duration::ZERO)])
+            .plan(|plan| plan.notices = vec!["enough to fill the channel".into(); REPORT - 2])
+            .reader(Reader::AsleepFor(20_000))
+            .signal(1_000, Signal::Interrupt)
+            .run()
+            .await;
+        assert!(run.story().contains(&"1000 interrupt running [1] waiting 0".into()), "{:#?}", run.story());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn when_it_ends_the_run_ends() {
         let hosts = || [ok_after(10), ok_after(20), Act::Hang(Duration::from_secs(1)), ok_after(60_000)];
         for events in 0..5 {
@@ -744,6 +766,7 @@ mod threads {
     use super::*;
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, channel};
+    use tokio::sync::Notify;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn promises_hold_when_units_run_beside_the_dispatcher() {
@@ -755,31 +778,40 @@ mod threads {
         assert_eq!(run.story().iter().filter(|line| line.contains(" output ")).count(), 490 * 20);
     }
 
-    /// Blocks its thread until it is let go.
-    struct Blocking(Mutex<Receiver<()>>);
+    /// Says that it was begun, and blocks its thread until it is let go.
+    struct Blocking {
+        begun: Notify,
+        let_go: Mutex<Receiver<()>>,
+    }
 
     impl Work for Blocking {
         async fn attempt(&self, _: Unit) -> Ended {
-            // Fails when the sender is dropped, which lets it go as well.
-            let _ = self.0.lock().expect("nobody panics").recv();
+            self.begun.notify_one();
+            // Fails when the sender is dropped, which lets it go.
+            let _ = self.let_go.lock().expect("nobody panics").recv();
             Ended::Done(Outcome::Ok)
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_unit_that_blocks_its_thread_does_not_hold_the_end_at_once() {
-        let (let_go, blocked) = channel();
+        let (release, let_go) = channel();
+        let work = Arc::new(Blocking { begun: Notify::new(), let_go: Mutex::new(let_go) });
         let plan = Plan::new("run", "x", Roster::new(vec![HostName::new("h0").expect("a good name")]));
         let (sender, mut receiver) = mpsc::channel(100);
-        let signals = futures::stream::iter([Signal::Interrupt, Signal::Interrupt]).chain(futures::stream::pending());
-        let result = run(plan, Arc::new(Blocking(Mutex::new(blocked))), sender, signals).await;
-        drop(let_go);
+        let signals = futures::stream::once(work.begun.notified())
+            .flat_map(|()| futures::stream::iter([Signal::Interrupt, Signal::Interrupt]))
+            .chain(futures::stream::pending());
+        let result = run(plan, Arc::clone(&work), sender, signals).await;
+        drop(release);
         assert_eq!(result.stop, Some(Stop::Interrupted));
+        assert_eq!(result.tally, Tally { cancelled: 1, ..Tally::default() });
+        assert_eq!(result.report, ReportEnd::Complete);
+        let mut last = None;
         while let Some(event) = receiver.recv().await {
-            if let What::RunFinished { tally, .. } = event.what {
-                assert_eq!(tally.finished() + tally.never_started, 1);
-            }
+            last = Some(event.what);
         }
+        assert!(matches!(last, Some(What::RunFinished { .. })), "{last:?}");
     }
 }
 

@@ -21,7 +21,7 @@ pub struct SelectionError {
     /// Where the expression stands.
     pub place: Place,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 impl fmt::Display for SelectionError {
@@ -90,7 +90,7 @@ impl SelectionError {
 
     /// Whether the targets were understood and select no host: a play may pass over that, a command may not.
     pub fn is_nobody(&self) -> bool {
-        matches!(self.problem, Problem::Nobody { .. } | Problem::NobodyLeft { .. })
+        matches!(*self.problem, Problem::Nobody { .. } | Problem::NobodyLeft { .. })
     }
 }
 
@@ -159,6 +159,8 @@ pub enum Problem {
         names: String,
         /// The nearest names of hosts and groups.
         nearest: Vec<String>,
+        /// The other names of the range, folded; empty where nobody else is in it.
+        known: String,
         /// Whether the name can be called all the same where it is written as an address.
         callable: bool,
     },
@@ -250,6 +252,7 @@ impl Problem {
             Self::Name(NameError::Character { character: '/', .. }) => Some("a file with names is written `^FILE`".into()),
             Self::Name(NameError::LeadingDash { .. }) => Some("hosts are left out with `!` or `--exclude`".into()),
             Self::Braces => Some("write `web[01-20]`, or the names with `,` between them".into()),
+            Self::Unknown { known, .. } if !known.is_empty() => Some(format!("of this range there are `{known}`")),
             Self::Unknown { nearest, callable, .. } => did_you_mean(nearest)
                 .or_else(|| callable.then(|| "a host that is in no inventory is written `ssh://NAME`".into())),
             Self::UnknownGroup { name, .. } if name.contains(['/', '.']) => {
@@ -285,6 +288,11 @@ impl Fault {
     }
 
     pub(super) fn at(self, expression: &str, place: &Place) -> SelectionError {
-        SelectionError { expression: expression.into(), span: self.span, place: place.clone(), problem: self.problem }
+        SelectionError {
+            expression: expression.into(),
+            span: self.span,
+            place: place.clone(),
+            problem: Box::new(self.problem),
+        }
     }
 }

@@ -61,7 +61,12 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The hosts of an expression.
-    pub(super) fn expression(&mut self, text: &str, place: &Place, purpose: Purpose) -> Result<Evaluated, SelectionError> {
+    pub(super) fn expression(
+        &mut self,
+        text: &str,
+        place: &Place,
+        purpose: Purpose,
+    ) -> Result<Evaluated, SelectionError> {
         let expression = expression::parse(text).map_err(|fault| fault.at(text, place))?;
         let mut hosts = HostSet::default();
         if expression.from_all {
@@ -143,7 +148,8 @@ impl<'a> Evaluation<'a> {
                 continue;
             }
             let place = || Place::Line { list: list.clone(), line };
-            let evaluated = self.expression(expression, &place(), purpose).map_err(|error| Refusal::Told(Box::new(error)))?;
+            let evaluated =
+                self.expression(expression, &place(), purpose).map_err(|error| Refusal::Told(Box::new(error)))?;
             hosts.extend(evaluated.hosts.as_slice().iter().copied());
         }
         self.open.pop();

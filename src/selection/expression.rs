@@ -195,7 +195,8 @@ pub(super) fn is_ipv6(text: &str) -> bool {
         rest = after;
     }
     address.push_str(rest);
-    let address = address.split_once('%').filter(|(_, zone)| !zone.is_empty()).map_or(&*address, |(address, _)| address);
+    let address =
+        address.split_once('%').filter(|(_, zone)| !zone.is_empty()).map_or(&*address, |(address, _)| address);
     address.parse::<Ipv6Addr>().is_ok()
 }
 

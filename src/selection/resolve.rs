@@ -3,13 +3,13 @@
 use super::address::Address;
 use super::error::{Fault, Problem};
 use super::evaluate::{Evaluation, Login, Purpose};
-use super::expression::SSH;
 use super::host_set::HostSet;
 use super::matcher::{Matcher, is_glob};
 use super::nearest::nearest;
 use super::subscript::Subscript;
 use crate::host::{check_host, check_user};
 use crate::nodeset::{self, Pattern};
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
@@ -78,15 +78,17 @@ impl Evaluation<'_> {
                 return self.matching(word, &Matcher::glob(address.host)?, purpose, hosts);
             }
         }
-        let pattern = Pattern::parse(address.host)
-            .map_err(|error| Miss { offset: Some(address.offset + error.offset), problem: Problem::Pattern(error.problem) })?;
+        let pattern = Pattern::parse(address.host).map_err(|error| Miss {
+            offset: Some(address.offset + error.offset),
+            problem: Problem::Pattern(error.problem),
+        })?;
         let mut unknown = Vec::new();
         for name in pattern.names() {
             if !self.name(&name, &address, purpose, hosts)? {
                 unknown.push(name);
             }
         }
-        if unknown.is_empty() { Ok(()) } else { Err(self.unknown(&unknown, purpose).into()) }
+        if unknown.is_empty() { Ok(()) } else { Err(self.unknown(&pattern, &unknown, purpose).into()) }
     }
 
     /// Adds the hosts of one name. False where nobody is called so.
@@ -232,18 +234,19 @@ impl Evaluation<'_> {
         any
     }
 
-    fn unknown(&self, names: &[String], purpose: Purpose) -> Problem {
-        let folded = nodeset::fold(names.iter().map(String::as_str));
+    fn unknown(&self, pattern: &Pattern, unknown: &[String], purpose: Purpose) -> Problem {
+        let names = nodeset::fold(unknown.iter().map(String::as_str));
         let hosts = (0..self.population.host_total()).map(|host| self.population.host_name(host).as_str());
         let strangers = self.strangers.iter().map(|(_, stranger)| stranger.host.as_str());
         // The first missing name stands for all of a range.
-        let nearest = nearest(&names[0], self.group_names().chain(hosts).chain(strangers));
-        if purpose == Purpose::Call || !names[0].contains(['.', ':']) {
-            let callable = purpose == Purpose::Call && !names[0].starts_with(SSH);
-            Problem::Unknown { names: folded, nearest, callable }
-        } else {
-            Problem::NotSelected { names: folded, nearest }
+        let nearest = nearest(&unknown[0], self.group_names().chain(hosts).chain(strangers));
+        if purpose != Purpose::Call && unknown[0].contains(['.', ':']) {
+            return Problem::NotSelected { names, nearest };
         }
+        let missing: HashSet<&str> = unknown.iter().map(String::as_str).collect();
+        let known: Vec<String> = pattern.names().filter(|name| !missing.contains(name.as_str())).collect();
+        let known = nodeset::fold(known.iter().map(String::as_str));
+        Problem::Unknown { names, nearest, known, callable: purpose == Purpose::Call }
     }
 
     fn group_names(&self) -> impl Iterator<Item = &str> {

@@ -7,7 +7,10 @@ use super::error::Problem;
 pub(super) enum Subscript {
     /// From the beginning, or from the end where negative.
     One(i64),
-    Stretch { first: usize, last: Option<usize> },
+    Stretch {
+        first: usize,
+        last: Option<usize>,
+    },
 }
 
 impl Subscript {

@@ -43,7 +43,12 @@ const LISTS: Written = Written(&[
     ("stdin", "db2\ndb1\n"),
 ]);
 
-fn select_in(population: &HostTable, targets: &str, limits: &[&str], excludes: &[&str]) -> Result<Selection, SelectionError> {
+fn select_in(
+    population: &HostTable,
+    targets: &str,
+    limits: &[&str],
+    excludes: &[&str],
+) -> Result<Selection, SelectionError> {
     let own = |expressions: &[&str]| expressions.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let request = Request { targets, limits: &own(limits), excludes: &own(excludes) };
     select(population, &request, &mut Written(LISTS.0))
@@ -217,9 +222,24 @@ fn limits_intersect_and_exclusions_leave_out() {
         ("web,db", &["prod"], &["canary", "db3"], "web02 db1"),
         ("web", &["!canary"], &[], "web02 web03 web04 web05"),
         ("web:!canary", &["web&prod"], &[], "web02"),
-        ("web", &["^hosts.txt!web01"], &[], "error: hosts.txt:5:1: `new.example.com` is not in the inventory and not among the hosts selected before it"),
-        ("web,new.example.com", &["^hosts.txt"], &[], "error: hosts.txt:5:1: `new.example.com` is not in the inventory and not among the hosts selected before it"),
-        ("web,deploy@new.example.com:2222", &["^hosts.txt"], &[], "web01 web02 deploy@new.example.com port 2222 (implicit)"),
+        (
+            "web",
+            &["^hosts.txt!web01"],
+            &[],
+            "error: hosts.txt:5:1: `new.example.com` is not in the inventory and not among the hosts selected before it",
+        ),
+        (
+            "web,new.example.com",
+            &["^hosts.txt"],
+            &[],
+            "error: hosts.txt:5:1: `new.example.com` is not in the inventory and not among the hosts selected before it",
+        ),
+        (
+            "web,deploy@new.example.com:2222",
+            &["^hosts.txt"],
+            &[],
+            "web01 web02 deploy@new.example.com port 2222 (implicit)",
+        ),
         ("web", &[], &["^down.txt"], "web01 web02 web04 web05"),
         ("10.9.9.9,10.9.9.8,web01", &["!web"], &[], "10.9.9.9 (implicit) 10.9.9.8 (implicit)"),
         ("10.9.9.9,10.9.9.8,web01", &[], &["10.9.9.*"], "web01"),
@@ -230,7 +250,12 @@ fn limits_intersect_and_exclusions_leave_out() {
         ("web", &[], &["all"], "error: --exclude: no host is left: `all` takes away every host"),
         ("web", &[], &["empty"], "web01 web02 web03 web04 web05"),
         ("web", &["wbe"], &[], "error: --limit: no host or group is called `wbe`"),
-        ("web", &[], &["web9.example.com"], "error: --exclude: `web9.example.com` is not in the inventory and not among the hosts selected before it"),
+        (
+            "web",
+            &[],
+            &["web9.example.com"],
+            "error: --exclude: `web9.example.com` is not in the inventory and not among the hosts selected before it",
+        ),
         ("web", &[], &["root@web9"], "error: --exclude: no host or group is called `web9`"),
     ] {
         assert_eq!(answer(select_in(&fleet, targets, limits, excludes)), expected, "{targets} {limits:?} {excludes:?}");
@@ -283,7 +308,7 @@ fn mistakes_are_shown_where_they_are_with_what_to_write() {
         (" , ", "no targets are given", " , ", Some("write a host")),
         ("wbe01,db", "no host or group is called `wbe01`", "wbe01", Some("did you mean `web01`?")),
         ("web,caanry", "no host or group is called `caanry`", "caanry", Some("did you mean `canary`?")),
-        ("web[03-07]", "no host or group is called `web[06-07]`", "web[03-07]", Some("did you mean")),
+        ("web[03-07]", "no host or group is called `web[06-07]`", "web[03-07]", Some("there are `web[03-05]`")),
         ("unheard-of", "no host or group is called `unheard-of`", "unheard-of", Some("`ssh://NAME`")),
         ("@wbe", "no group is called `wbe`", "@wbe", Some("did you mean `web`?")),
         ("@./hosts.txt", "no group is called `./hosts.txt`", "@./hosts.txt", Some("written `^./hosts.txt`")),
@@ -315,6 +340,7 @@ fn mistakes_are_shown_where_they_are_with_what_to_write() {
         ("$(id)@web01", "contains `$`", "$(id)@web01", None),
         ("-oProxyCommand=x.y", "begins with `-`", "-oProxyCommand=x.y", Some("--exclude")),
         ("web,~(db", "`(db` is not a regular expression", "~(db", None),
+        ("web,~db)|(web", "is not a regular expression", "~db)|(web", None),
         ("web[[", "the bracket is never closed", "[[", None),
         ("deploy@web", "`web` is not a single host", "deploy@web", Some("--user")),
         ("root@all", "`all` is not a single host", "root@all", Some("--user")),
@@ -368,7 +394,9 @@ fn an_error_underlines_its_place() {
 #[test]
 fn nobody_selected_is_told_from_a_mistake() {
     let fleet = fleet();
-    for (targets, nobody) in [("empty", true), ("web!web", true), ("^nothing.txt", true), ("wbe", false), ("web!", false)] {
+    for (targets, nobody) in
+        [("empty", true), ("web!web", true), ("^nothing.txt", true), ("wbe", false), ("web!", false)]
+    {
         assert_eq!(select_in(&fleet, targets, &[], &[]).expect_err(targets).is_nobody(), nobody, "{targets}");
     }
 }

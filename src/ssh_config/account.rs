@@ -95,9 +95,13 @@ mod tests {
             shell: "/bin/sh".into(),
             environment,
         };
-        for (path, expected) in
-            [("~", "/home/ada/"), ("~/x", "/home/ada/x"), ("~//x", "/home/ada/x"), ("~ada/x", "/home/ada/x"), ("/~", "/~")]
-        {
+        for (path, expected) in [
+            ("~", "/home/ada/"),
+            ("~/x", "/home/ada/x"),
+            ("~//x", "/home/ada/x"),
+            ("~ada/x", "/home/ada/x"),
+            ("/~", "/~"),
+        ] {
             assert_eq!(account.expand_tilde(path).as_deref(), Some(expected));
         }
         assert_eq!(account.expand_tilde("~no-such-user-here/x"), None);

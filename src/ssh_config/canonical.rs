@@ -53,6 +53,8 @@ pub(super) struct Rules<'a> {
     pub(super) domains: &'a [std::sync::Arc<str>],
     /// Rules of the form `SOURCES:TARGETS`.
     pub(super) permitted: &'a [std::sync::Arc<str>],
+    /// Whether a name that no domain has is used as it is.
+    pub(super) falls_back: bool,
     /// Whether a CNAME may be followed without a completed name.
     pub(super) follows_bare: bool,
 }
@@ -72,7 +74,12 @@ impl Rules<'_> {
     /// Completes a name (`resolve_canonicalize` and the bare look-up after it in OpenSSH's ssh.c).
     pub(super) fn canonicalize(&self, host: &str) -> Outcome {
         let completed = if self.is_on { self.complete(host) } else { Outcome::Unchanged };
-        if matches!(completed, Outcome::Found(_)) || !self.follows_bare || self.permitted.is_empty() {
+        let is_final = match completed {
+            Outcome::Found(_) => true,
+            Outcome::NotFound => !self.falls_back,
+            Outcome::Unchanged => false,
+        };
+        if is_final || !self.follows_bare || self.permitted.is_empty() {
             return completed;
         }
         match self.follow(host, host) {
@@ -143,6 +150,7 @@ mod tests {
             largest_dots: 1,
             domains: &domains,
             permitted: &permitted,
+            falls_back: true,
             follows_bare: false,
         };
         let table = [

@@ -3,9 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use super::algorithm::AlgorithmList;
+use super::block::Setting;
 use super::forward::Forward;
 use super::keyword::{KEYWORDS, Keyword};
-use super::parse::Setting;
 use super::pattern::matches;
 use super::problem::Origin;
 use super::value::{Value, parse_default};
@@ -71,9 +71,9 @@ impl Chosen {
             let blocked = match keyword {
                 // `none` is how OpenSSH stores "not set": a later directive still counts.
                 _ if setting.value == Value::Seconds(None) => true,
-                Keyword::CanonicalizeMaxDots
-                | Keyword::CanonicalizeFallbackLocal
-                | Keyword::CanonicalizeHostname => self.is_canonicalization_fixed,
+                Keyword::CanonicalizeMaxDots | Keyword::CanonicalizeFallbackLocal | Keyword::CanonicalizeHostname => {
+                    self.is_canonicalization_fixed
+                }
                 Keyword::ProxyCommand => self.jumps(),
                 Keyword::ProxyJump if !is_none(setting) => self.is_set(Keyword::ProxyCommand),
                 _ => false,

@@ -11,8 +11,8 @@ use super::forward::{ConnectTo, Forward, ListenAt};
 use super::jump::Hop;
 use super::keyword::Keyword;
 use super::options::{
-    AddKeysToAgent, AddressFamily, ForwardAgent, IdentityAgent, IdentityFile, LogLevel, Options, RekeyLimit, RequestTty,
-    SessionType, StrictHostKeyChecking, UpdateHostKeys,
+    AddKeysToAgent, AddressFamily, ForwardAgent, IdentityAgent, IdentityFile, LogLevel, Options, RekeyLimit,
+    RequestTty, SessionType, StrictHostKeyChecking, UpdateHostKeys,
 };
 use super::problem::{ExpansionError, Origin};
 use super::tokens::{MOST, Tokens};
@@ -98,8 +98,11 @@ pub(super) fn options(chosen: &Chosen, tokens: &Tokens<'_>) -> Result<Options, U
         }
         chosen.forwards(keyword).map(|forward| expand_forward(forward, tokens).map_err(at(keyword))).collect()
     };
-    let identity_agent_text =
-        chosen.text(Keyword::IdentityAgent).map(|text| tokens.path(text)).transpose().map_err(at(Keyword::IdentityAgent))?;
+    let identity_agent_text = chosen
+        .text(Keyword::IdentityAgent)
+        .map(|text| tokens.path(text))
+        .transpose()
+        .map_err(at(Keyword::IdentityAgent))?;
     let global = chosen.words(Keyword::GlobalKnownHostsFile).iter().map(|path| {
         let missing = || ExpansionError::NoSuchUser { text: path.to_string() };
         tokens.account.expand_tilde(path).map(PathBuf::from).ok_or_else(missing)
@@ -120,7 +123,10 @@ pub(super) fn options(chosen: &Chosen, tokens: &Tokens<'_>) -> Result<Options, U
         bind_address: chosen.text(Keyword::BindAddress).cloned(),
         bind_interface: chosen.text(Keyword::BindInterface).cloned(),
         ca_signature_algorithms: chosen.algorithms(Keyword::CASignatureAlgorithms),
-        certificate_files: key_files(chosen, tokens, Keyword::CertificateFile)?.into_iter().map(|key| key.path).collect(),
+        certificate_files: key_files(chosen, tokens, Keyword::CertificateFile)?
+            .into_iter()
+            .map(|key| key.path)
+            .collect(),
         check_host_ip: chosen.is_on(Keyword::CheckHostIP),
         ciphers: chosen.algorithms(Keyword::Ciphers),
         clear_all_forwardings: chosen.is_on(Keyword::ClearAllForwardings),
@@ -175,10 +181,9 @@ pub(super) fn options(chosen: &Chosen, tokens: &Tokens<'_>) -> Result<Options, U
         pubkey_accepted_algorithms: chosen.algorithms(Keyword::PubkeyAcceptedAlgorithms),
         pubkey_authentication: chosen.is_on(Keyword::PubkeyAuthentication),
         rekey_limit: match chosen.value(Keyword::RekeyLimit) {
-            Some(&Value::Rekey(bytes, seconds)) => RekeyLimit {
-                bytes: (bytes > 0).then_some(bytes),
-                interval: (seconds > 0).then(|| duration(seconds)),
-            },
+            Some(&Value::Rekey(bytes, seconds)) => {
+                RekeyLimit { bytes: (bytes > 0).then_some(bytes), interval: (seconds > 0).then(|| duration(seconds)) }
+            }
             _ => RekeyLimit::default(),
         },
         update_host_keys: update_host_keys(chosen, remote_command.is_some(), control_path.is_some()),
@@ -275,9 +280,8 @@ fn update_host_keys(chosen: &Chosen, has_command: bool, has_control_path: bool) 
 
 fn identity_files(chosen: &Chosen, tokens: &Tokens<'_>) -> Result<Vec<IdentityFile>, Unexpanded> {
     if chosen.all(Keyword::IdentityFile).next().is_none() {
-        let default = |path: &&str| {
-            Some(IdentityFile { path: tokens.account.expand_tilde(path)?.into(), explicit: false })
-        };
+        let default =
+            |path: &&str| Some(IdentityFile { path: tokens.account.expand_tilde(path)?.into(), explicit: false });
         return Ok(DEFAULT_IDENTITIES.iter().filter_map(default).collect());
     }
     key_files(chosen, tokens, Keyword::IdentityFile)

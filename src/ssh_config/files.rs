@@ -31,10 +31,9 @@ impl Files {
         match option {
             Some(path) if path.as_os_str().eq_ignore_ascii_case("none") => Self::Nothing,
             Some(path) => Self::Only(path.to_owned()),
-            None => Self::Standard {
-                user: account.home.join(".ssh/config"),
-                system: PathBuf::from("/etc/ssh/ssh_config"),
-            },
+            None => {
+                Self::Standard { user: account.home.join(".ssh/config"), system: PathBuf::from("/etc/ssh/ssh_config") }
+            }
         }
     }
 }
@@ -96,7 +95,11 @@ pub(super) fn find(pattern: &str) -> Vec<PathBuf> {
             .iter()
             .flat_map(|directory| {
                 let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-                fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.file_name())
+                fs::read_dir(place)
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.file_name())
                     .filter(|name| matches_file_name(name.as_encoded_bytes(), part.as_bytes()))
                     .map(|name| directory.join(name))
                     .collect::<Vec<_>>()

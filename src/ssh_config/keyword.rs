@@ -126,14 +126,8 @@ const TUNNEL: Spellings = &[
     ("true", "point-to-point"),
     ("false", "false"),
 ];
-const REQUEST_TTY: Spellings = &[
-    ("yes", "true"),
-    ("no", "false"),
-    ("force", "force"),
-    ("auto", "auto"),
-    ("true", "true"),
-    ("false", "false"),
-];
+const REQUEST_TTY: Spellings =
+    &[("yes", "true"), ("no", "false"), ("force", "force"), ("auto", "auto"), ("true", "true"), ("false", "false")];
 const SESSION_TYPE: Spellings = &[("none", "none"), ("subsystem", "subsystem"), ("default", "default")];
 const CANONICALIZE: Spellings =
     &[("yes", "true"), ("no", "false"), ("always", "always"), ("true", "true"), ("false", "false")];
@@ -198,8 +192,7 @@ macro_rules! keywords {
     ($($variant:ident $aliases:expr, $grammar:expr, $default:expr, $support:ident, $note:expr;)*) => {
         /// A keyword of ssh_config(5), in the order in which `ssh -G` prints them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[allow(missing_docs)]
-        pub enum Keyword { $($variant),* }
+        pub enum Keyword { $(#[doc = concat!("`", stringify!($variant), "`.")] $variant),* }
 
         /// Every keyword that is known, in the order in which `ssh -G` prints them.
         pub const KEYWORDS: &[Row] = &[$(Row {

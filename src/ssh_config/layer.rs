@@ -5,13 +5,15 @@ use std::sync::Arc;
 use crate::host::{NameError, check_host, check_user};
 
 use super::account::Account;
+use super::arguments::{Mistake, split_arguments};
+use super::block::Setting;
 use super::files::Owner;
 use super::jump::{BadHop, Chain};
 use super::keyword::{Grammar, Keyword};
-use super::parse::{Ignored, Setting, directive, problem, unknown};
+use super::parse::{Ignored, directive, problem, unknown};
 use super::pattern::{ListMatch, matches_list};
-use super::problem::{Fault, Origin, Problem, SshConfigError};
-use super::value::{Mistake, Value, parse, split_arguments};
+use super::problem::{Fault, Origin, SshConfigError};
+use super::value::{Value, parse};
 
 /// Values that rank before the files, each with the label of where they come from. Made once and shared by many hosts.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +53,7 @@ impl Layer {
         let origin = Origin::Label(label.into());
         let mut problems = Vec::new();
         for option in options {
-            match self.option(option, &origin, account) {
+            match self.option(option, account) {
                 Ok(Some((keyword, value))) => self.push(keyword, value, &origin),
                 Ok(None) => {}
                 Err(mistake) => problems.push(problem(&origin, option, mistake)),
@@ -60,13 +62,13 @@ impl Layer {
         if problems.is_empty() { Ok(self) } else { Err(SshConfigError::Invalid(problems)) }
     }
 
-    fn option(&self, text: &str, origin: &Origin, account: &Account) -> Result<Option<(Keyword, Value)>, Mistake> {
+    fn option(&self, text: &str, account: &Account) -> Result<Option<(Keyword, Value)>, Mistake> {
         let Some((line, keyword)) = directive(text)? else { return Ok(None) };
         let Some(keyword) = keyword else {
             split_arguments(&line)?;
-            let ignored = self.text(Keyword::IgnoreUnknown).is_some_and(|list| {
-                matches_list(&line.keyword, &list.to_ascii_lowercase()) == ListMatch::Matched
-            });
+            let ignored = self
+                .text(Keyword::IgnoreUnknown)
+                .is_some_and(|list| matches_list(&line.keyword, &list.to_ascii_lowercase()) == ListMatch::Matched);
             return if ignored { Ok(None) } else { Err(unknown(&line)) };
         };
         if matches!(keyword.row().grammar, Grammar::Structure) {
@@ -74,9 +76,8 @@ impl Layer {
         }
         let value = parse(keyword, &line, &account.environment)?;
         if let Some(Value::Jump(chain)) = &value {
-            check_chain(chain).map_err(|error| problem_of(&line, error))?;
+            check_chain(chain).map_err(|error| (line.rest_at, error.into()))?;
         }
-        debug_assert!(!matches!(origin, Origin::Default));
         Ok(value.map(|value| (keyword, value)))
     }
 
@@ -157,19 +158,4 @@ fn check_chain(chain: &Chain) -> Result<(), NameError> {
         hop.user.as_deref().map_or(Ok(()), check_user)?;
     }
     Ok(())
-}
-
-fn problem_of(line: &super::lexer::Line<'_>, error: NameError) -> Mistake {
-    (line.rest_at, error.into())
-}
-
-/// The problems of an [`SshConfigError::Invalid`], for those who gather problems from several places.
-impl SshConfigError {
-    /// Every problem with its place; none for other errors.
-    pub fn problems(&self) -> &[Problem] {
-        match self {
-            Self::Invalid(problems) => problems,
-            _ => &[],
-        }
-    }
 }

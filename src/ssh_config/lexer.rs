@@ -90,9 +90,10 @@ pub(super) fn arguments(rest: &str, rest_at: usize) -> Result<Vec<Argument>, Unc
         while i < bytes.len() {
             match (bytes[i], quote) {
                 (b'\\', _) => {
-                    let escaped = bytes.get(i + 1).copied().filter(|&next| {
-                        matches!(next, b'\'' | b'"' | b'\\') || (quote.is_none() && next == b' ')
-                    });
+                    let escaped = bytes
+                        .get(i + 1)
+                        .copied()
+                        .filter(|&next| matches!(next, b'\'' | b'"' | b'\\') || (quote.is_none() && next == b' '));
                     text.push(escaped.unwrap_or(b'\\'));
                     i += usize::from(escaped.is_some());
                 }

@@ -1,12 +1,12 @@
 //! `Host` and `Match`: which blocks apply.
 
+use super::arguments::Mistake;
 use super::lexer::Argument;
 use super::network::Network;
 use super::pattern::{ListMatch, is_literal, matches, matches_list};
 use super::problem::{Fault, Origin};
 use super::suggestion::nearest;
 use super::tokens;
-use super::value::Mistake;
 
 /// The OpenSSH that `Match version` is told of: the one whose rules are followed here.
 const VERSION: &str = "OpenSSH_10.5p1";
@@ -164,7 +164,8 @@ pub(super) fn parse_match(arguments: &[Argument]) -> Result<Vec<Criterion>, Mist
             criteria.push(Criterion { negated, test });
             continue;
         }
-        if !CRITERIA.contains(&name.as_str()) || (attached.is_some() && matches!(&*name, "all" | "canonical" | "final")) {
+        if !CRITERIA.contains(&name.as_str()) || (attached.is_some() && matches!(&*name, "all" | "canonical" | "final"))
+        {
             let near = nearest(&name, CRITERIA.iter().copied());
             return Err((argument.at, Fault::UnknownCriterion { criterion: argument.text.clone(), near }));
         }
@@ -233,7 +234,8 @@ pub(super) fn holds<C: Circumstances>(
 ) -> Result<bool, C::Error> {
     for criterion in criteria {
         let matched = |text: &str, list: &str| matches_list(text, list) == ListMatch::Matched;
-        let possibly_unset = |text: &str, list: &str| if text.is_empty() { list.is_empty() } else { matched(text, list) };
+        let possibly_unset =
+            |text: &str, list: &str| if text.is_empty() { list.is_empty() } else { matched(text, list) };
         let answer = match &criterion.test {
             Test::All => true,
             Test::SecondPass => circumstances.is_second_pass(),
@@ -294,7 +296,8 @@ mod tests {
 
     #[test]
     fn only_final_without_negation_asks_for_the_second_pass() {
-        let table = [("final", true), ("host x final", true), ("!final", false), ("host final", false), ("canonical", false)];
+        let table =
+            [("final", true), ("host x final", true), ("!final", false), ("host final", false), ("canonical", false)];
         for (line, expected) in table {
             assert_eq!(wants_second_pass(&arguments(line, 0).unwrap()), expected, "{line:?}");
         }

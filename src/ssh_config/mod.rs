@@ -1,9 +1,9 @@
 //! ssh_config(5): how hosts are reached, as the user has told OpenSSH already.
 //!
 //! [`SshConfig`] is read and checked once; [`SshConfig::resolve`] then answers for any number of hosts with an
-//! [`Effective`], without touching a file again. The data path is `lexer` → `value` → `parse` (a file into blocks) →
-//! `matching` and `chosen` (which directives count) → `resolve` → `effective` → `listing`; `keyword` is the table that all
-//! of them share.
+//! [`Effective`], without touching a file again. The data path is `lexer` → `arguments` and `value` → `parse` (a file into
+//! `block`s) → `matching` and `chosen` (which directives count) → `resolve` → `effective` → `listing`; `keyword` is the
+//! table that all of them share, `route` what callers ask.
 //!
 //! It connects to nothing: files are read, `Match exec` runs the user's shell, and names are resolved only where
 //! `CanonicalizeHostname` asks for it. Everything is held to `ssh -G` of the installed OpenSSH by `tests/ssh_config.rs`.
@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod account;
 mod algorithm;
+mod arguments;
+mod block;
 mod canonical;
 mod chosen;
 mod effective;
@@ -33,6 +35,7 @@ mod parse;
 mod pattern;
 mod problem;
 mod resolve;
+mod route;
 mod suggestion;
 mod tokens;
 mod value;
@@ -48,16 +51,17 @@ pub use keyword::{KEYWORDS, Keyword, Row, Support};
 pub use layer::{JumpError, Layer};
 pub use listing::{Line, OfferedAlgorithms};
 pub use options::{
-    AddKeysToAgent, AddressFamily, ForwardAgent, IdentityAgent, IdentityFile, LogLevel, Options, RekeyLimit, RequestTty,
-    SessionType, StrictHostKeyChecking, UpdateHostKeys,
+    AddKeysToAgent, AddressFamily, ForwardAgent, IdentityAgent, IdentityFile, LogLevel, Options, RekeyLimit,
+    RequestTty, SessionType, StrictHostKeyChecking, UpdateHostKeys,
 };
 pub use parse::{ConcreteHost, Warning};
 pub use pattern::matches;
 pub use problem::{ExpansionError, Fault, Origin, Problem, SshConfigError};
-pub use resolve::{Request, Role, Route};
+pub use route::{Request, Role, Route};
 
+use block::File;
 use files::{Owner, Refusal, Trust, read};
-use parse::{File, Parser, Place};
+use parse::{Parser, Place};
 
 /// What a configuration is made of.
 #[derive(Clone, Debug)]
@@ -79,6 +83,9 @@ impl Sources {
     }
 }
 
+/// The files that an `Include` found, or what is wrong with them.
+type Included = Result<Vec<Arc<File>>, SshConfigError>;
+
 /// A configuration, read and checked. Answers from many threads at once.
 #[derive(Debug)]
 pub struct SshConfig {
@@ -91,7 +98,7 @@ pub struct SshConfig {
     /// Options that hosts share, by the directives that made them.
     shared: Mutex<HashMap<Box<[u32]>, Arc<Options>>>,
     /// What `Include` with tokens found, by the pattern after expansion.
-    included: Mutex<HashMap<String, Result<Vec<Arc<File>>, SshConfigError>>>,
+    included: Mutex<HashMap<String, Included>>,
     /// What the commands of `Match exec` said.
     ran: Mutex<HashMap<String, bool>>,
 }
@@ -178,11 +185,7 @@ impl SshConfig {
         Ok(options)
     }
 
-    fn included_by_host(
-        &self,
-        pattern: &str,
-        load: impl FnOnce() -> Result<Vec<Arc<File>>, SshConfigError>,
-    ) -> Result<Vec<Arc<File>>, SshConfigError> {
+    fn included_by_host(&self, pattern: &str, load: impl FnOnce() -> Included) -> Included {
         if let Some(known) = lock(&self.included).get(pattern) {
             return known.clone();
         }

@@ -129,8 +129,14 @@ mod tests {
 
     #[test]
     fn ports_and_integers_hold_their_bounds() {
-        let table =
-            [("22", Some(22)), ("+22", Some(22)), (" 22", Some(22)), ("0", Some(0)), ("65535", Some(65_535)), ("65536", None)];
+        let table = [
+            ("22", Some(22)),
+            ("+22", Some(22)),
+            (" 22", Some(22)),
+            ("0", Some(0)),
+            ("65535", Some(65_535)),
+            ("65536", None),
+        ];
         for (text, expected) in table.into_iter().chain([("2000blah", None), ("-1", None), ("=22", None), ("", None)]) {
             assert_eq!(port(text), expected, "{text:?}");
         }

@@ -123,15 +123,22 @@ pub struct RekeyLimit {
 
 /// How much is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub enum LogLevel {
+    /// Nothing.
     Quiet,
+    /// What ends the program.
     Fatal,
+    /// What fails.
     Error,
+    /// What the user should know.
     Info,
+    /// What happens.
     Verbose,
+    /// How it happens.
     Debug,
+    /// In more detail.
     Debug2,
+    /// In every detail.
     Debug3,
 }
 

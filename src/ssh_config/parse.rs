@@ -1,115 +1,27 @@
 //! Files into blocks of settings. Everything is read and checked once, whether it applies to some host or not.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::host::check_host;
 
 use super::account::Account;
+use super::arguments::{Arguments, Mistake, split_arguments};
+use super::block::{File, Item, Section, Setting};
 use super::files::{Owner, Refusal, Trust, find, read};
 use super::keyword::{KEYWORDS, Keyword, Support};
 use super::lexer::{self, Line, UnclosedQuote};
-use super::matching::{Condition, literal_names, parse_host, parse_match, wants_second_pass};
+use super::matching::{Condition, parse_host, parse_match, wants_second_pass};
 use super::pattern::{ListMatch, is_literal, matches_list};
 use super::problem::{ExpansionError, Fault, Origin, Problem};
 use super::suggestion::nearest;
 use super::tokens::{MOST, Tokens};
-use super::value::{Arguments, Mistake, Value, parse, parse_default, split_arguments};
+use super::value::{Value, parse, parse_default};
 
 /// How deep files may include files.
 const DEEPEST: usize = 16;
-
-/// One directive that gives a keyword a value.
-#[derive(Debug)]
-pub(super) struct Setting {
-    /// Unlike that of any other setting of this process.
-    pub(super) id: u32,
-    pub(super) keyword: Keyword,
-    pub(super) value: Value,
-    pub(super) origin: Origin,
-    /// Whether the user wrote it, rather than the system's administrator.
-    pub(super) explicit: bool,
-}
-
-impl Setting {
-    pub(super) fn new(keyword: Keyword, value: Value, origin: Origin, owner: Owner) -> Arc<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { id, keyword, value, origin, explicit: owner == Owner::User })
-    }
-
-    /// The same directive with another value.
-    pub(super) fn with(&self, value: Value) -> Arc<Self> {
-        Arc::new(Self { value, origin: self.origin.clone(), ..*self })
-    }
-}
-
-/// A file that was read.
-#[derive(Debug, Default)]
-pub(super) struct File {
-    pub(super) sections: Vec<Section>,
-    /// Sections whose condition must be asked for every host.
-    asked: Vec<usize>,
-    /// The other sections: `Host` lines without wildcards, by name.
-    named: HashMap<Box<str>, Vec<usize>>,
-    /// Whether `Match final` stands in it or in what it includes.
-    pub(super) wants_second_pass: bool,
-    /// Whether it depends on the host if some unknown keyword is an error.
-    pub(super) has_doubtful: bool,
-}
-
-/// A block: a condition and what it holds.
-#[derive(Debug)]
-pub(super) struct Section {
-    pub(super) condition: Condition,
-    pub(super) items: Vec<Item>,
-}
-
-/// What stands in a block.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// A value for a keyword.
-    Setting(Arc<Setting>),
-    /// Files that are the same for every host.
-    Include(Vec<Arc<File>>),
-    /// A pattern whose tokens differ from host to host.
-    IncludeByHost { pattern: String, owner: Owner, origin: Origin, depth: usize },
-    /// An unknown keyword that is an error unless `IgnoreUnknown` applies to the host.
-    Doubtful { keyword: String, problem: Box<Problem> },
-}
-
-impl File {
-    /// The sections that may apply to a host, in order: all but those that name other hosts.
-    pub(super) fn sections_for(&self, host: &str) -> impl Iterator<Item = &Section> {
-        let named = self.named.get(host).map_or(&[][..], Vec::as_slice);
-        let (mut asked, mut named) = (self.asked.iter().peekable(), named.iter().peekable());
-        std::iter::from_fn(move || match (asked.peek(), named.peek()) {
-            (Some(a), Some(n)) if a > n => named.next(),
-            (Some(_), _) => asked.next(),
-            (None, _) => named.next(),
-        })
-        .map(|&index| &self.sections[index])
-    }
-
-    fn push(&mut self, section: Section) {
-        let index = self.sections.len();
-        self.sections.push(section);
-        let names = match &self.sections[index].condition {
-            Condition::Host(patterns) => literal_names(patterns),
-            _ => None,
-        };
-        let Some(names) = names else { return self.asked.push(index) };
-        for name in names {
-            let sections = self.named.entry(name.into()).or_default();
-            if sections.last() != Some(&index) {
-                sections.push(index);
-            }
-        }
-    }
-}
 
 /// A host that the configuration names in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,7 +125,7 @@ impl<'a> Parser<'a> {
             let here = Place { for_every_host: always, ..place };
             match self.line(&text, bytes, &origin, here, &mut file) {
                 Ok(None) => {}
-                Ok(Some(Entry::Item(item))) => section.items.push(item),
+                Ok(Some(Entry::Items(items))) => section.items.extend(items),
                 Ok(Some(Entry::Section(condition))) => {
                     let next = Section { condition, items: Vec::new() };
                     file.push(std::mem::replace(&mut section, next));
@@ -246,7 +158,7 @@ impl<'a> Parser<'a> {
                 Verdict::Doubtful => {
                     file.has_doubtful = true;
                     let problem = Box::new(problem(origin, text, mistake));
-                    Ok(Some(Entry::Item(Item::Doubtful { keyword: line.keyword, problem })))
+                    Ok(Some(Entry::Items(vec![Item::Doubtful { keyword: line.keyword, problem }])))
                 }
             };
         };
@@ -264,36 +176,32 @@ impl<'a> Parser<'a> {
             }
             Keyword::Include => {
                 let arguments = split_arguments(&line)?;
-                let mut files = Vec::new();
-                let mut by_host = None;
+                let mut items = Vec::new();
                 let mut arguments = Arguments::new(keyword, &arguments, text.len());
                 while let Some(argument) = arguments.next() {
                     if argument.text.is_empty() {
                         return Err((argument.at, Fault::EmptyValue { keyword: "Include" }));
                     }
-                    match self.include_pattern(&argument.text, place.owner, origin) {
-                        Err(fault) => return Err((argument.at, fault)),
-                        Ok(Pattern::Nothing) => {}
-                        Ok(Pattern::Fixed(pattern)) => {
-                            files.extend(self.include(&pattern, place, (argument.at, origin, text)));
+                    let pattern = self.include_pattern(&argument.text, place.owner, origin);
+                    match pattern.map_err(|fault| (argument.at, fault))? {
+                        Pattern::Nothing => {}
+                        Pattern::Fixed(pattern) => {
+                            let files = self.include(&pattern, place, (argument.at, origin, text));
+                            for included in &files {
+                                file.wants_second_pass |= included.wants_second_pass;
+                                file.has_doubtful |= included.has_doubtful;
+                            }
+                            items.push(Item::Include(files));
                         }
-                        Ok(Pattern::ByHost) => {
-                            let pattern = argument.text.clone();
-                            let origin = origin.clone();
-                            by_host = Some(Item::IncludeByHost {
-                                pattern,
-                                owner: place.owner,
-                                origin,
-                                depth: place.depth,
-                            });
-                        }
+                        Pattern::ByHost => items.push(Item::IncludeByHost {
+                            pattern: argument.text.clone(),
+                            owner: place.owner,
+                            origin: origin.clone(),
+                            depth: place.depth,
+                        }),
                     }
                 }
-                for included in &files {
-                    file.wants_second_pass |= included.wants_second_pass;
-                    file.has_doubtful |= included.has_doubtful;
-                }
-                Ok(Some(Entry::Item(by_host.unwrap_or(Item::Include(files)))))
+                Ok(Some(Entry::Items(items)))
             }
             _ => {
                 let Some(value) = parse(keyword, &line, &self.account.environment)? else {
@@ -304,7 +212,8 @@ impl<'a> Parser<'a> {
                 if let (Keyword::IgnoreUnknown, Value::Text(list)) = (keyword, &value) {
                     self.ignored.add(list, place.for_every_host);
                 }
-                Ok(Some(Entry::Item(Item::Setting(Setting::new(keyword, value, origin.clone(), place.owner)))))
+                let setting = Setting::new(keyword, value, origin.clone(), place.owner);
+                Ok(Some(Entry::Items(vec![Item::Setting(setting)])))
             }
         }
     }
@@ -392,7 +301,7 @@ impl<'a> Parser<'a> {
 }
 
 enum Entry {
-    Item(Item),
+    Items(Vec<Item>),
     Section(Condition),
 }
 
@@ -400,16 +309,6 @@ enum Pattern {
     Nothing,
     Fixed(String),
     ByHost,
-}
-
-impl Section {
-    fn applies_to_every_host(&self) -> bool {
-        match &self.condition {
-            Condition::Always => true,
-            Condition::Host(patterns) => matches!(&patterns[..], [only] if !only.negated && only.pattern == "*"),
-            Condition::Match(..) => false,
-        }
-    }
 }
 
 /// Makes the path of an `Include` absolute: relative ones live in `~/.ssh` or `/etc/ssh`.

@@ -213,9 +213,9 @@ impl Fault {
     pub fn hint(&self) -> Option<String> {
         let near = |near: &Option<&str>| near.map(|near| format!("did you mean `{near}`?"));
         match self {
-            Self::UnknownKeyword { keyword, near: found } => Some(near(found).unwrap_or_else(|| {
-                format!("`IgnoreUnknown {keyword}` above this line accepts it")
-            })),
+            Self::UnknownKeyword { keyword, near: found } => {
+                Some(near(found).unwrap_or_else(|| format!("`IgnoreUnknown {keyword}` above this line accepts it")))
+            }
             Self::UnknownAlgorithm { near: found, .. } | Self::UnknownCriterion { near: found, .. } => near(found),
             Self::UnknownValue { expected, near: found, .. } => {
                 Some(near(found).unwrap_or_else(|| format!("expected one of: {}", expected.join(", "))))
@@ -353,6 +353,16 @@ pub enum SshConfigError {
         /// What happened.
         reason: String,
     },
+}
+
+impl SshConfigError {
+    /// Every problem with its place; none for errors that are not about lines.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Invalid(problems) => problems,
+            _ => &[],
+        }
+    }
 }
 
 fn problem_list(problems: &[Problem]) -> String {

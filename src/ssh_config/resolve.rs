@@ -7,70 +7,21 @@ use std::sync::{Arc, OnceLock};
 use crate::host::{HostName, NameError, check_host, check_user};
 
 use super::SshConfig;
+use super::block::{File, Item, Setting};
 use super::canonical::{Outcome, Rules};
 use super::chosen::{Chosen, differs_by_host};
 use super::effective::{Effective, Proxy, Unexpanded, address_family, options};
 use super::files::Owner;
-use super::jump::Hop;
 use super::keyword::{KEYWORDS, Keyword};
 use super::layer::{Layer, literal};
 use super::matching::{Circumstances, Condition, holds, selects};
 use super::network::{Network, canonical_address, local_addresses, looks_like_address};
-use super::parse::{File, Item, Place, Parser, Setting, anchored, problem};
+use super::parse::{Parser, Place, anchored, problem};
 use super::pattern::{ListMatch, matches_list};
 use super::problem::{ExpansionError, Origin, SshConfigError};
+use super::route::{Request, Role};
 use super::tokens::{self, Tokens};
 use super::value::Value;
-
-/// Who is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The name as the user gave it, without user and port.
-    pub host: &'a str,
-    /// The login name of `user@host`.
-    pub user: Option<&'a str>,
-    /// The port of `host:port`.
-    pub port: Option<u16>,
-    /// Values that rank between the command line and the files, first ones first.
-    pub layers: &'a [Arc<Layer>],
-    /// The command that will run, for `Match command` and `Match sessiontype`.
-    pub command: Option<&'a str>,
-    /// What the host is.
-    pub role: Role,
-}
-
-/// What a host is in a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The host that the user wants: the command line's values count.
-    Target,
-    /// A jump host on the way: they do not, as with `ssh -J`.
-    Hop,
-}
-
-impl<'a> Request<'a> {
-    /// Asks for a target by its name alone.
-    pub fn new(host: &'a str) -> Self {
-        Self { host, user: None, port: None, layers: &[], command: None, role: Role::Target }
-    }
-
-    /// Asks for a jump host.
-    pub fn hop(hop: &'a Hop) -> Self {
-        Self { user: hop.user.as_deref(), port: hop.port, role: Role::Hop, ..Self::new(&hop.host) }
-    }
-}
-
-/// The way to a host: the jump hosts in the order in which they are visited, then the host.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The jump hosts; only the first one can have a [`Proxy::Command`] of its own.
-    pub hops: Vec<Effective>,
-    /// The host.
-    pub target: Effective,
-}
-
-/// How far jump hosts may have jump hosts.
-const LONGEST_ROUTE: usize = 32;
 
 impl SshConfig {
     /// Everything that holds for a host.
@@ -90,36 +41,6 @@ impl SshConfig {
         walk.settle_host_name()?;
         walk.finish()
     }
-
-    /// A host and all jump hosts on the way to it. The first jump host may itself be reached over others; the later ones
-    /// are reached over the one before, whatever their own configuration says.
-    pub fn route(&self, request: &Request<'_>) -> Result<Route, SshConfigError> {
-        let target = self.resolve(request)?;
-        let mut hops: Vec<Effective> = Vec::new();
-        let mut ahead = target.proxy.clone();
-        while let Proxy::Jump(list) = ahead {
-            let mut nearer = Vec::with_capacity(list.len());
-            for hop in list.iter() {
-                nearer.push(self.resolve(&Request::hop(hop))?);
-            }
-            let farther = std::mem::take(&mut hops);
-            for known in farther.iter().chain([&target]) {
-                let same = |hop: &&Effective| {
-                    hop.host_name == known.host_name && hop.port == known.port && hop.user == known.user
-                };
-                if let Some(hop) = nearer.iter().find(same) {
-                    return Err(SshConfigError::JumpLoop { host: request.host.into(), hop: hop.name.to_string() });
-                }
-            }
-            ahead = nearer.first().map_or(Proxy::Direct, |first| first.proxy.clone());
-            hops = nearer.into_iter().chain(farther).collect();
-            if hops.len() > LONGEST_ROUTE {
-                let hop = hops[0].name.to_string();
-                return Err(SshConfigError::JumpLoop { host: request.host.into(), hop });
-            }
-        }
-        Ok(Route { hops, target })
-    }
 }
 
 struct Walk<'a> {
@@ -134,14 +55,12 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn take(&mut self, setting: &Arc<Setting>) -> Result<(), SshConfigError> {
-        if setting.keyword == Keyword::RefuseConnection {
-            if let Value::Text(reason) = &setting.value {
-                return Err(SshConfigError::Refused {
-                    host: self.request.host.into(),
-                    origin: setting.origin.clone(),
-                    reason: reason.to_string(),
-                });
-            }
+        if let (Keyword::RefuseConnection, Value::Text(reason)) = (setting.keyword, &setting.value) {
+            return Err(SshConfigError::Refused {
+                host: self.request.host.into(),
+                origin: setting.origin.clone(),
+                reason: reason.to_string(),
+            });
         }
         let taken = self.chosen.take(setting);
         taken.map_err(|_| self.unusable(setting.origin.clone(), "more than 100 keys or certificates"))
@@ -152,7 +71,11 @@ impl<'a> Walk<'a> {
         if self.request.role == Role::Target {
             self.take_layer(&config.command_line)?;
         }
-        let origin = Origin::Label(if self.request.role == Role::Hop { "jump host" } else { "target" }.into());
+        let label = match self.request.role {
+            Role::Target => "command line",
+            Role::Hop => "jump host",
+        };
+        let origin = Origin::Label(label.into());
         if let Some(user) = self.request.user {
             let value = Value::Text(literal(user));
             self.take(&Setting::new(Keyword::User, value, origin.clone(), Owner::User))?;
@@ -203,9 +126,10 @@ impl<'a> Walk<'a> {
                 self.include_by_host(pattern, *owner, origin, *depth)
             }
             Item::Doubtful { keyword, problem } => {
-                let ignored = self.chosen.text(Keyword::IgnoreUnknown).is_some_and(|list| {
-                    matches_list(keyword, &list.to_ascii_lowercase()) == ListMatch::Matched
-                });
+                let ignored = self
+                    .chosen
+                    .text(Keyword::IgnoreUnknown)
+                    .is_some_and(|list| matches_list(keyword, &list.to_ascii_lowercase()) == ListMatch::Matched);
                 if ignored { Ok(()) } else { Err(SshConfigError::Invalid(vec![(**problem).clone()])) }
             }
             Item::Setting(_) | Item::IncludeByHost { .. } => Ok(()),
@@ -271,12 +195,13 @@ impl<'a> Walk<'a> {
                 largest_dots: self.chosen.number(Keyword::CanonicalizeMaxDots),
                 domains: self.chosen.words(Keyword::CanonicalDomains),
                 permitted: self.chosen.words(Keyword::CanonicalizePermittedCNAMEs),
+                falls_back: self.chosen.is_on(Keyword::CanonicalizeFallbackLocal),
                 // Without canonicalisation OpenSSH looks the name up, but follows no alias either.
                 follows_bare: mode != "false" && direct,
             };
             match rules.canonicalize(&self.host) {
                 Outcome::Found(name) => self.host = name,
-                Outcome::NotFound if !self.chosen.is_on(Keyword::CanonicalizeFallbackLocal) => {
+                Outcome::NotFound if !rules.falls_back => {
                     return Err(SshConfigError::NotCanonical { host: self.host.clone() });
                 }
                 Outcome::NotFound | Outcome::Unchanged => {}
@@ -294,7 +219,9 @@ impl<'a> Walk<'a> {
         let chosen = &self.chosen;
         let account = &self.config.account;
         if chosen.number(Keyword::ConnectionAttempts) == 0 {
-            return Err(self.unusable(chosen.origin(Keyword::ConnectionAttempts), "`ConnectionAttempts` must be at least 1"));
+            return Err(
+                self.unusable(chosen.origin(Keyword::ConnectionAttempts), "`ConnectionAttempts` must be at least 1")
+            );
         }
         let host_key_alias = chosen.text(Keyword::HostKeyAlias).map(|alias| alias.to_ascii_lowercase());
         let mut tokens = Tokens {
@@ -346,20 +273,19 @@ impl<'a> Walk<'a> {
 
     /// The way to the host, and what `ssh -G` prints for it.
     fn proxy(&self, tokens: &Tokens<'_>) -> Result<(Proxy, Option<Arc<str>>), SshConfigError> {
-        if let Some(Value::Jump(chain)) = self.chosen.value(Keyword::ProxyJump) {
-            if let Some(last) = chain.hops.last() {
-                let user = last.user.as_deref().unwrap_or(tokens.user);
-                if last.host == self.host && last.port.unwrap_or(22) == tokens.port && user == tokens.user {
-                    let (host, hop) = (self.request.host.to_owned(), last.host.clone());
-                    return Err(SshConfigError::JumpLoop { host, hop });
-                }
-                return Ok((Proxy::Jump(chain.hops.clone().into()), Some(chain.to_string().into())));
+        if let Some(Value::Jump(chain)) = self.chosen.value(Keyword::ProxyJump)
+            && let Some(last) = chain.hops.last()
+        {
+            let user = last.user.as_deref().unwrap_or(tokens.user);
+            if last.host == self.host && last.port.unwrap_or(22) == tokens.port && user == tokens.user {
+                let (host, hop) = (self.request.host.to_owned(), last.host.clone());
+                return Err(SshConfigError::JumpLoop { host, hop });
             }
+            return Ok((Proxy::Jump(chain.hops.clone().into()), Some(chain.to_string().into())));
         }
         let Some(command) = self.chosen.text_or_none(Keyword::ProxyCommand) else { return Ok((Proxy::Direct, None)) };
         let expanded = tokens.percent(command, tokens::PROXY);
-        let expanded =
-            expanded.map_err(|error| self.unexpanded((self.chosen.origin(Keyword::ProxyCommand), error)))?;
+        let expanded = expanded.map_err(|error| self.unexpanded((self.chosen.origin(Keyword::ProxyCommand), error)))?;
         // These reach a shell.
         self.check_for_shell(command, tokens)?;
         Ok((Proxy::Command(expanded.into()), Some(command.clone())))

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::algorithm::{AlgorithmList, Family};
+use super::arguments::{Arguments, Mistake, each_word, split_arguments, words};
 use super::forward::{Direction, Forward};
 use super::jump::Chain;
 use super::keyword::{Grammar, Keyword, Spellings};
-use super::lexer::{Argument, Line, UnclosedQuote, arguments};
+use super::lexer::{Argument, Line};
 use super::number;
 use super::problem::{ExpansionError, Fault};
 use super::suggestion::nearest;
@@ -43,56 +44,6 @@ pub(super) enum Value {
 /// The environment variables that values may refer to.
 pub(super) type Environment = BTreeMap<String, String>;
 
-/// What is wrong with a value, and at which byte of the line.
-pub(super) type Mistake = (usize, Fault);
-
-/// The arguments of one directive, taken from left to right.
-pub(super) struct Arguments<'a> {
-    keyword: Keyword,
-    list: std::slice::Iter<'a, Argument>,
-    /// Where a missing argument would stand.
-    end: usize,
-}
-
-impl<'a> Arguments<'a> {
-    pub(super) fn new(keyword: Keyword, list: &'a [Argument], end: usize) -> Self {
-        Self { keyword, list: list.iter(), end }
-    }
-
-    pub(super) fn next(&mut self) -> Option<&'a Argument> {
-        self.list.next()
-    }
-
-    pub(super) fn is_last(&self) -> bool {
-        self.list.len() == 0
-    }
-
-    fn one(&mut self) -> Result<&'a Argument, Mistake> {
-        match self.list.next() {
-            None => Err((self.end, Fault::NoValue { keyword: self.keyword.name().to_owned() })),
-            Some(argument) if argument.text.is_empty() => {
-                Err((argument.at, Fault::EmptyValue { keyword: self.keyword.name() }))
-            }
-            Some(argument) => Ok(argument),
-        }
-    }
-
-    /// Refuses what is left over.
-    pub(super) fn finish(mut self) -> Result<(), Mistake> {
-        match self.list.next() {
-            None => Ok(()),
-            Some(argument) => {
-                Err((argument.at, Fault::Extra { keyword: self.keyword.name(), extra: argument.text.clone() }))
-            }
-        }
-    }
-}
-
-/// Splits what follows a keyword into arguments.
-pub(super) fn split_arguments(line: &Line<'_>) -> Result<Vec<Argument>, Mistake> {
-    arguments(line.rest, line.rest_at).map_err(|UnclosedQuote(at)| (at, Fault::UnclosedQuote))
-}
-
 /// Reads the value of a directive; none where the line says nothing (`UserKnownHostsFile # comment`).
 pub(super) fn parse(keyword: Keyword, line: &Line<'_>, environment: &Environment) -> Result<Option<Value>, Mistake> {
     let list = split_arguments(line)?;
@@ -118,7 +69,7 @@ fn parse_by_grammar(
     let value = match keyword.row().grammar {
         Grammar::Structure => return Ok(None),
         Grammar::Anything => {
-            arguments.list = [].iter();
+            arguments.skip();
             return Ok(None);
         }
         Grammar::Choice(spellings) => Value::Choice(choice(name, arguments.one()?, spellings)?),
@@ -138,16 +89,16 @@ fn parse_by_grammar(
         }
         Grammar::Text => Value::Text(arguments.one()?.text.as_str().into()),
         Grammar::Command => {
-            arguments.list = [].iter();
+            arguments.skip();
             Value::Text(line.rest.trim_start_matches([' ', '\t', '\r', '\n', '=']).into())
         }
         Grammar::Addendum => {
-            arguments.list = [].iter();
+            arguments.skip();
             let text = line.rest.split('#').next().unwrap_or_default().trim_end();
             Value::Text(if text.eq_ignore_ascii_case("none") { "" } else { text }.into())
         }
         Grammar::Jump => {
-            arguments.list = [].iter();
+            arguments.skip();
             let text = line.rest.trim_start_matches([' ', '\t', '\r', '\n', '=']);
             let chain = Chain::parse(text).map_err(|hop| {
                 let expected = "`[user@]host[:port]`, several with commas, or `none`";
@@ -264,9 +215,7 @@ fn parse_by_grammar(
             ];
             let first = arguments.one()?;
             match (choice(name, first, WORDS), number::seconds(&first.text)) {
-                (Ok("confirm"), _) => {
-                    Value::AddKeys("confirm", arguments.next().map_or(Ok(0), time)?)
-                }
+                (Ok("confirm"), _) => Value::AddKeys("confirm", arguments.next().map_or(Ok(0), time)?),
                 (Ok(word), _) => Value::AddKeys(word, 0),
                 (Err(_), Some(lifetime)) => Value::AddKeys("true", lifetime),
                 (Err(mistake), None) => return Err(mistake),
@@ -353,63 +302,14 @@ fn choice(keyword: &'static str, argument: &Argument, spellings: Spellings) -> R
     })
 }
 
-/// Words among which `none` and its like stand alone.
-fn words(arguments: &mut Arguments<'_>, limit: usize) -> Result<Option<Value>, Mistake> {
-    let keyword = arguments.keyword.name();
-    let mut words: Vec<Arc<str>> = Vec::new();
-    while let Some(argument) = arguments.next() {
-        if argument.text.is_empty() {
-            return Err((argument.at, Fault::EmptyValue { keyword }));
-        }
-        if words.len() == limit {
-            return Err((argument.at, Fault::TooMany { keyword, limit }));
-        }
-        alone(keyword, argument, words.is_empty() && arguments.is_last(), "none")?;
-        words.push(argument.text.as_str().into());
-    }
-    Ok((!words.is_empty()).then(|| Value::Words(words.into())))
-}
-
-/// At least one word, each read by `read`.
-fn each_word(
-    arguments: &mut Arguments<'_>,
-    read: impl Fn(&Argument) -> Result<Arc<str>, Mistake>,
-) -> Result<Value, Mistake> {
-    let keyword = arguments.keyword.name();
-    let takes_none = !matches!(arguments.keyword.row().grammar, Grammar::VariableNames);
-    let takes_any = matches!(arguments.keyword.row().grammar, Grammar::Destinations);
-    let mut words: Vec<Arc<str>> = Vec::new();
-    while let Some(argument) = arguments.next() {
-        let is_alone = words.is_empty() && arguments.is_last();
-        if takes_none {
-            alone(keyword, argument, is_alone, "none")?;
-        }
-        if takes_any {
-            alone(keyword, argument, is_alone, "any")?;
-        }
-        words.push(read(argument)?);
-    }
-    match words.is_empty() {
-        true => Err((arguments.end, Fault::NoValue { keyword: keyword.to_owned() })),
-        false => Ok(Value::Words(words.into())),
-    }
-}
-
-fn alone(keyword: &'static str, argument: &Argument, is_alone: bool, word: &str) -> Result<(), Mistake> {
-    match argument.text.eq_ignore_ascii_case(word) && !is_alone {
-        true => Err((argument.at, Fault::NotAlone { keyword, word: argument.text.clone() })),
-        false => Ok(()),
-    }
-}
-
 /// The path of an agent's socket. Variables in it must be set when the file is read, as OpenSSH has it.
 fn agent(argument: &Argument, environment: &Environment) -> Result<Value, Mistake> {
     let text = argument.text.as_str();
     expand_variables(text, environment).map_err(|error| (argument.at, error.into()))?;
-    if let Some(name) = text.strip_prefix('$').filter(|name| !name.starts_with('{')) {
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err((argument.at, ExpansionError::BadVariable { text: text.to_owned() }.into()));
-        }
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let variable = text.strip_prefix('$').filter(|name| !name.starts_with('{'));
+    if variable.is_some_and(|name| !is_name(name)) {
+        return Err((argument.at, ExpansionError::BadVariable { text: text.to_owned() }.into()));
     }
     Ok(Value::Text(text.into()))
 }

@@ -2,7 +2,7 @@
 
 use super::broadcast::Broadcast;
 use super::ending::{Ending, end};
-use super::privilege::{Conversation, Privilege, Turn};
+use super::privilege::{Conversation, Privilege, Streams, Turn};
 use super::shell::{CommandLine, ScriptFile, in_posix_shell};
 use crate::connection::{
     Again, ConnectError, Connection, Connector, Destination, Entry, Exec, Happening, Input, Process, Terminal, Trace,
@@ -84,7 +84,7 @@ impl RunCommand {
         };
         tell(trace, &unit.events).await;
         let run = Running {
-            conversation: call.privilege.as_ref().map(|privilege| Conversation::new(privilege, &token)),
+            conversation: call.privilege.as_ref().map(|privilege| Conversation::new(privilege, &token, streams(&exec))),
             feeder: None,
             stdin: self.input.clone(),
             input: process.input(),
@@ -102,17 +102,19 @@ impl RunCommand {
             }
             None => call.command.text(),
         };
+        let needs_terminal = call.privilege.as_ref().is_some_and(Privilege::needs_terminal);
+        let plain = || Terminal { name: "dumb".into(), columns: 80, rows: 24 };
+        let terminal = self.terminal.clone().or_else(|| needs_terminal.then(plain));
+        let streams = if terminal.is_some() { Streams::OneTerminal } else { Streams::Two };
         let command = match &call.privilege {
-            Some(privilege) => privilege.wrap(&text, token),
+            Some(privilege) => privilege.wrap(&text, token, streams),
             None if self.script.is_none() && call.command.is_plain() => text,
             None => in_posix_shell(&text),
         };
-        let needs_terminal = call.privilege.as_ref().is_some_and(Privilege::needs_terminal);
-        let plain = || Terminal { name: "dumb".into(), columns: 80, rows: 24 };
         Exec {
             command: command.into_bytes(),
             environment: profile.environment.clone(),
-            terminal: self.terminal.clone().or_else(|| needs_terminal.then(plain)),
+            terminal,
             forward_agent: profile.forward_agent.is_some(),
         }
     }
@@ -183,7 +185,7 @@ impl Running<'_> {
     async fn take(&mut self, stream: Stream, bytes: Bytes, deadline: Option<Instant>, unit: &Unit) -> Option<Failure> {
         let shown = match &mut self.conversation {
             None => bytes,
-            Some(conversation) => match conversation.hear(&bytes) {
+            Some(conversation) => match conversation.hear(stream, bytes) {
                 Turn::Listen => return None,
                 Turn::Answer(password) => {
                     // A process that is gone says so itself.
@@ -191,10 +193,9 @@ impl Running<'_> {
                     return None;
                 }
                 Turn::Over(failure) => return Some(failure),
-                Turn::Runs(rest) => {
-                    self.conversation = None;
+                Turn::Runs(own) => {
                     self.feed();
-                    rest.into()
+                    own
                 }
             },
         };
@@ -207,7 +208,11 @@ impl Running<'_> {
         None
     }
 
+    /// Sends standard input from now on; called again, it goes on.
     fn feed(&mut self) {
+        if self.feeder.is_some() {
+            return;
+        }
         let input = self.input.clone();
         let stdin = self.stdin.take();
         self.feeder = Some(tokio::spawn(async move {
@@ -225,7 +230,7 @@ impl Running<'_> {
     }
 
     fn ended(&self, exit: RemoteExit) -> Outcome {
-        if let Some(conversation) = &self.conversation {
+        if let Some(conversation) = self.conversation.as_ref().filter(|conversation| !conversation.runs()) {
             let status = match exit {
                 RemoteExit::Status(status) => Some(status),
                 RemoteExit::Signal { .. } => None,
@@ -250,6 +255,10 @@ impl Running<'_> {
             }
         }
     }
+}
+
+fn streams(exec: &Exec) -> Streams {
+    if exec.terminal.is_some() { Streams::OneTerminal } else { Streams::Two }
 }
 
 fn timed_out(limit: Duration, ending: Ending) -> Failure {

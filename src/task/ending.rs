@@ -1,18 +1,17 @@
 //! Ending a remote process so that it has really ended.
 //!
 //! Closing a channel ends nothing without a terminal, and sshd ignores signal requests for root. So the request is sent
-//! first, and where the process is still there a moment later, a second session on the same connection looks for it:
-//! both sessions have the same sshd as their parent, and every process started through it carries the same
-//! `SSH_CONNECTION`. Its whole tree gets SIGTERM and, where that is ignored, SIGKILL.
+//! first, and where the process is still there a moment later, a second session on the same connection looks for it and
+//! for everything that it started. The whole tree gets SIGTERM and, where that is ignored, SIGKILL.
 
 use super::privilege::{Method, Privilege};
-use super::shell::in_posix_shell;
+use super::shell::{in_posix_shell, quote};
 use crate::connection::{Connection, Exec, Happening, Process, Signal, Trace};
 use crate::event::Stream;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 /// What a process gets to react to the signal request.
 const REQUEST_GRACE: Duration = Duration::from_millis(700);
@@ -21,58 +20,66 @@ const KILL_LIMIT: Duration = Duration::from_secs(6);
 /// What the channel may take to close once its process is dead.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Finds the processes of this connection other than its own session and prints how many are left at the end.
+/// Ends the processes of this connection other than its own session, and prints how many are left at the end, or `?` where
+/// it cannot tell which they are. POSIX sh only.
 ///
-/// POSIX sh only. `set --` splits the fields of /proc/PID/stat behind the command name, which may hold anything; where
-/// there is no /proc, ps tells the parents.
+/// What was started through a connection carries its `SSH_CONNECTION` and is younger than the sshd that serves it (a
+/// daemon of an earlier day may have the same addresses and ports). Where no environment can be read, the children of
+/// that sshd are taken, but only of one that serves a single connection: other servers have one parent for all. The
+/// descendants of what was found are included. `set --` splits /proc/PID/stat behind the command name, which may hold
+/// anything.
 const SCRIPT: &str = r#"
 me=$$ sshd=$PPID
+fields() { { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1; line=${line##*) }; }
 table() {
   if [ -r /proc/self/stat ]; then
-    for f in /proc/[0-9]*/stat; do
-      { read -r line <"$f"; } 2>/dev/null || continue
-      pid=${line%% *}
-      set -- ${line##*) }
-      echo "$pid $2"
+    for d in /proc/[0-9]*; do
+      pid=${d#/proc/}; fields "$pid" || continue
+      set -- $line
+      [ "$1" = Z ] || echo "$pid $2 ${20}"
     done
   else
-    ps -A -o pid= -o ppid=
+    ps -A -o pid= -o ppid= | while read -r pid parent; do echo "$pid $parent 0"; done
   fi
 }
 all=$(table)
-found=' '
-if [ -r /proc/self/environ ] && [ -n "$SSH_CONNECTION" ]; then
+born=0; if fields "$sshd"; then set -- $line; born=${20}; fi
+found=' ' known=no
+if [ -n "$SSH_CONNECTION" ] && [ -r /proc/self/environ ]; then
+  known=yes
   for f in $(grep -lsaF "SSH_CONNECTION=$SSH_CONNECTION" /proc/[0-9]*/environ 2>/dev/null); do
     pid=${f#/proc/}; found="$found${pid%/environ} "
   done
 fi
-mine=" $me "
-grown=1
+case $(ps -o comm= -p "$sshd" 2>/dev/null || { read -r name <"/proc/$sshd/comm" && echo "$name"; } 2>/dev/null) in
+  sshd|sshd-session|dropbear|*/sshd|*/sshd-session|*/dropbear) known=yes children=yes ;;
+  *) children=no ;;
+esac
+mine=" $me " victims=' ' grown=1
 while [ "$grown" = 1 ]; do
   grown=0
-  while read -r pid parent; do
-    case $mine in *" $pid "*) continue ;; esac
+  while read -r pid parent start; do
+    case $mine$victims in *" $pid "*) continue ;; esac
     case $mine in *" $parent "*) mine="$mine$pid "; grown=1; continue ;; esac
-    case $found in *" $pid "*) continue ;; esac
-    if [ "$parent" = "$sshd" ]; then found="$found$pid "; grown=1; continue; fi
-    case $found in *" $parent "*) found="$found$pid "; grown=1 ;; esac
+    [ "$pid" = "$sshd" ] && continue
+    case $victims in *" $parent "*) victims="$victims$pid "; grown=1; continue ;; esac
+    [ "$start" -ge "$born" ] || continue
+    case $found in *" $pid "*) victims="$victims$pid "; grown=1; continue ;; esac
+    if [ "$parent" = "$sshd" ] && [ "$children" = yes ]; then victims="$victims$pid "; grown=1; fi
   done <<EOF
 $all
 EOF
 done
-victims=
-for pid in $found; do
-  case $mine in *" $pid "*) ;; *) [ "$pid" = "$sshd" ] || victims="$victims $pid" ;; esac
-done
-left() { rest=; for pid in $victims; do RUN kill -0 "$pid" 2>/dev/null && rest="$rest $pid"; done; victims=$rest; [ -n "$victims" ]; }
-if [ -n "$victims" ]; then
-  RUN kill -TERM $victims 2>/dev/null
+alive() { kill -0 "$1" 2>/dev/null || return 1; fields "$1" || return 0; case $line in Z*) return 1 ;; esac; }
+left() { rest=; for pid in $victims; do alive "$pid" && rest="$rest $pid"; done; victims=$rest; [ -n "$victims" ]; }
+if left; then
+  kill -TERM $victims 2>/dev/null
   n=0
   while left && [ $n -lt 20 ]; do sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }; n=$((n+1)); done
-  if left; then RUN kill -KILL $victims 2>/dev/null; sleep 0.2 2>/dev/null || sleep 1; left; fi
+  if left; then kill -KILL $victims 2>/dev/null; sleep 0.2 2>/dev/null || sleep 1; left; fi
 fi
 set -- $victims
-echo "left $#"
+[ $known = yes ] && echo "left $#" || echo 'left ?'
 "#;
 
 /// How ending a process went.
@@ -98,31 +105,37 @@ impl Ending {
 }
 
 /// Ends a process, drops what it still writes, and gives its channel back.
+///
+/// Where the signal request was enough, OpenSSH has ended the whole process group and nothing more is done: a second
+/// session would run a forced command once more. Other servers signal one process only.
 pub(super) async fn end(mut process: Process, privilege: Option<&Privilege>) -> Ending {
     process.signal(Signal::TERM).await;
-    let ending = match timeout(REQUEST_GRACE, drain(&mut process)).await {
-        Ok(true) => Ending::Ended,
-        Ok(false) => Ending::Unknown,
-        Err(_) => {
-            let connection = Arc::clone(process.connection());
-            let killing = timeout(KILL_LIMIT, kill_over_second_session(connection, privilege));
-            tokio::pin!(killing);
-            let mut closed = false;
-            // The process must be drained meanwhile: an unread channel would stall the second one.
-            let killed = loop {
-                tokio::select! {
-                    killed = &mut killing => break killed,
-                    _ = drain(&mut process), if !closed => closed = true,
-                }
-            };
-            if !closed {
-                let _ = timeout_at(Instant::now() + CLOSE_LIMIT, drain(&mut process)).await;
-            }
-            killed.ok().flatten().map_or(Ending::Unknown, |left| if left == 0 { Ending::Ended } else { Ending::Left(left) })
+    let has_ended = matches!(timeout(REQUEST_GRACE, drain(&mut process)).await, Ok(true));
+    let connection = Arc::clone(process.connection());
+    if has_ended && connection.server().contains("OpenSSH") {
+        process.close().await;
+        return Ending::Ended;
+    }
+    let killing = timeout(KILL_LIMIT, kill_over_second_session(connection, privilege));
+    tokio::pin!(killing);
+    let mut is_over = has_ended;
+    // The process is read meanwhile, so that what it floods cannot hold up the second session.
+    let killed = loop {
+        tokio::select! {
+            killed = &mut killing => break killed,
+            _ = drain(&mut process), if !is_over => is_over = true,
         }
     };
+    if !is_over {
+        is_over = timeout(CLOSE_LIMIT, drain(&mut process)).await.is_ok();
+    }
     process.close().await;
-    ending
+    match killed.ok().flatten() {
+        Some(0) => Ending::Ended,
+        Some(left) => Ending::Left(left),
+        None if is_over => Ending::Ended,
+        None => Ending::Unknown,
+    }
 }
 
 /// Reads until the process is over; whether it said how it ended.
@@ -159,17 +172,21 @@ async fn kill_over_second_session(connection: Arc<Connection>, privilege: Option
     text.lines().find_map(|line| line.strip_prefix("left ")).and_then(|count| count.trim().parse().ok())
 }
 
-/// What runs as another user can be signalled only as that user: then the whole script asks once and runs there, except
-/// that the parent sshd is passed in, because sudo stands in between.
+/// What runs as another user can be signalled only by that user, and its environment read: the script runs there then, and
+/// is told what it cannot see because sudo stands in between.
 fn script(privilege: Option<&Privilege>) -> String {
-    let Some(privilege) = privilege else { return SCRIPT.replace("RUN ", "") };
-    let inner = SCRIPT.replace("RUN ", "").replace("me=$$ sshd=$PPID", "me=$1 sshd=$2 SSH_CONNECTION=$3");
-    let inner = super::shell::quote(&inner);
-    let user = super::shell::quote(&privilege.user);
-    match (privilege.method, &privilege.password) {
-        (Method::Sudo, None) => format!("sudo -n -u {user} -- /bin/sh -c {inner} kill $$ $PPID \"$SSH_CONNECTION\""),
-        (Method::Sudo, Some(_)) => format!("sudo -S -p '' -u {user} -- /bin/sh -c {inner} kill $$ $PPID \"$SSH_CONNECTION\""),
-        (Method::Su, _) => format!("su {user} -c \"exec /bin/sh -c \"{}\" kill $$ $PPID '$SSH_CONNECTION'\"", super::shell::quote(&inner)),
-        (Method::Doas, _) => format!("doas -n -u {user} /bin/sh -c {inner} kill $$ $PPID \"$SSH_CONNECTION\""),
-    }
+    let Some(privilege) = privilege else { return SCRIPT.to_owned() };
+    let told = SCRIPT.replace("me=$$ sshd=$PPID", "me=$1 sshd=$2 SSH_CONNECTION=$3");
+    let (told, user) = (quote(&told), quote(&privilege.user));
+    let as_user = match (privilege.method, &privilege.password) {
+        (Method::Sudo, None) => format!("sudo -n -u {user} --"),
+        (Method::Sudo, Some(_)) => format!("sudo -S -p '' -u {user} --"),
+        (Method::Doas, _) => format!("doas -n -u {user}"),
+        // su hands its arguments on to the shell behind the command.
+        (Method::Su, _) => {
+            let inner = quote(&format!("exec /bin/sh -c {told} kill \"$@\""));
+            return format!("su {user} -c {inner} -- kill $$ $PPID \"$SSH_CONNECTION\"");
+        }
+    };
+    format!("{as_user} /bin/sh -c {told} kill $$ $PPID \"$SSH_CONNECTION\"")
 }

@@ -1,12 +1,15 @@
 //! Running as somebody else: sudo, su and doas, with a password where they want one.
 //!
-//! The command is preceded by a mark that it prints once it runs. Until then what comes back is the conversation with
-//! sudo; so a wrong password, a missing sudo and a command that fails are never taken for each other. The password goes
+//! The command is preceded by a mark that is printed on both of its streams once it runs. What a stream carries before its
+//! mark is the conversation with sudo; so a wrong password, a missing sudo and a command that fails are never taken for
+//! each other, and nothing of the command's is lost in whatever order the two streams arrive. The password goes
 //! in only after it was asked for: to a host that does not ask, it would be the command's input.
 
 use super::shell::{in_posix_shell, quote};
+use crate::event::Stream;
 use crate::outcome::{Code, Failure};
 use crate::secret::Secret;
+use bytes::Bytes;
 
 /// The conversation is a few lines; more of it is not kept.
 const CONVERSATION_LIMIT: usize = 16 * 1024;
@@ -65,8 +68,12 @@ pub struct UnknownMethod(String);
 
 impl Privilege {
     /// The command for the login shell; `token` makes prompt and mark unique.
-    pub(super) fn wrap(&self, text: &str, token: &str) -> String {
-        let marked = format!("printf %s {} >&2\n{text}", quote(&mark(token)));
+    pub(super) fn wrap(&self, text: &str, token: &str, streams: Streams) -> String {
+        let mark = quote(&mark(token));
+        let marked = match streams {
+            Streams::Two => format!("printf %s {mark}; printf %s {mark} >&2\n{text}"),
+            Streams::OneTerminal => format!("printf %s {mark}\n{text}"),
+        };
         let user = quote(&self.user);
         let inner = format!("/bin/sh -c {}", quote(&marked));
         in_posix_shell(&match (self.method, &self.password) {
@@ -85,6 +92,15 @@ impl Privilege {
     }
 }
 
+/// How the command's output comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Streams {
+    /// Standard output and standard error apart.
+    Two,
+    /// A terminal: everything is standard output.
+    OneTerminal,
+}
+
 fn prompt(token: &str) -> String {
     format!("[bugle-asks-{token}]")
 }
@@ -98,8 +114,11 @@ pub(super) struct Conversation<'a> {
     privilege: &'a Privilege,
     prompt: String,
     mark: String,
-    heard: Vec<u8>,
+    /// What each stream carried so far; `None` once its mark was seen.
+    stdout: Option<Vec<u8>>,
+    stderr: Option<Vec<u8>>,
     answered: bool,
+    runs: bool,
 }
 
 /// What to do after some bytes of the conversation.
@@ -109,29 +128,50 @@ pub(super) enum Turn {
     Listen,
     /// Send this line.
     Answer(Secret),
-    /// The command runs; these bytes are already its own.
-    Runs(Vec<u8>),
+    /// The command runs; these bytes of the stream are its own.
+    Runs(Bytes),
     /// It will not run.
     Over(Failure),
 }
 
 impl<'a> Conversation<'a> {
-    pub(super) fn new(privilege: &'a Privilege, token: &str) -> Self {
+    pub(super) fn new(privilege: &'a Privilege, token: &str, streams: Streams) -> Self {
         let prompt = match privilege.method {
             Method::Sudo => prompt(token),
             Method::Su | Method::Doas => "assword:".into(),
         };
-        Self { privilege, prompt, mark: mark(token), heard: Vec::new(), answered: false }
+        Self {
+            privilege,
+            prompt,
+            mark: mark(token),
+            stdout: Some(Vec::new()),
+            stderr: (streams == Streams::Two).then(Vec::new),
+            answered: false,
+            runs: false,
+        }
     }
 
-    /// Takes what the host sent, of either stream.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Turn {
-        self.heard.extend_from_slice(bytes);
-        if let Some(at) = find(&self.heard, self.mark.as_bytes()) {
-            return Turn::Runs(self.heard.split_off(at + self.mark.len()));
+    /// Whether the command was started.
+    pub(super) fn runs(&self) -> bool {
+        self.runs
+    }
+
+    /// Takes what the host sent.
+    pub(super) fn hear(&mut self, stream: Stream, bytes: Bytes) -> Turn {
+        let heard = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let Some(text) = heard else { return Turn::Runs(bytes) };
+        text.extend_from_slice(&bytes);
+        if let Some(at) = find(text, self.mark.as_bytes()) {
+            let own = Bytes::from(text.split_off(at + self.mark.len()));
+            *heard = None;
+            self.runs = true;
+            return Turn::Runs(own);
         }
-        if let Some(at) = find(&self.heard, self.prompt.as_bytes()) {
-            self.heard.drain(..at + self.prompt.len());
+        if let Some(at) = find(text, self.prompt.as_bytes()) {
+            text.drain(..at + self.prompt.len());
             return match &self.privilege.password {
                 Some(_) if self.answered => Turn::Over(self.wrong_password()),
                 Some(password) => {
@@ -141,7 +181,7 @@ impl<'a> Conversation<'a> {
                 None => Turn::Over(self.no_password()),
             };
         }
-        if self.heard.len() > CONVERSATION_LIMIT {
+        if text.len() > CONVERSATION_LIMIT {
             return Turn::Over(Failure::new(Code::SudoRefused, format!("{} talks on without an end", self.privilege.method.program())));
         }
         Turn::Listen
@@ -150,7 +190,8 @@ impl<'a> Conversation<'a> {
     /// The program ended without running the command.
     pub(super) fn ended(&self, status: Option<u32>) -> Failure {
         let program = self.privilege.method.program();
-        let said = String::from_utf8_lossy(&self.heard);
+        let said: Vec<u8> = [&self.stdout, &self.stderr].into_iter().flatten().flatten().copied().collect();
+        let said = String::from_utf8_lossy(&said);
         let said = said.trim();
         let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         let lower = said.to_lowercase();
@@ -199,21 +240,41 @@ mod tests {
         Privilege { method: Method::Sudo, user: "root".into(), password: password.map(|text| Secret::new(text.into())) }
     }
 
+    const OUT: Stream = Stream::Stdout;
+    const ERR: Stream = Stream::Stderr;
+
+    fn bytes(text: &str) -> Bytes {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
+
     #[test]
     fn the_password_is_sent_once_and_only_when_asked_for() {
         let privilege = sudo(Some("pw"));
-        let mut conversation = Conversation::new(&privilege, "t");
-        assert_eq!(conversation.hear(b"lecture\n[bugle-as"), Turn::Listen);
-        assert_eq!(conversation.hear(b"ks-t]"), Turn::Answer(Secret::new("pw".into())));
-        assert_eq!(conversation.hear(b"[bugle-runs-t]error: x"), Turn::Runs(b"error: x".to_vec()));
+        let mut conversation = Conversation::new(&privilege, "t", Streams::Two);
+        assert_eq!(conversation.hear(ERR, bytes("lecture\n[bugle-as")), Turn::Listen);
+        assert_eq!(conversation.hear(ERR, bytes("ks-t]")), Turn::Answer(Secret::new("pw".into())));
+        assert_eq!(conversation.hear(ERR, bytes("[bugle-runs-t]error: x")), Turn::Runs(bytes("error: x")));
+        assert!(conversation.runs());
+    }
+
+    #[test]
+    fn nothing_of_the_command_is_lost_in_whatever_order_the_streams_come() {
+        let privilege = sudo(None);
+        let mut conversation = Conversation::new(&privilege, "t", Streams::Two);
+        assert_eq!(conversation.hear(OUT, bytes("[bugle-runs-t]out")), Turn::Runs(bytes("out")));
+        assert_eq!(conversation.hear(OUT, bytes(" more")), Turn::Runs(bytes(" more")));
+        assert_eq!(conversation.hear(ERR, bytes("[bugle-ru")), Turn::Listen);
+        assert_eq!(conversation.hear(ERR, bytes("ns-t]err")), Turn::Runs(bytes("err")));
+        let mut terminal = Conversation::new(&privilege, "t", Streams::OneTerminal);
+        assert_eq!(terminal.hear(OUT, bytes("[bugle-runs-t]a[bugle-runs-t]")), Turn::Runs(bytes("a[bugle-runs-t]")));
     }
 
     #[test]
     fn a_second_question_means_that_the_password_was_wrong() {
         let privilege = sudo(Some("pw"));
-        let mut conversation = Conversation::new(&privilege, "t");
-        conversation.hear(b"[bugle-asks-t]");
-        let Turn::Over(failure) = conversation.hear(b"Sorry, try again.\n[bugle-asks-t]") else { panic!() };
+        let mut conversation = Conversation::new(&privilege, "t", Streams::Two);
+        conversation.hear(ERR, bytes("[bugle-asks-t]"));
+        let Turn::Over(failure) = conversation.hear(ERR, bytes("Sorry, try again.\n[bugle-asks-t]")) else { panic!() };
         assert_eq!(failure.code, Code::SudoPassword);
         assert!(failure.message.contains("wrong"));
     }
@@ -228,8 +289,8 @@ mod tests {
         ];
         for (said, status, code, words) in cases {
             let privilege = sudo(None);
-            let mut conversation = Conversation::new(&privilege, "t");
-            assert_eq!(conversation.hear(said.as_bytes()), Turn::Listen);
+            let mut conversation = Conversation::new(&privilege, "t", Streams::Two);
+            assert_eq!(conversation.hear(ERR, bytes(said)), Turn::Listen);
             let failure = conversation.ended(status);
             assert_eq!(failure.code, code, "{said}");
             assert!(failure.message.contains(words), "{}", failure.message);
@@ -240,7 +301,7 @@ mod tests {
     fn the_password_is_never_part_of_the_command() {
         for method in [Method::Sudo, Method::Su, Method::Doas] {
             let privilege = Privilege { method, ..sudo(Some("hunter2")) };
-            assert!(!privilege.wrap("id", "t").contains("hunter2"));
+            assert!(!privilege.wrap("id", "t", Streams::Two).contains("hunter2"));
         }
     }
 }

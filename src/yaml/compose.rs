@@ -104,8 +104,7 @@ impl Composer {
                 self.finish(Node { data, place }, anchor, 1)
             }
             Event::Alias(anchor) => {
-                let (node, weight) =
-                    self.anchors.get(&anchor).cloned().ok_or((place, YamlFault::RecursiveAlias))?;
+                let (node, weight) = self.anchors.get(&anchor).cloned().ok_or((place, YamlFault::RecursiveAlias))?;
                 self.aliased += weight;
                 if self.aliased > MAX_ALIASED_NODES {
                     return Err((place, YamlFault::AliasBomb));

@@ -14,8 +14,11 @@ use serde_yaml::Number;
 /// # Errors
 /// The first place that is not JSON.
 pub fn parse_json(text: &str, file: &str) -> Result<Document, YamlError> {
-    let mut reader = Reader { text, at: 0, line: 1, line_start: 0, duplicates: Vec::new() };
-    let root = reader.document().map_err(|fault| YamlError::new(file, text, reader.place(), fault))?;
+    let mut reader = Reader { text, at: 0, line: 1, counted: (0, 0), duplicates: Vec::new() };
+    let root = match reader.document() {
+        Ok(root) => root,
+        Err(fault) => return Err(YamlError::new(file, text, reader.place(), fault)),
+    };
     Ok(Document { root, duplicates: reader.duplicates })
 }
 
@@ -23,7 +26,9 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     line: u32,
-    line_start: usize,
+    /// A byte of the current line and the number of characters before it: columns are counted from there, as all of a
+    /// text may be one line.
+    counted: (usize, u32),
     duplicates: Vec<Duplicate>,
 }
 
@@ -43,9 +48,11 @@ impl Reader<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn place(&self) -> Place {
-        let column = self.text.get(self.line_start..self.at).map_or(0, |line| line.chars().count());
-        Place { line: self.line, column: u32::try_from(column + 1).unwrap_or(u32::MAX) }
+    fn place(&mut self) -> Place {
+        let (from, before) = self.counted;
+        let characters = self.text.get(from..self.at).map_or(0, |more| more.chars().count());
+        self.counted = (self.at.max(from), before.saturating_add(u32::try_from(characters).unwrap_or(u32::MAX)));
+        Place { line: self.line, column: self.counted.1.saturating_add(1) }
     }
 
     fn space(&mut self) {
@@ -53,7 +60,7 @@ impl Reader<'_> {
             self.at += 1;
             if byte == b'\n' {
                 self.line += 1;
-                self.line_start = self.at;
+                self.counted = (self.at, 0);
             }
         }
     }

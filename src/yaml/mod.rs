@@ -99,7 +99,9 @@ impl YamlError {
                 Some("a value that begins with `{{` must be quoted: \"{{ name }}\"".into())
             }
             YamlFault::Shape(message) => suggestion(message),
-            YamlFault::UnknownTag(_) => Some("known tags: !vault, !unsafe and YAML's own !!str, !!int, !!float …".into()),
+            YamlFault::UnknownTag(_) => {
+                Some("known tags: !vault, !unsafe and YAML's own !!str, !!int, !!float …".into())
+            }
             _ => None,
         }
     }
@@ -125,7 +127,15 @@ pub fn excerpt(f: &mut impl fmt::Write, place: Place, shown: &str) -> fmt::Resul
     }
     let column = (place.column as usize).max(1) - 1;
     let skipped = if column > WIDTH { column - WIDTH / 2 } else { 0 };
-    let visible = |c: char| if c == '\t' { ' ' } else if c.is_control() { '\u{fffd}' } else { c };
+    let visible = |c: char| {
+        if c == '\t' {
+            ' '
+        } else if c.is_control() {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
     let line: String = shown.chars().skip(skipped).take(WIDTH).map(visible).collect();
     write!(f, "\n{:>5} | {}", place.line, line.trim_end())?;
     if place.column > 0 {

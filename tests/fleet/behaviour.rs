@@ -46,7 +46,7 @@ pub enum Reception {
     Chatty(&'static str),
     /// Closes at once.
     Closes,
-    /// Resets at once.
+    /// Resets once the caller has said something.
     Resets,
     /// Says who it is and nothing after that.
     NamesItselfOnly,

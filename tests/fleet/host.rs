@@ -3,9 +3,9 @@
 use super::behaviour::{Behaviour, Cut};
 use super::line::Switch;
 use russh::keys::PublicKey;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,9 +26,32 @@ pub struct Host {
     /// The directory in which commands start, `HOME` to them.
     pub home: PathBuf,
     counts: watch::Sender<Counts>,
+    crowd: Arc<Crowd>,
     commands: Mutex<Vec<String>>,
     lines: Mutex<Vec<Weak<Switch>>>,
-    groups: Mutex<BTreeSet<i32>>,
+}
+
+/// Handshakes at all hosts of a fleet together.
+#[derive(Default)]
+pub(super) struct Crowd {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Crowd {
+    /// The most that there ever were at once.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(now, Ordering::Relaxed);
+    }
+
+    fn leave(&self) {
+        self.now.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What happened to a host up to now, and what is under way.
@@ -60,17 +83,23 @@ pub struct Counts {
 
 impl Host {
     /// A host at which nothing happened yet.
-    pub fn new(name: String, address: SocketAddr, behaviour: Behaviour, key: PublicKey, home: PathBuf) -> Self {
+    pub(super) fn new(
+        name: String,
+        address: SocketAddr,
+        behaviour: Behaviour,
+        key: PublicKey,
+        crowd: &Arc<Crowd>,
+    ) -> Self {
         Self {
             name,
             address,
             behaviour,
             key,
-            home,
+            home: PathBuf::new(),
+            crowd: Arc::clone(crowd),
             counts: watch::Sender::new(Counts::default()),
             commands: Mutex::default(),
             lines: Mutex::default(),
-            groups: Mutex::default(),
         }
     }
 
@@ -114,23 +143,6 @@ impl Host {
         lines.retain(|line| line.strong_count() > 0);
         lines.push(Arc::downgrade(switch));
     }
-
-    /// A process group that was started.
-    pub(super) fn started(&self, group: i32) {
-        lock(&self.groups).insert(group);
-    }
-
-    /// Its leader has ended, and its number may be given to others.
-    pub(super) fn ended(&self, group: i32) {
-        lock(&self.groups).remove(&group);
-    }
-
-    /// Nothing that was started here outlives the fleet.
-    pub(super) fn kill_all(&self) {
-        for group in std::mem::take(&mut *lock(&self.groups)) {
-            super::process::kill(group, rustix::process::Signal::KILL);
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -145,6 +157,7 @@ pub(super) struct Visit {
 
 impl Visit {
     pub(super) fn begin(host: &Arc<Host>) -> Self {
+        host.crowd.enter();
         host.count(|counts| {
             counts.connections += 1;
             counts.open += 1;
@@ -156,6 +169,7 @@ impl Visit {
 
     pub(super) fn logged_in(&mut self) {
         self.logged_in = true;
+        self.host.crowd.leave();
         self.host.count(|counts| {
             counts.handshakes -= 1;
             counts.logins += 1;
@@ -165,6 +179,9 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
+        if !self.logged_in {
+            self.host.crowd.leave();
+        }
         self.host.count(|counts| {
             counts.open -= 1;
             counts.handshakes -= usize::from(!self.logged_in);

@@ -21,7 +21,8 @@ pub fn write(path: &Path, key: &PrivateKey) {
     let text = key.to_openssh(LineEnding::LF).expect("a private key has a text form");
     fs::write(path, text.as_bytes()).expect("the test's directory can be written");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
-    fs::write(path.with_extension("pub"), format!("{}\n", line(key.public_key()))).expect("the directory can be written");
+    fs::write(path.with_extension("pub"), format!("{}\n", line(key.public_key())))
+        .expect("the directory can be written");
 }
 
 /// `TYPE BASE64 [COMMENT]`, as authorized_keys and known_hosts have it.

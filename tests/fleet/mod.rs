@@ -9,6 +9,8 @@
 #![allow(dead_code, unused_imports)]
 
 mod behaviour;
+mod blueprint;
+mod doors;
 mod host;
 pub mod keys;
 mod line;
@@ -18,21 +20,18 @@ mod reception;
 mod server;
 
 pub use behaviour::{Behaviour, Certified, Cut, Exec, Forwarding, HostKey, Login, Reception};
+pub use blueprint::pattern;
 pub use host::{Counts, Host};
 
-use keys::{ALWAYS, Claim};
-use russh::keys::ssh_key::certificate::CertType;
+use blueprint::Blueprint;
+use doors::{Door, Prop};
+use host::Crowd;
+use keys::Claim;
 use russh::keys::{Certificate, PrivateKey};
-use server::Registry;
-use std::collections::HashMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 
 /// Who logs in.
@@ -42,32 +41,16 @@ pub const PASSWORD: &str = "correct horse";
 
 /// The first host's address; the others follow it.
 const FIRST: u32 = u32::from_be_bytes([127, 1, 0, 1]);
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
-/// Ports that are tried until one is free on all addresses.
-const PORT_TRIES: usize = 50;
 
 /// A fleet of SSH servers; they end when it is dropped.
 pub struct Fleet {
     hosts: Vec<Arc<Host>>,
+    crowd: Arc<Crowd>,
     directory: TempDir,
     user_authority: PrivateKey,
     runtime: Option<Runtime>,
     /// Sockets that only have to exist.
     _props: Vec<Prop>,
-}
-
-enum Prop {
-    /// Its port is taken and nobody listens.
-    Bound(TcpSocket),
-    /// Its queue is full, so that nobody gets in.
-    Full(TcpListener, TcpStream),
-}
-
-/// What listens for a host.
-enum Door {
-    Listener(TcpListener),
-    Closed(Prop),
 }
 
 impl Fleet {
@@ -92,16 +75,16 @@ impl Fleet {
     /// # Panics
     /// When this machine does not let us listen or write.
     pub fn of(members: impl IntoIterator<Item = (impl Into<String>, Behaviour)>) -> Self {
-        let members: Vec<(String, Behaviour)> = members.into_iter().map(|(name, behaviour)| (name.into(), behaviour)).collect();
+        let members: Vec<(String, Behaviour)> =
+            members.into_iter().map(|(name, behaviour)| (name.into(), behaviour)).collect();
         let runtime = runtime(2);
-        let (port, doors) = runtime.block_on(open_doors(&members)).expect("loopback addresses can be listened on");
+        let (port, doors) = doors::open(&runtime, &members).expect("loopback addresses can be listened on");
         let address = |index: usize| SocketAddr::new(address(index), port);
         let mut plan = Blueprint::new();
         for (index, (name, behaviour)) in members.into_iter().enumerate() {
             plan.add(name, address(index), behaviour, keys::generate("host"));
         }
-        let (fleet, registry) = plan.build(runtime);
-        let mut fleet = fleet;
+        let (mut fleet, registry) = plan.build(runtime);
         for (host, door) in fleet.hosts.iter().zip(doors) {
             match door {
                 Door::Closed(prop) => fleet._props.push(prop),
@@ -126,7 +109,10 @@ impl Fleet {
     pub fn light(count: usize, threads: usize) -> Self {
         let runtime = runtime(threads);
         // All of 127.0.0.0/8 without ten thousand sockets; callers from elsewhere are turned away below.
-        let listener = runtime.block_on(async { listen((Ipv4Addr::UNSPECIFIED, 0).into()) }).expect("a port is free");
+        let listener = {
+            let _context = runtime.enter();
+            doors::listen((Ipv4Addr::UNSPECIFIED, 0).into()).expect("a port is free")
+        };
         let port = listener.local_addr().expect("it is bound").port();
         let key = keys::generate("host");
         let mut plan = Blueprint::new();
@@ -159,6 +145,11 @@ impl Fleet {
     pub fn host(&self, name: &str) -> &Arc<Host> {
         let found = self.hosts.iter().find(|host| host.name == name);
         found.unwrap_or_else(|| panic!("the fleet has no host `{name}`"))
+    }
+
+    /// The most handshakes that there ever were at once, over all hosts.
+    pub fn most_handshakes(&self) -> usize {
+        self.crowd.most()
     }
 
     /// The directory of everything that the fleet wrote.
@@ -208,7 +199,9 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        self.hosts.iter().for_each(|host| host.kill_all());
+        for host in self.hosts.iter().filter(|host| !host.commands().is_empty() && host.behaviour.exec == Exec::Shell) {
+            process::sweep(host.address);
+        }
         if let Some(runtime) = self.runtime.take() {
             // Also from inside another runtime, where waiting is not allowed.
             runtime.shutdown_background();
@@ -217,7 +210,8 @@ impl Drop for Fleet {
 }
 
 fn runtime(threads: usize) -> Runtime {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("fleet").enable_all().build();
+    let built =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("fleet").enable_all().build();
     built.expect("the system has threads")
 }
 
@@ -232,173 +226,4 @@ fn index(address: IpAddr) -> Option<usize> {
         IpAddr::V4(address) => usize::try_from(address.to_bits().checked_sub(FIRST)?).ok(),
         IpAddr::V6(_) => None,
     }
-}
-
-/// Opens all doors on one port, so that failures of many hosts read the same.
-async fn open_doors(members: &[(String, Behaviour)]) -> io::Result<(u16, Vec<Door>)> {
-    let mut last = io::Error::other("no member");
-    for _ in 0..PORT_TRIES {
-        // Held while the others are opened on its port.
-        let first = TcpListener::bind((Ipv4Addr::new(127, 0, 255, 1), 0)).await?;
-        let port = first.local_addr()?.port();
-        let mut doors = Vec::with_capacity(members.len());
-        for (index, (_, behaviour)) in members.iter().enumerate() {
-            doors.push(open_door(SocketAddr::new(address(index), port), behaviour.reception).await);
-        }
-        match doors.into_iter().collect::<io::Result<Vec<_>>>() {
-            Ok(doors) => return Ok((port, doors)),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn open_door(address: SocketAddr, reception: Reception) -> io::Result<Door> {
-    match reception {
-        Reception::Absent => {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(address)?;
-            Ok(Door::Closed(Prop::Bound(socket)))
-        }
-        Reception::Deaf => {
-            let socket = TcpSocket::new_v4()?;
-            socket.bind(address)?;
-            // A queue of none has room for one; the next caller's SYN is dropped.
-            let listener = socket.listen(0)?;
-            let filler = TcpStream::connect(address).await?;
-            Ok(Door::Closed(Prop::Full(listener, filler)))
-        }
-        _ => Ok(Door::Listener(listen(address)?)),
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// A fleet before its files are written.
-struct Blueprint {
-    directory: TempDir,
-    host_authority: PrivateKey,
-    hosts: Vec<Arc<Host>>,
-    configs: HashMap<String, Arc<russh::server::Config>>,
-    known: String,
-}
-
-impl Blueprint {
-    fn new() -> Self {
-        Self {
-            directory: tempfile::Builder::new().prefix("fleet.").tempdir().expect("there is room for temporary files"),
-            host_authority: keys::generate("host authority"),
-            hosts: Vec::new(),
-            configs: HashMap::new(),
-            known: String::new(),
-        }
-    }
-
-    fn add(&mut self, name: String, address: SocketAddr, behaviour: Behaviour, key: PrivateKey) {
-        let home = match behaviour.exec {
-            Exec::Shell => {
-                let home = self.directory.path().join("home").join(&name);
-                fs::create_dir_all(&home).expect("the directory can be written");
-                home
-            }
-            _ => self.directory.path().to_owned(),
-        };
-        let host = Host::new(name, address, behaviour, key.public_key().clone(), home);
-        self.remember(&host);
-        let certificate = certificate(&self.host_authority, &host);
-        self.configs.insert(host.name.clone(), Arc::new(server::config(&host, key, certificate)));
-        self.hosts.push(Arc::new(host));
-    }
-
-    /// What known_hosts says of a host.
-    fn remember(&mut self, host: &Host) {
-        let pattern = pattern(host);
-        let own = keys::line(&host.key);
-        let written = match host.behaviour.host_key {
-            HostKey::Unknown => Ok(()),
-            HostKey::Known => writeln!(self.known, "{pattern} {own}"),
-            HostKey::Changed => writeln!(self.known, "{pattern} {}", keys::line(keys::generate("former").public_key())),
-            HostKey::Revoked => writeln!(self.known, "{pattern} {own}\n@revoked {pattern} {own}"),
-            HostKey::Certified(_) => {
-                writeln!(self.known, "@cert-authority {pattern} {}", keys::line(self.host_authority.public_key()))
-            }
-        };
-        written.expect("a String takes everything");
-    }
-
-    fn build(self, runtime: Runtime) -> (Fleet, Arc<Registry>) {
-        let directory = self.directory.path();
-        let user_key = keys::generate("fleet");
-        let user_authority = keys::generate("user authority");
-        let certified = keys::generate("certified");
-        keys::write(&directory.join("id_ed25519"), &user_key);
-        keys::write(&directory.join("certified"), &certified);
-        let claim = Claim { kind: CertType::User, principals: &[USER], valid: ALWAYS };
-        let certificate = keys::certify(&user_authority, certified.public_key(), &claim);
-        let certificate = certificate.to_openssh().expect("a certificate has a text form");
-        let files = [
-            ("certified-cert.pub", certificate),
-            ("known_hosts", self.known.clone()),
-            ("inventory.ini", inventory(&self.hosts)),
-            ("ssh_config", ssh_config(directory)),
-        ];
-        for (name, text) in files {
-            fs::write(directory.join(name), text).expect("the directory can be written");
-        }
-        let registry = Registry {
-            user_key: user_key.public_key().clone(),
-            certified_key: certified.public_key().clone(),
-            authority: user_authority.public_key().clone(),
-            configs: self.configs,
-            names: self.hosts.iter().map(|host| (host.name.clone(), host.address)).collect(),
-        };
-        let fleet =
-            Fleet { hosts: self.hosts, directory: self.directory, user_authority, runtime: Some(runtime), _props: Vec::new() };
-        (fleet, Arc::new(registry))
-    }
-}
-
-/// The name of a host in known_hosts.
-pub fn pattern(host: &Host) -> String {
-    format!("[{}]:{}", host.address.ip(), host.address.port())
-}
-
-fn certificate(authority: &PrivateKey, host: &Host) -> Option<Certificate> {
-    let HostKey::Certified(how) = host.behaviour.host_key else { return None };
-    let own = host.address.ip().to_string();
-    let kind = if how == Certified::AsUser { CertType::User } else { CertType::Host };
-    let name = if how == Certified::ForAnotherName { "elsewhere.example.com" } else { &own };
-    let valid = if how == Certified::InThePast { 1..2 } else { ALWAYS };
-    Some(keys::certify(authority, &host.key, &Claim { kind, principals: &[name], valid }))
-}
-
-fn inventory(hosts: &[Arc<Host>]) -> String {
-    let mut groups: Vec<(&str, String)> = Vec::new();
-    for host in hosts {
-        let group = host.name.trim_end_matches(|character: char| character.is_ascii_digit());
-        let line = format!("{} ansible_host={} ansible_port={}\n", host.name, host.address.ip(), host.address.port());
-        match groups.iter_mut().find(|(name, _)| *name == group) {
-            Some((_, lines)) => lines.push_str(&line),
-            None => groups.push((group, line)),
-        }
-    }
-    let group = |(name, lines): &(&str, String)| {
-        // A group may not be called as its only host is.
-        if hosts.iter().any(|host| host.name == *name) { lines.clone() } else { format!("[{name}]\n{lines}\n") }
-    };
-    // Hosts without a group come first, or they would be in the last one.
-    groups.sort_by_key(|(name, _)| !hosts.iter().any(|host| host.name == *name));
-    groups.iter().map(group).collect()
-}
-
-fn ssh_config(directory: &Path) -> String {
-    let directory = directory.display();
-    format!(
-        "Host *\n  User {USER}\n  IdentityFile {directory}/id_ed25519\n  IdentitiesOnly yes\n  IdentityAgent none\n  \
-         UserKnownHostsFile {directory}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
-    )
 }

@@ -2,10 +2,14 @@
 //!
 //! Each is `None` where the program is not installed, after saying so: `skipped: no sshd`.
 
+// A test that is left out says so.
+#![allow(clippy::print_stderr)]
+
 use super::keys;
 use russh::keys::PrivateKey;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -46,7 +50,8 @@ pub fn sshd_prepared(options: &[&str], prepare: impl Fn(&Path)) -> Option<Daemon
     start(|directory, port| {
         prepare(directory);
         let place = directory.display();
-        let options: String = options.iter().map(|line| format!("{}\n", line.replace("{}", &place.to_string()))).collect();
+        let options: String =
+            options.iter().map(|line| format!("{}\n", line.replace("{}", &place.to_string()))).collect();
         let configuration = format!(
             "{options}ListenAddress 127.0.0.1\nPort {port}\nHostKey {place}/host_key\nPidFile none\nUsePAM no\n\
              StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
@@ -70,7 +75,11 @@ pub fn sshd(options: &[&str]) -> Option<Daemon> {
 pub fn dropbear(options: &[&str]) -> Option<Daemon> {
     let program = find("dropbear")?;
     let convert = find("dropbearconvert")?;
-    let may_mount = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let may_mount = Command::new("unshare")
+        .args(["-m", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !may_mount {
         eprintln!("skipped: no mount namespaces for dropbear");
         return None;
@@ -103,7 +112,8 @@ fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daem
     keys::write(&directory.path().join("host_key"), &host_key);
     let user_key = keys::generate("user");
     keys::write(&directory.path().join("id_ed25519"), &user_key);
-    fs::write(directory.path().join("authorized_keys"), format!("{}\n", keys::line(user_key.public_key()))).expect("it is ours");
+    fs::write(directory.path().join("authorized_keys"), format!("{}\n", keys::line(user_key.public_key())))
+        .expect("it is ours");
     // sshd's own directory, which the system's service makes.
     let _ = fs::create_dir("/run/sshd");
     let span = PORTS.end - PORTS.start;
@@ -111,7 +121,8 @@ fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daem
     for attempt in 0..PORT_TRIES {
         let port = PORTS.start + (from + attempt * 97) % span;
         let (mut command, ready) = prepare(directory.path(), port);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it was found");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it was found");
         let log = Arc::<Log>::default();
         log.follow(child.stderr.take().expect("it is piped"));
         if log.says(ready) && !log.has("in use") {
@@ -147,7 +158,8 @@ impl Daemon {
     /// A known_hosts file with its key.
     pub fn known_hosts(&self) -> PathBuf {
         let path = self.directory().join("known_hosts");
-        fs::write(&path, format!("[127.0.0.1]:{} {}\n", self.port, self.host_key)).expect("the directory can be written");
+        fs::write(&path, format!("[127.0.0.1]:{} {}\n", self.port, self.host_key))
+            .expect("the directory can be written");
         path
     }
 
@@ -164,6 +176,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        super::process::sweep((Ipv4Addr::LOCALHOST, self.port).into());
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -214,7 +227,8 @@ pub fn agent() -> Option<Agent> {
     let program = find("ssh-agent")?;
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let socket = directory.path().join("agent");
-    let mut child = Command::new(program).arg("-D").arg("-a").arg(&socket).stdout(Stdio::piped()).spawn().expect("it was found");
+    let mut child =
+        Command::new(program).arg("-D").arg("-a").arg(&socket).stdout(Stdio::piped()).spawn().expect("it was found");
     // It names its socket once it listens.
     let mut line = String::new();
     let said = BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line);
@@ -225,7 +239,12 @@ pub fn agent() -> Option<Agent> {
 impl Agent {
     /// Adds a key file, and the certificate beside it if there is one.
     pub fn add(&self, key: &Path) {
-        let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &self.socket).output().expect("ssh-add is there");
+        let added = Command::new("ssh-add")
+            .arg("-q")
+            .arg(key)
+            .env("SSH_AUTH_SOCK", &self.socket)
+            .output()
+            .expect("ssh-add is there");
         assert!(added.status.success(), "ssh-add: {}", String::from_utf8_lossy(&added.stderr));
     }
 }
@@ -241,7 +260,8 @@ impl Drop for Agent {
 pub fn keygen(path: &Path, arguments: &[&str]) -> Option<PathBuf> {
     let program = find("ssh-keygen")?;
     let passphrase: &[&str] = if arguments.contains(&"-N") { &[] } else { &["-N", ""] };
-    let made = Command::new(program).args(["-q", "-C", "test", "-f"]).arg(path).args(passphrase).args(arguments).output();
+    let made =
+        Command::new(program).args(["-q", "-C", "test", "-f"]).arg(path).args(passphrase).args(arguments).output();
     let made = made.expect("ssh-keygen was found");
     assert!(made.status.success(), "ssh-keygen {arguments:?}: {}", String::from_utf8_lossy(&made.stderr));
     Some(path.to_owned())

@@ -5,7 +5,8 @@ use super::server::Ends;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -42,7 +43,6 @@ pub(super) async fn run(session: Session, host: &Arc<Host>, ends: Ends, setup: &
     };
     let _ = handle.channel_success(writer.id()).await;
     let group = child.id().map_or(0, |id| id.cast_signed());
-    host.started(group);
     let mut input = child.stdin.take().map(feed);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let outputs = async {
@@ -74,7 +74,6 @@ pub(super) async fn run(session: Session, host: &Arc<Host>, ends: Ends, setup: &
             },
         }
     };
-    host.ended(group);
     if let Ok(status) = status {
         finish(&writer, &handle, status).await;
     }
@@ -86,7 +85,9 @@ fn spawn(host: &Host, ends: Ends, setup: &Setup, command: &[u8]) -> std::io::Res
     let Ends { peer, local } = ends;
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(text).current_dir(&host.home).env_clear();
-    shell.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("SHELL", "/bin/sh");
+    // A test puts programs of its own into `bin`: a sudo, say.
+    let path = format!("{}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", host.home.display());
+    shell.env("PATH", path).env("SHELL", "/bin/sh");
     shell.env("HOME", &host.home).env("USER", super::USER).env("LOGNAME", super::USER);
     shell.env("FLEET_HOST", &host.name).env("HOSTNAME", &host.name);
     shell.env("SSH_CONNECTION", format!("{} {} {} {}", peer.ip(), peer.port(), local.ip(), local.port()));
@@ -134,14 +135,33 @@ async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, status: ExitSta
         }
         (None, number) => {
             let signal = name_of(number.unwrap_or_default());
-            let _ = handle.exit_signal_request(writer.id(), signal, status.core_dumped(), String::new(), String::new()).await;
+            let _ = handle
+                .exit_signal_request(writer.id(), signal, status.core_dumped(), String::new(), String::new())
+                .await;
         }
     }
     let _ = writer.close().await;
 }
 
+/// Kills every process that was started through connections to this address: nothing outlives the servers of a test,
+/// whatever its parents and groups have become.
+pub(super) fn sweep(address: SocketAddr) {
+    let end = format!(" {} {}", address.ip(), address.port());
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        let mut variables = environment.split(|&byte| byte == 0);
+        let is_ours = variables.any(|one| one.starts_with(b"SSH_CONNECTION=") && one.ends_with(end.as_bytes()));
+        if let Some(pid) = pid.filter(|_| is_ours) {
+            // One that has just ended is no matter.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
 /// Signals a process group; one that is gone is no matter.
-pub(super) fn kill(group: i32, signal: Signal) {
+fn kill(group: i32, signal: Signal) {
     if let Some(group) = Pid::from_raw(group) {
         let _ = kill_process_group(group, signal);
     }

@@ -34,8 +34,10 @@ pub(super) async fn receive(host: Arc<Host>, mut stream: TcpStream, registry: Ar
         },
         Reception::Closes => stream.shutdown().await,
         Reception::Resets => {
+            // Not before the caller has spoken: a reset that is faster than the handshake of TCP is another fault.
+            let heard = stream.read_u8().await.map(drop);
             reset_when_closed(&stream);
-            Ok(())
+            heard
         }
         Reception::NamesItselfOnly => match stream.write_all(VERSION).await {
             Ok(()) => listen(&mut stream).await,

@@ -6,7 +6,9 @@ use super::line::Line;
 use super::process::{self, Session, Setup};
 use super::{PASSWORD, USER};
 use russh::keys::{Certificate, PrivateKey, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -233,7 +235,8 @@ impl Handler for Server {
         }
         self.visit.host.count(|counts| counts.tunnels += 1);
         let named = self.registry.names.get(host_to_connect).copied();
-        let address = named.or_else(|| Some(SocketAddr::new(host_to_connect.parse().ok()?, u16::try_from(port_to_connect).ok()?)));
+        let address = named
+            .or_else(|| Some(SocketAddr::new(host_to_connect.parse().ok()?, u16::try_from(port_to_connect).ok()?)));
         // Not here: other channels of this connection go on meanwhile.
         tokio::spawn(async move {
             let connected = match address {
@@ -249,7 +252,11 @@ impl Handler for Server {
         Ok(())
     }
 
-    async fn agent_request(&mut self, _channel: russh::ChannelId, _session: &mut russh::server::Session) -> Result<bool, Self::Error> {
+    async fn agent_request(
+        &mut self,
+        _channel: russh::ChannelId,
+        _session: &mut russh::server::Session,
+    ) -> Result<bool, Self::Error> {
         self.visit.host.count(|counts| counts.agent_requests += 1);
         Ok(true)
     }

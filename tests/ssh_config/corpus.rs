@@ -28,36 +28,109 @@ impl Random {
 }
 
 const HOSTS: &[&str] = &[
-    "web1", "web2", "Web1", "db.example.com", "10.0.0.1", "127.1", "::1", "a-b_c", "x", "0x7f.1", "WEB1.Example.COM", "bastion",
+    "web1",
+    "web2",
+    "Web1",
+    "db.example.com",
+    "10.0.0.1",
+    "127.1",
+    "::1",
+    "a-b_c",
+    "x",
+    "0x7f.1",
+    "WEB1.Example.COM",
+    "bastion",
 ];
 const PATTERNS: &[&str] = &[
-    "*", "web*", "web?", "web1", "*.example.com", "10.*", "!web2", "!x", "Web1", "db.example.com", "?", "*1", "w*b*1", "bastion",
-    "\"web1\"", "10.0.0.1", "127.0.0.1", "!*.example.com", "nobody", "a-b_c",
+    "*",
+    "web*",
+    "web?",
+    "web1",
+    "*.example.com",
+    "10.*",
+    "!web2",
+    "!x",
+    "Web1",
+    "db.example.com",
+    "?",
+    "*1",
+    "w*b*1",
+    "bastion",
+    "\"web1\"",
+    "10.0.0.1",
+    "127.0.0.1",
+    "!*.example.com",
+    "nobody",
+    "a-b_c",
 ];
 const LISTS: &[&str] = &[
-    "*", "web*", "web1,web2", "*,!web1", "!web1,*", "WEB1", "*.example.com", "web1.example.com", "db.example.com", "10.0.0.1",
-    "127.0.0.1", "nobody", "root,deploy", "deploy", "dep*", "bastion,x",
+    "*",
+    "web*",
+    "web1,web2",
+    "*,!web1",
+    "!web1,*",
+    "WEB1",
+    "*.example.com",
+    "web1.example.com",
+    "db.example.com",
+    "10.0.0.1",
+    "127.0.0.1",
+    "nobody",
+    "root,deploy",
+    "deploy",
+    "dep*",
+    "bastion,x",
 ];
 const FLAGS: &[&str] = &["yes", "no", "true", "false", "YES", "No"];
 const FLAG_KEYWORDS: &[&str] = &[
-    "BatchMode", "CheckHostIP", "ClearAllForwardings", "ExitOnForwardFailure", "ForwardX11", "ForwardX11Trusted", "GatewayPorts",
-    "HashKnownHosts", "HostbasedAuthentication", "IdentitiesOnly", "KbdInteractiveAuthentication", "ChallengeResponseAuthentication",
-    "NoHostAuthenticationForLocalhost", "PasswordAuthentication", "PermitLocalCommand", "ProxyUseFdpass", "StdinNull",
-    "StreamLocalBindUnlink", "TCPKeepAlive", "KeepAlive", "VisualHostKey", "EnableEscapeCommandline",
-    "CanonicalizeFallbackLocal", "EnableSSHKeysign", "ForwardAgent", "PubkeyAuthentication", "DSAAuthentication",
+    "BatchMode",
+    "CheckHostIP",
+    "ClearAllForwardings",
+    "ExitOnForwardFailure",
+    "ForwardX11",
+    "ForwardX11Trusted",
+    "GatewayPorts",
+    "HashKnownHosts",
+    "HostbasedAuthentication",
+    "IdentitiesOnly",
+    "KbdInteractiveAuthentication",
+    "ChallengeResponseAuthentication",
+    "NoHostAuthenticationForLocalhost",
+    "PasswordAuthentication",
+    "PermitLocalCommand",
+    "ProxyUseFdpass",
+    "StdinNull",
+    "StreamLocalBindUnlink",
+    "TCPKeepAlive",
+    "KeepAlive",
+    "VisualHostKey",
+    "EnableEscapeCommandline",
+    "CanonicalizeFallbackLocal",
+    "EnableSSHKeysign",
+    "ForwardAgent",
+    "PubkeyAuthentication",
+    "DSAAuthentication",
 ];
 const TIMES: &[&str] = &["0", "30", "1h", "1h30m", "2d", "1w1d1h1m1s", "90s", "none", "300"];
 /// A keyword, values that are right, values that are wrong.
 const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("User", &["deploy", "root", "\"quoted\"", "a#b", "x.y", "'q'"], &["", "a b", "\"\"", "\"open"]),
-    ("HostName", &["%h.example.com", "10.1.2.3", "Real.Example.COM", "%h", "%%h", "127.1", "::1", "FE80::1", "web1"], &["", "%z", "a b"]),
+    (
+        "HostName",
+        &["%h.example.com", "10.1.2.3", "Real.Example.COM", "%h", "%%h", "127.1", "::1", "FE80::1", "web1"],
+        &["", "%z", "a b"],
+    ),
     ("Port", &["22", "2222", "65535", "ssh", "=22 "], &["0", "65536", "22x", "-1", "==22"]),
     ("Port", &["1", "443"], &["none", "1 2"]),
     ("AddressFamily", &["any", "inet", "inet6", "INET"], &["ipv4", ""]),
     ("CanonicalizeMaxDots", &["0", "1", "5"], &["-1", "x"]),
     ("Compression", &["yes", "no", "YES"], &["true", "false", "9"]),
     ("ControlMaster", &["yes", "no", "auto", "ask", "autoask"], &["maybe"]),
-    ("ControlPath", &["~/.ssh/cm-%r@%h:%p", "/tmp/%n-%k-%u-%i-%L", "none", "/tmp/%%x", "/tmp/${FLAVOUR}", "%d/x"], &["/tmp/%z", "/tmp/${UNSET}"]),
+    (
+        "ControlPath",
+        &["~/.ssh/cm-%r@%h:%p", "/tmp/%n-%k-%u-%i-%L", "none", "/tmp/%%x", "/tmp/${FLAVOUR}", "%d/x"],
+        &["/tmp/%z", "/tmp/${UNSET}"],
+    ),
     ("ControlPersist", &["yes", "no", "10m", "0", "300"], &["maybe", "YES"]),
     ("ConnectTimeout", TIMES, &["x", "-1", "1x"]),
     ("ServerAliveInterval", TIMES, &["soon"]),
@@ -68,16 +141,32 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("RequiredRSASize", &["2048", "1024"], &["big"]),
     ("BindAddress", &["127.0.0.1", "::1"], &["", "a b"]),
     ("BindInterface", &["lo", "eth0"], &[""]),
-    ("Ciphers", &["aes128-ctr", "aes256-ctr,aes128-ctr", "+aes128-cbc", "-aes*", "^aes256-ctr"], &["aes", "aes128-ctr,no", "+no", "aes*"]),
+    (
+        "Ciphers",
+        &["aes128-ctr", "aes256-ctr,aes128-ctr", "+aes128-cbc", "-aes*", "^aes256-ctr"],
+        &["aes", "aes128-ctr,no", "+no", "aes*"],
+    ),
     ("MACs", &["hmac-sha2-256", "hmac-sha2-512,umac-64@openssh.com", "+hmac-md5", "-hmac*"], &["sha1", ""]),
     ("KexAlgorithms", &["curve25519-sha256", "-diffie*", "ecdh-sha2-nistp256,curve25519-sha256"], &["x25519"]),
-    ("HostKeyAlgorithms", &["ssh-ed25519", "ssh-ed25519,rsa-sha2-512", "+ssh-rsa", "^ssh-ed25519", "-ecdsa*"], &["no-such-key"]),
+    (
+        "HostKeyAlgorithms",
+        &["ssh-ed25519", "ssh-ed25519,rsa-sha2-512", "+ssh-rsa", "^ssh-ed25519", "-ecdsa*"],
+        &["no-such-key"],
+    ),
     ("PubkeyAcceptedAlgorithms", &["ssh-ed25519", "+ssh-rsa", "-rsa*"], &["none-such"]),
     ("PubkeyAcceptedKeyTypes", &["ssh-ed25519,ssh-rsa"], &["x"]),
     ("CASignatureAlgorithms", &["ssh-ed25519", "-rsa*", "rsa-sha2-512"], &["x"]),
     ("HostKeyAlias", &["Alias", "web"], &["", "a b"]),
-    ("IdentityAgent", &["none", "SSH_AUTH_SOCK", "~/.agent", "/run/%u/agent", "$FLAVOUR", "${FLAVOUR}/x"], &["${UNSET}", "$a-b", "${", "/x/%z"]),
-    ("IdentityFile", &["~/.ssh/id_a", "~/.ssh/id_b", "/k/%h", "%d/.ssh/k", "none", "\"~/.ssh/with space\"", "${FLAVOUR}/k"], &["", "a b"]),
+    (
+        "IdentityAgent",
+        &["none", "SSH_AUTH_SOCK", "~/.agent", "/run/%u/agent", "$FLAVOUR", "${FLAVOUR}/x"],
+        &["${UNSET}", "$a-b", "${", "/x/%z"],
+    ),
+    (
+        "IdentityFile",
+        &["~/.ssh/id_a", "~/.ssh/id_b", "/k/%h", "%d/.ssh/k", "none", "\"~/.ssh/with space\"", "${FLAVOUR}/k"],
+        &["", "a b"],
+    ),
     ("CertificateFile", &["~/.ssh/id_a-cert.pub", "/c/%h"], &["", "a b"]),
     ("IgnoreUnknown", &["Nonsense", "use*,nonsense", "Other*"], &["", "a b"]),
     ("LocalCommand", &["echo %h # kept", "none", "'quoted' \"too\""], &["it's"]),
@@ -87,12 +176,30 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("LogLevel", &["QUIET", "info", "DEBUG1", "DEBUG3", "verbose"], &["loud", "DEBUG4"]),
     ("PreferredAuthentications", &["publickey,password", "keyboard-interactive"], &["", "a b"]),
     ("DynamicForward", &["1080", "127.0.0.1:1080", "[::1]:1081"], &["x", "0", "1080 y"]),
-    ("LocalForward", &["8080 localhost:80", "127.0.0.1:8080 web:80", "/tmp/s.%h web:80", "8080 /run/x.sock", "[::1]:8080 [::1]:80", "*:9 a:9"],
-        &["8080", "x localhost:80", "8080 localhost", "0 a:1", "8080 a:0", "8080 a:1 extra"]),
-    ("RemoteForward", &["9000", "8081 localhost:80", "0 localhost:80", "*:8082 h:1", "/run/r.sock localhost:80"], &["x", "8081 localhost", "a:b c:d"]),
+    (
+        "LocalForward",
+        &[
+            "8080 localhost:80",
+            "127.0.0.1:8080 web:80",
+            "/tmp/s.%h web:80",
+            "8080 /run/x.sock",
+            "[::1]:8080 [::1]:80",
+            "*:9 a:9",
+        ],
+        &["8080", "x localhost:80", "8080 localhost", "0 a:1", "8080 a:0", "8080 a:1 extra"],
+    ),
+    (
+        "RemoteForward",
+        &["9000", "8081 localhost:80", "0 localhost:80", "*:8082 h:1", "/run/r.sock localhost:80"],
+        &["x", "8081 localhost", "a:b c:d"],
+    ),
     ("PermitRemoteOpen", &["any", "none", "a:1 b:*", "[::1]:22"], &["a", "any a:1", "a:x"]),
     ("GlobalKnownHostsFile", &["/etc/kh", "/etc/kh /etc/kh2", "none", "~/gk"], &["none x", "\"\""]),
-    ("UserKnownHostsFile", &["~/.ssh/known_hosts", "/dev/null", "~/.ssh/a ~/.ssh/b", "none", "/kh/%h-%k"], &["none x", "\"\"", "/kh/%z"]),
+    (
+        "UserKnownHostsFile",
+        &["~/.ssh/known_hosts", "/dev/null", "~/.ssh/a ~/.ssh/b", "none", "/kh/%h-%k"],
+        &["none x", "\"\"", "/kh/%z"],
+    ),
     ("SendEnv", &["LANG LC_*", "-LANG", "X", "-*", "X Y -X"], &["A=B", "\"\""]),
     ("SetEnv", &["A=1", "A=1 B=2", "A=1 A=2", "\"A=x y\""], &["A", "A=1 B"]),
     ("AddKeysToAgent", &["yes", "no", "ask", "confirm", "1h", "confirm 5m"], &["yes 5m", "x", "confirm x"]),
@@ -110,8 +217,20 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("CanonicalDomains", &["example.com", "a.example B.Example.", "none"], &["-x", "a..b", "none a"]),
     ("SyslogFacility", &["USER"], &["MAIL"]),
     ("ProxyCommand", &["nc %h %p", "none", "ssh -W [%h]:%p gate # kept", "= odd"], &["\"open"]),
-    ("ProxyJump", &["bastion", "u@bastion:2200", "a,b@c:22,d", "none", "ssh://u@gate:2022", "10.0.0.9", "[fe80::9]:22", "gate # comment"],
-        &["@x", "gate:0", "a,,b", "gate:x", ""]),
+    (
+        "ProxyJump",
+        &[
+            "bastion",
+            "u@bastion:2200",
+            "a,b@c:22,d",
+            "none",
+            "ssh://u@gate:2022",
+            "10.0.0.9",
+            "[fe80::9]:22",
+            "gate # comment",
+        ],
+        &["@x", "gate:0", "a,,b", "gate:x", ""],
+    ),
     ("Protocol", &["2", "2,1"], &[]),
     ("UseRoaming", &["no"], &[]),
     ("CompressionLevel", &["9"], &[]),
@@ -119,7 +238,18 @@ const VALUES: &[(&str, &[&str], &[&str])] = &[
     ("IdentityFile2", &["/k/2"], &[]),
 ];
 /// Lines that no OpenSSH takes.
-const BROKEN: &[&str] = &["Nonsense yes", "User", "UseNothing 1", "Host", "Match", "Match host", "Match nothing x", "Match all host x", "Port=", "Hots x"];
+const BROKEN: &[&str] = &[
+    "Nonsense yes",
+    "User",
+    "UseNothing 1",
+    "Host",
+    "Match",
+    "Match host",
+    "Match nothing x",
+    "Match all host x",
+    "Port=",
+    "Hots x",
+];
 
 /// The files of a configuration, `config` first, and what is asked of it.
 pub fn generate(seed: u64) -> (Vec<(String, String)>, Vec<Question>) {
@@ -130,7 +260,7 @@ pub fn generate(seed: u64) -> (Vec<(String, String)>, Vec<Question>) {
     let text = file(&mut random, &mut files, mistakes, 0);
     files[0].1 = text;
     let mut questions = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..=seed % 2 {
         let mut question = Question { host: random.pick(HOSTS).to_owned(), ..Question::default() };
         if random.one_in(6) {
             question.user = Some((*random.pick(&["deploy", "root", "ada"])).to_owned());
@@ -179,7 +309,15 @@ fn criteria(random: &mut Random) -> String {
             1 => format!("{negation}canonical"),
             2 => "final".to_owned(),
             3 => {
-                let command = random.pick(&["true", "false", "\"exit 3\"", "\"test %h = web1\"", "\"test %n = web1\"", "\"test %r = deploy\"", "\"test %p = 22\""]);
+                let command = random.pick(&[
+                    "true",
+                    "false",
+                    "\"exit 3\"",
+                    "\"test %h = web1\"",
+                    "\"test %n = web1\"",
+                    "\"test %r = deploy\"",
+                    "\"test %p = 22\"",
+                ]);
                 format!("{negation}exec {command}")
             }
             number => {

@@ -4,15 +4,15 @@ use crate::fleet::openssh::Daemon;
 use crate::fleet::{Fleet, Host, USER};
 use bugle::connection::algorithms::Algorithms;
 use bugle::connection::{
-    Ask, Configured, ConnectError, Connection, Connector, Destination, IdentitiesOnly, KeyFileError, KeySources, Keyring,
-    LoginMethod, Profile, Route, SocketOptions, Strictness, Terminal, Trace,
+    Ask, Configured, ConnectError, Connection, Connector, Destination, IdentitiesOnly, KeyFileError, KeySources,
+    Keyring, LoginMethod, Profile, Route, SocketOptions, Strictness, Terminal, Trace,
 };
 use bugle::event::{Event, Phase, Stream, What};
 use bugle::host::{Endpoint, HostId, HostName, Roster};
 use bugle::outcome::{Code, Failure, Outcome};
 use bugle::scheduler::{self, Detached, Ended, Fanout, Plan, RunResult, Unit, Work};
 use bugle::secret::Secret;
-use bugle::task::{Broadcast, Call, CommandLine, RunCommand};
+use bugle::task::{Broadcast, Call, CommandLine, Privilege, RunCommand, ScriptFile};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub struct Caller {
     pub terminal: Option<Terminal>,
     pub timeout: Option<Duration>,
     pub passphrases: Arc<Passphrases>,
+    pub privilege: Option<Privilege>,
+    pub script: Option<ScriptFile>,
 }
 
 /// Answers every question for a passphrase with the next one.
@@ -85,7 +87,8 @@ impl Ask for Passphrases {
 impl Caller {
     /// Calls a host of a fleet with the fleet's key.
     pub fn of(fleet: &Fleet, host: &Host) -> Self {
-        let endpoint = Endpoint { user: USER.into(), address: host.address.ip().to_string(), port: host.address.port() };
+        let endpoint =
+            Endpoint { user: USER.into(), address: host.address.ip().to_string(), port: host.address.port() };
         Self::new(&host.name, endpoint, profile(vec![fleet.key()], fleet.known_hosts()))
     }
 
@@ -107,9 +110,23 @@ impl Caller {
 
     fn new(name: &str, endpoint: Endpoint, profile: Profile) -> Self {
         let name = HostName::new(name).expect("tests give good names");
-        let destination =
-            Destination { name, endpoint, route: Route::Direct, profile: Arc::new(profile), host_key_alias: None, password: None };
-        Self { destination, input: None, terminal: None, timeout: None, passphrases: Arc::default() }
+        let destination = Destination {
+            name,
+            endpoint,
+            route: Route::Direct,
+            profile: Arc::new(profile),
+            host_key_alias: None,
+            password: None,
+        };
+        Self {
+            destination,
+            input: None,
+            terminal: None,
+            timeout: None,
+            passphrases: Arc::default(),
+            privilege: None,
+            script: None,
+        }
     }
 
     /// The settings, to be changed.
@@ -197,14 +214,14 @@ impl Caller {
 
     fn call(&self, command: &str) -> Call {
         let command = CommandLine { command: command.into(), ..CommandLine::default() };
-        Call { destination: self.destination.clone(), command: Arc::new(command), privilege: None }
+        Call { destination: self.destination.clone(), command: Arc::new(command), privilege: self.privilege.clone() }
     }
 
     fn work(&self, connector: Arc<Connector>, calls: Vec<Call>) -> RunCommand {
         RunCommand {
             connector,
             calls,
-            script: None,
+            script: self.script.clone(),
             input: self.input.clone(),
             terminal: self.terminal.clone(),
             timeout: self.timeout,
@@ -244,7 +261,12 @@ pub async fn run_all(callers: &[Caller], fanout: usize, command: &str) -> Run {
         }
     }
     let result = run.await.expect("the scheduler does not panic");
-    Run { result, outcomes: outcomes.into_iter().map(|outcome| outcome.expect("every host ends")).collect(), outputs, retries }
+    Run {
+        result,
+        outcomes: outcomes.into_iter().map(|outcome| outcome.expect("every host ends")).collect(),
+        outputs,
+        retries,
+    }
 }
 
 impl Running {
@@ -255,6 +277,15 @@ impl Running {
             let Some(said) = said else { panic!("it ended without `{wanted}`: {:?}", self.heard) };
             self.heard.take(said);
         }
+    }
+
+    /// Everything up to the end, of which nothing is taken before it has come.
+    pub async fn end_unheard(mut self) -> Answer {
+        self.heard.ended = tokio::time::timeout(PATIENCE, &mut self.task)
+            .await
+            .expect("the work ends")
+            .expect("the work does not panic");
+        self.heard
     }
 
     /// What was written up to now.

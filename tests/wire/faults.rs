@@ -23,9 +23,13 @@ struct Row {
 
 fn rows() -> Vec<Row> {
     let row = |name, behaviour, code, again, phase, words| Row { name, behaviour, code, again, phase, words };
-    let receives = |name, reception, code, again, phase, words| row(name, Behaviour::receiving(reception), code, again, phase, words);
-    let shows = |name, key, code, words| row(name, Behaviour::showing(key), code, Again::Never, Phase::KeyExchange, words);
-    let logs_in = |name, login, code, words| row(name, Behaviour::letting_in(login), code, Again::Never, Phase::Login, words);
+    let receives = |name, reception, code, again, phase, words| {
+        row(name, Behaviour::receiving(reception), code, again, phase, words)
+    };
+    let shows =
+        |name, key, code, words| row(name, Behaviour::showing(key), code, Again::Never, Phase::KeyExchange, words);
+    let logs_in =
+        |name, login, code, words| row(name, Behaviour::letting_in(login), code, Again::Never, Phase::Login, words);
     use Again::{Backoff, Never};
     use Phase::{Connect, KeyExchange};
     vec![
@@ -119,9 +123,19 @@ fn rows() -> Vec<Row> {
         shows("stranger", HostKey::Unknown, Code::HostKeyUnknown, "nobody vouches for the host key ED25519 SHA256:"),
         shows("changed", HostKey::Changed, Code::HostKeyChanged, "THE HOST KEY HAS CHANGED"),
         shows("revoked", HostKey::Revoked, Code::HostKeyRevoked, "is REVOKED"),
-        shows("misnamed", HostKey::Certified(Certified::ForAnotherName), Code::HostKeyCertificate, "it is for `elsewhere.example.com`"),
+        shows(
+            "misnamed",
+            HostKey::Certified(Certified::ForAnotherName),
+            Code::HostKeyCertificate,
+            "it is for `elsewhere.example.com`",
+        ),
         shows("expired", HostKey::Certified(Certified::InThePast), Code::HostKeyCertificate, "it has expired"),
-        shows("userlike", HostKey::Certified(Certified::AsUser), Code::HostKeyCertificate, "it is a user's certificate"),
+        shows(
+            "userlike",
+            HostKey::Certified(Certified::AsUser),
+            Code::HostKeyCertificate,
+            "it is a user's certificate",
+        ),
         logs_in("nobody", Login::Nobody, Code::AuthRefused, "login as `deploy` refused (publickey,password)"),
         logs_in("stalls", Login::Stalls, Code::AuthTimeout, "the login did not end in 1.5 s"),
     ]
@@ -146,7 +160,10 @@ async fn every_fault_has_its_code_and_its_words_and_leaves_nothing_behind() {
         };
         let seen = (error.failure.code, error.again, phase);
         if seen != (row.code, row.again, row.phase) || !error.failure.message.contains(row.words) {
-            faults.push(format!("{}: {seen:?} `{}`, expected {:?} `{}`", row.name, error.failure.message, row.code, row.words));
+            faults.push(format!(
+                "{}: {seen:?} `{}`, expected {:?} `{}`",
+                row.name, error.failure.message, row.code, row.words
+            ));
         }
         if error.failure.hint.is_none() && row.code != Code::KexFailed {
             faults.push(format!("{}: no hint with `{}`", row.name, error.failure.message));
@@ -182,7 +199,9 @@ async fn a_stalled_login_ends_its_socket_too() {
 
 #[tokio::test]
 async fn lines_before_the_version_are_no_fault() {
-    let fleet = Fleet::one(Behaviour::receiving(Reception::Chatty("Welcome to the machine\r\nUnauthorised use is forbidden\r\n")));
+    let fleet = Fleet::one(Behaviour::receiving(Reception::Chatty(
+        "Welcome to the machine\r\nUnauthorised use is forbidden\r\n",
+    )));
     assert_eq!(Caller::only(&fleet).run("echo hello").await.text(), "hello\n");
 }
 
@@ -191,7 +210,11 @@ async fn a_certified_host_is_known_by_its_authority() {
     let fleet = Fleet::one(Behaviour::showing(HostKey::Certified(Certified::Rightly)));
     let answer = Caller::only(&fleet).run("echo hello").await;
     assert_eq!(answer.text(), "hello\n");
-    assert!(answer.phases.iter().any(|(_, detail)| detail.contains("certificate `fleet` by ED25519")), "{:?}", answer.phases);
+    assert!(
+        answer.phases.iter().any(|(_, detail)| detail.contains("certificate `fleet` by ED25519")),
+        "{:?}",
+        answer.phases
+    );
 }
 
 #[tokio::test]

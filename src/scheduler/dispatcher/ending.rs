@@ -105,7 +105,6 @@ impl<W: Work> Dispatcher<W> {
 
     fn drop_units(&mut self, failure: Failure) {
         if !matches!(self.course, Course::Dropped { .. }) {
-            self.hear_ends();
             self.units.abort_all();
             self.course = Course::Dropped { until: Instant::now() + LAST_WORDS, failure };
         }

@@ -1,0 +1,205 @@
+//! The way to hosts that cannot be reached straight: jump hosts and commands.
+
+use crate::caller::{Caller, connector, run_all};
+use crate::fleet::openssh;
+use crate::fleet::{Behaviour, Cut, Exec, Fleet, Forwarding, Login, Reception, keys};
+use bugle::connection::Route;
+use bugle::outcome::{Code, Outcome};
+use std::fs;
+use std::time::{Duration, Instant};
+
+fn behind(count: usize, bastion: Behaviour) -> Fleet {
+    let hosts = (1..=count).map(|number| (format!("web{number:02}"), Behaviour::default()));
+    Fleet::of([("bastion".to_owned(), bastion)].into_iter().chain(hosts))
+}
+
+/// Callers of all hosts but the first, through it.
+fn through_the_first(fleet: &Fleet) -> Vec<Caller> {
+    let bastion = Caller::only(fleet);
+    fleet.hosts()[1..].iter().map(|host| Caller::of(fleet, host).through(&[&bastion])).collect()
+}
+
+#[tokio::test]
+async fn one_connection_to_the_bastion_carries_twenty_hosts() {
+    let fleet = behind(20, Behaviour::default());
+    let run = run_all(&through_the_first(&fleet), 20, "echo $FLEET_HOST").await;
+    for ((host, outcome), output) in fleet.hosts()[1..].iter().zip(&run.outcomes).zip(&run.outputs) {
+        assert_eq!(outcome, &Outcome::Ok, "{}", host.name);
+        assert_eq!(output, format!("{}\n", host.name).as_bytes());
+    }
+    let counts = fleet.host("bastion").counts();
+    assert_eq!((counts.connections, counts.logins, counts.tunnels), (1, 1, 20));
+}
+
+#[tokio::test]
+async fn openssh_as_a_bastion_carries_the_fleet() {
+    let fleet = Fleet::start(12);
+    let Some(sshd) = openssh::sshd(&["MaxSessions 1", "MaxStartups 2:50:4"]) else { return };
+    let bastion = Caller::daemon(&sshd);
+    let callers: Vec<Caller> = fleet.hosts().iter().map(|host| Caller::of(&fleet, host).through(&[&bastion])).collect();
+    let run = run_all(&callers, 12, "head -c 100000 /dev/zero").await;
+    assert_eq!(run.result.tally.ok, 12, "{:?}", run.outcomes);
+    assert!(run.outputs.iter().all(|output| output.len() == 100_000));
+    assert_eq!(sshd.log().matches("Accepted publickey").count(), 1, "{}", sshd.log());
+}
+
+#[tokio::test]
+async fn names_are_resolved_by_the_bastion() {
+    let fleet = behind(1, Behaviour::default());
+    let host = fleet.host("web01");
+    let known = fleet.directory().join("by_name");
+    fs::write(&known, format!("[web01]:{} {}\n", host.address.port(), keys::line(&host.key))).unwrap();
+    let mut caller = through_the_first(&fleet).remove(0).with(|profile| profile.user_known_hosts = vec![known]);
+    caller.destination.endpoint.address = "web01".into();
+    assert_eq!(caller.run("echo $FLEET_HOST").await.text(), "web01\n");
+}
+
+#[tokio::test]
+async fn a_chain_goes_from_hop_to_hop() {
+    let fleet = Fleet::of(["first", "second", "third", "target"].map(|name| (name, Behaviour::default())));
+    let [first, second, third] = ["first", "second", "third"].map(|name| Caller::named(&fleet, name));
+    let caller = Caller::named(&fleet, "target").through(&[&first, &second, &third]);
+    assert_eq!(caller.run("echo $FLEET_HOST").await.text(), "target\n");
+    for name in ["first", "second", "third"] {
+        let counts = fleet.host(name).counts();
+        assert_eq!((counts.connections, counts.tunnels), (1, 1), "{name}");
+    }
+    assert_eq!(fleet.host("target").counts().connections, 1);
+}
+
+#[tokio::test]
+async fn hops_that_hosts_have_in_common_are_shared() {
+    let names = ["outer", "inner", "web01", "web02", "web03"];
+    let fleet = Fleet::of(names.map(|name| (name, Behaviour::default())));
+    let (outer, inner) = (Caller::named(&fleet, "outer"), Caller::named(&fleet, "inner"));
+    let mut callers: Vec<Caller> =
+        ["web01", "web02", "web03"].map(|name| Caller::named(&fleet, name).through(&[&outer, &inner])).into();
+    callers.push(inner.clone().through(&[&outer]));
+    let run = run_all(&callers, 4, "true").await;
+    assert_eq!(run.result.tally.ok, 4, "{:?}", run.outcomes);
+    assert_eq!(fleet.host("outer").counts().connections, 1);
+}
+
+#[tokio::test]
+async fn a_bastion_that_refuses_the_login_is_asked_once_for_all() {
+    let fleet = behind(10, Behaviour::letting_in(Login::Nobody));
+    let run = run_all(&through_the_first(&fleet), 10, "true").await;
+    for outcome in &run.outcomes {
+        let Outcome::Unreachable(failure) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(failure.code, Code::AuthRefused);
+        assert!(failure.message.starts_with("jump host `bastion`: login as"), "{}", failure.message);
+    }
+    assert_eq!(fleet.host("bastion").counts().connections, 1);
+}
+
+#[tokio::test]
+async fn a_bastion_that_says_nothing_costs_one_time_limit_and_not_ten() {
+    let fleet = behind(10, Behaviour::receiving(Reception::Silent));
+    let limit = Duration::from_millis(700);
+    let bastion = Caller::only(&fleet).within(limit);
+    let callers: Vec<Caller> =
+        fleet.hosts()[1..].iter().map(|host| Caller::of(&fleet, host).within(limit).through(&[&bastion])).collect();
+    let began = Instant::now();
+    let run = run_all(&callers, 10, "true").await;
+    assert!(began.elapsed() < limit * 3, "{:?}", began.elapsed());
+    for outcome in &run.outcomes {
+        assert_eq!(outcome.failure().map(|failure| failure.code), Some(Code::PreBannerTimeout), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_bastion_will_not_or_cannot_reach_is_told_apart() {
+    let fleet = behind(1, Behaviour { forwarding: Forwarding::Prohibited, ..Behaviour::default() });
+    let error = through_the_first(&fleet).remove(0).refused().await;
+    assert_eq!(error.failure.code, Code::JumpFailed);
+    assert!(error.failure.hint.as_deref().unwrap_or_default().contains("AllowTcpForwarding"), "{error:?}");
+
+    let fleet = Fleet::of([("bastion", Behaviour::default()), ("gone", Behaviour::receiving(Reception::Absent))]);
+    let error = through_the_first(&fleet).remove(0).refused().await;
+    assert_eq!(error.failure.code, Code::JumpFailed);
+    assert!(error.failure.message.contains("cannot connect to the host"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_lost_bastion_is_a_lost_session_on_each_host_behind_it() {
+    let fleet = behind(2, Behaviour::default());
+    let callers = through_the_first(&fleet);
+    let shared = connector(&callers.iter().collect::<Vec<_>>()).await.unwrap();
+    let mut running: Vec<_> =
+        callers.iter().map(|caller| caller.start_with(shared.clone(), "echo begun; sleep 1000")).collect();
+    for command in &mut running {
+        command.says("begun").await;
+    }
+    fleet.host("bastion").cut(Cut::Reset);
+    for command in running {
+        assert_eq!(command.end().await.code(), Code::SessionLost);
+    }
+    // And it is connected to anew for whoever comes next.
+    assert_eq!(callers[0].start_with(shared, "echo again").end().await.text(), "again\n");
+    assert_eq!(fleet.host("bastion").counts().connections, 2);
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_listens_to_does_not_stall_its_neighbours_behind_the_bastion() {
+    let fleet = behind(2, Behaviour::default());
+    let callers = through_the_first(&fleet);
+    let shared = connector(&callers.iter().collect::<Vec<_>>()).await.unwrap();
+    let mut loud = callers[0].start_with(shared.clone(), "yes");
+    loud.says("y\n").await;
+    // Nobody takes what it says from here on.
+    for _ in 0..3 {
+        let quiet = callers[1].start_with(shared.clone(), "head -c 300000 /dev/zero").end();
+        let answer = tokio::time::timeout(Duration::from_secs(10), quiet).await.expect("the bastion goes on");
+        assert_eq!(answer.stdout.len(), 300_000);
+    }
+}
+
+#[tokio::test]
+async fn hosts_behind_a_bastion_are_let_in_eight_at_a_time() {
+    let fleet = behind(30, Behaviour { exec: Exec::Answer("x"), ..Behaviour::default() });
+    let run = run_all(&through_the_first(&fleet), 30, "true").await;
+    assert_eq!(run.result.tally.ok, 30, "{:?}", run.outcomes);
+    assert_eq!(fleet.host("bastion").counts().connections, 1);
+    assert!(fleet.most_handshakes() <= 8, "{} at once", fleet.most_handshakes());
+}
+
+#[tokio::test]
+async fn a_command_can_be_the_way() {
+    let Some(sshd) = openssh::sshd(&[]) else { return };
+    let program = openssh::find("sshd").unwrap();
+    let mut caller = Caller::daemon(&sshd);
+    let configuration = sshd.directory().join("sshd_config");
+    caller.destination.route = Route::Command(format!("{} -i -f {}", program.display(), configuration.display()));
+    let answer = caller.sending(vec![b'x'; 300_000]).run("wc -c").await;
+    assert_eq!(answer.text().trim(), "300000");
+    assert!(!sshd.log().contains("Connection from"), "the server that listens was not called: {}", sshd.log());
+}
+
+#[tokio::test]
+async fn a_command_that_fails_says_why() {
+    let fleet = Fleet::start(1);
+    for (command, words) in [
+        ("sh -c 'echo first >&2; echo the gate is shut >&2; exit 7'", "the gate is shut"),
+        ("/no/such/program --option", "no/such/program"),
+        ("true", "it said nothing"),
+    ] {
+        let mut caller = Caller::only(&fleet);
+        caller.destination.route = Route::Command(command.into());
+        let error = caller.refused().await;
+        assert_eq!(error.failure.code, Code::ProxyFailed, "{command}: {error:?}");
+        assert!(error.failure.message.contains(words), "{command}: {}", error.failure.message);
+    }
+    assert_eq!(fleet.hosts()[0].counts().connections, 0);
+}
+
+#[tokio::test]
+async fn a_command_that_hangs_is_ended_with_its_time_limit() {
+    let fleet = Fleet::start(1);
+    let file = fleet.directory().join("pid");
+    let mut caller = Caller::only(&fleet).within(Duration::from_millis(700));
+    caller.destination.route = Route::Command(format!("sh -c 'echo $$ >{}; exec sleep 1000'", file.display()));
+    let error = caller.refused().await;
+    assert_eq!(error.failure.code, Code::PreBannerTimeout, "{error:?}");
+    let pid = fs::read_to_string(&file).unwrap();
+    crate::ending::gone(pid.trim()).await;
+}
