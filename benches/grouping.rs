@@ -56,7 +56,8 @@ fn read(text: &str) -> (Vec<HostName>, Vec<Bytes>) {
 fn events(names: Vec<HostName>, answers: Vec<Bytes>) -> Vec<Event> {
     let hosts = names.len();
     let id = |index: usize| HostId(u32::try_from(index).expect("not that many hosts"));
-    let mut all = vec![What::RunStarted { verb: "run", title: "cat".into(), roster: Roster::new(names), fanout: hosts }];
+    let mut all =
+        vec![What::RunStarted { verb: "run", title: "cat".into(), roster: Roster::new(names), fanout: hosts }];
     all.extend((0..hosts).map(|index| What::HostStarted { host: id(index) }));
     let longest = answers.iter().map(Bytes::len).max().unwrap_or_default();
     for begin in (0..longest).step_by(PACKET) {

@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn variables_of_a_host_are_rendered() {
-        let text = render("{{ name }}:{{ port }} {{ tags | join(',') }}{% if on %} on{% endif %}\n", &variables()).unwrap();
+        let text =
+            render("{{ name }}:{{ port }} {{ tags | join(',') }}{% if on %} on{% endif %}\n", &variables()).unwrap();
         assert_eq!(text, "web01:8080 a,b on\n");
     }
 

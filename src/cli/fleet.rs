@@ -51,8 +51,11 @@ impl FleetRun<'_> {
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::fault)?;
         let connector = Arc::new(self.connector(&runtime)?);
-        let report = Report::new(self.settings(mode, terminals), Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) })
-            .map_err(report_failed)?;
+        let report = Report::new(
+            self.settings(mode, terminals),
+            Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) },
+        )
+        .map_err(report_failed)?;
         let plan = self.plan();
         let exit = self.options.exit;
         let is_single = mode == OutputMode::Raw && self.hosts.len() == 1;
@@ -77,14 +80,15 @@ impl FleetRun<'_> {
         let all: Vec<&Destination> = self.hosts.iter().map(|host| &host.destination).collect();
         let questions = all.iter().all(|destination| !destination.profile.batch_mode);
         let sources = all.iter().flat_map(|destination| destination.key_sources());
-        let keyring = runtime.block_on(Keyring::prepare(sources, &Passphrases { allowed: questions })).map_err(|error| {
-            let hint = error.hint();
-            let failed = Failed::mistake(error);
-            match hint {
-                Some(hint) => failed.hint(hint),
-                None => failed,
-            }
-        })?;
+        let keyring =
+            runtime.block_on(Keyring::prepare(sources, &Passphrases { allowed: questions })).map_err(|error| {
+                let hint = error.hint();
+                let failed = Failed::mistake(error);
+                match hint {
+                    Some(hint) => failed.hint(hint),
+                    None => failed,
+                }
+            })?;
         let keyring = Arc::new(keyring);
         let connector = Connector::new(Arc::clone(&keyring), all.iter().copied()).map_err(Failed::mistake)?;
         if questions && prompt::is_interactive() {
@@ -98,7 +102,8 @@ impl FleetRun<'_> {
         let roster = Roster::new(self.hosts.iter().map(|host| host.destination.name.clone()).collect());
         let mut plan = Plan::new(self.verb, self.title.clone(), roster);
         let per_host = if self.hosts.iter().any(|host| host.destination.uses_a_command()) { 4 } else { 2 };
-        let window = DescriptorBudget::raised().window(options.fanout, NonZeroUsize::new(per_host).unwrap_or(NonZeroUsize::MIN));
+        let window =
+            DescriptorBudget::raised().window(options.fanout, NonZeroUsize::new(per_host).unwrap_or(NonZeroUsize::MIN));
         plan.fanout = window.fanout;
         plan.serial = options.serial.clone();
         plan.pause = options.pause.unwrap_or_default();
@@ -167,7 +172,8 @@ fn write_learned(connector: &Connector) {
 
 /// What the standard streams are.
 pub(super) fn terminals(choice: ColorChoice) -> Terminals {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let terminal = |present: bool| Terminal {
         present,
         color: match choice {

@@ -51,8 +51,9 @@ pub(super) fn settle(
             count => format!("Trust these {count} host keys and remember them?"),
         };
         if !prompt::confirm(&question)? {
-            return Err(Failed::mistake_text("the host keys were not trusted; nothing was started")
-                .hint("leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts"));
+            return Err(Failed::mistake_text("the host keys were not trusted; nothing was started").hint(
+                "leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts",
+            ));
         }
         remember(&connector, strangers)?;
         connector = Connector::new(Arc::clone(&keyring), destinations.iter().copied()).map_err(Failed::mistake)?;
@@ -74,7 +75,8 @@ async fn gather(connector: &Connector, unknown: &[&Destination], fanout: usize) 
         let (file, style) = destination.profile.known_hosts_target()?;
         Some(Stranger { query, key, file, style })
     });
-    let mut found: Vec<Stranger> = stream::iter(attempts).buffer_unordered(fanout).filter_map(|found| async { found }).collect().await;
+    let mut found: Vec<Stranger> =
+        stream::iter(attempts).buffer_unordered(fanout).filter_map(|found| async { found }).collect().await;
     found.sort_by_key(|stranger| stranger.query.lookup_name());
     // A shared jump host is met by everyone behind it.
     found.dedup_by(|a, b| a.query == b.query && a.key == b.key);

@@ -73,7 +73,8 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
 fn groups_of<'a>(known: &'a Known, host: &Selected) -> Vec<&'a str> {
     let Origin::Inventory(index) = host.origin else { return Vec::new() };
     let groups = known.inventory.groups_of(HostIndex::new(index)).iter();
-    let mut names: Vec<&str> = groups.map(|&group| known.inventory.group_name(group)).filter(|name| *name != "all").collect();
+    let mut names: Vec<&str> =
+        groups.map(|&group| known.inventory.group_name(group)).filter(|name| *name != "all").collect();
     names.sort_unstable();
     names
 }

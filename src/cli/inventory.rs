@@ -43,10 +43,13 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     let (inventory, _) = load_inventory(global)?;
     let listing = Listing::of(&inventory);
     let text = if let Some(host) = &arguments.host {
-        let index = inventory.host(host).ok_or_else(|| unknown("host", host, inventory.hosts().map(|(_, name)| name.as_str())))?;
+        let index = inventory
+            .host(host)
+            .ok_or_else(|| unknown("host", host, inventory.hosts().map(|(_, name)| name.as_str())))?;
         Listing::text(&listing.host(index)) + "\n"
     } else if let Some(group) = &arguments.graph {
-        let index = inventory.group(group).ok_or_else(|| unknown("group", group, inventory.groups().map(|(_, name)| name)))?;
+        let index =
+            inventory.group(group).ok_or_else(|| unknown("group", group, inventory.groups().map(|(_, name)| name)))?;
         if arguments.vars { listing.graph_with_variables(index) } else { listing.graph(index) }
     } else {
         Listing::text(&listing.list()) + "\n"
@@ -72,7 +75,8 @@ fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
 fn check(global: &GlobalOptions) -> Result<u8, Failed> {
     let quiet = GlobalOptions { quiet: true, ..global.clone() };
     let (inventory, found) = load_inventory(&quiet)?;
-    let warnings: Vec<_> = inventory.warnings().iter().filter(|problem| problem.severity == Severity::Warning).collect();
+    let warnings: Vec<_> =
+        inventory.warnings().iter().filter(|problem| problem.severity == Severity::Warning).collect();
     let mut out = io::stdout().lock();
     for warning in &warnings {
         writeln!(out, "warning: {warning}")?;
@@ -81,7 +85,13 @@ fn check(global: &GlobalOptions) -> Result<u8, Failed> {
         }
     }
     if found {
-        writeln!(out, "{} hosts in {} groups, {} warnings", inventory.host_count(), groups(&inventory), warnings.len())?;
+        writeln!(
+            out,
+            "{} hosts in {} groups, {} warnings",
+            inventory.host_count(),
+            groups(&inventory),
+            warnings.len()
+        )?;
     } else {
         writeln!(out, "there is no inventory")?;
     }

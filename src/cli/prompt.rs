@@ -47,7 +47,12 @@ pub(super) fn secret_from_descriptor(descriptor: i32, option: &str) -> Result<Se
 }
 
 /// A password from a descriptor, or asked for, or none.
-pub(super) fn password(asked: bool, descriptor: Option<i32>, question: &str, option: &str) -> Result<Option<Secret>, Failed> {
+pub(super) fn password(
+    asked: bool,
+    descriptor: Option<i32>,
+    question: &str,
+    option: &str,
+) -> Result<Option<Secret>, Failed> {
     if let Some(descriptor) = descriptor {
         return secret_from_descriptor(descriptor, option).map(Some);
     }

@@ -13,7 +13,8 @@ use crate::inventory::{ConnectionVariables, HostIndex, Severity, SshArgument, Va
 use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
 use crate::ssh_config::{
-    self, AddressFamily, Effective, ForwardAgent, IdentityAgent, Keyword, Layer, Options, Proxy, Request, Role, StrictHostKeyChecking,
+    self, AddressFamily, Effective, ForwardAgent, IdentityAgent, Keyword, Layer, Options, Proxy, Request, Role,
+    StrictHostKeyChecking,
 };
 use crate::template;
 use serde_yaml::{Mapping, Value};
@@ -82,7 +83,9 @@ impl<'a> Reach<'a> {
                 let index = HostIndex::new(*index);
                 (self.known.inventory.host_name(index), inventory_layers(self.known, index)?)
             }
-            Origin::Implicit(name) => (name, InventoryReach { layers: Vec::new(), variables: ConnectionVariables::default() }),
+            Origin::Implicit(name) => {
+                (name, InventoryReach { layers: Vec::new(), variables: ConnectionVariables::default() })
+            }
         };
         let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
         let request = Request {
@@ -106,7 +109,11 @@ impl<'a> Reach<'a> {
     fn destination(&mut self, effective: &Effective, password: Option<Secret>) -> Destination {
         Destination {
             name: effective.name.clone(),
-            endpoint: Endpoint { user: effective.user.to_string(), address: effective.host_name.to_string(), port: effective.port },
+            endpoint: Endpoint {
+                user: effective.user.to_string(),
+                address: effective.host_name.to_string(),
+                port: effective.port,
+            },
             route: match &effective.proxy {
                 Proxy::Command(command) => Route::Command(command.to_string()),
                 Proxy::Direct | Proxy::Jump(_) => Route::Direct,
@@ -168,7 +175,11 @@ impl<'a> Reach<'a> {
             hash_known_hosts: options.hash_known_hosts,
             keys: KeySources {
                 identity_files: options.identity_files.iter().map(|file| file.path.clone()).collect(),
-                configured: if options.identity_files.iter().any(|file| file.explicit) { Configured::Yes } else { Configured::No },
+                configured: if options.identity_files.iter().any(|file| file.explicit) {
+                    Configured::Yes
+                } else {
+                    Configured::No
+                },
                 certificate_files: options.certificate_files.clone(),
                 identities_only: if options.identities_only { IdentitiesOnly::Yes } else { IdentitiesOnly::No },
                 agent: agent.clone(),
@@ -235,7 +246,10 @@ fn methods(options: &Options) -> Vec<LoginMethod> {
         LoginMethod::Password => options.password_authentication,
     };
     let preferred: Vec<LoginMethod> = match &options.preferred_authentications {
-        Some(names) => names.iter().filter_map(|name| LoginMethod::ALL.into_iter().find(|method| method.as_str() == name)).collect(),
+        Some(names) => names
+            .iter()
+            .filter_map(|name| LoginMethod::ALL.into_iter().find(|method| method.as_str() == name))
+            .collect(),
         None => LoginMethod::ALL.to_vec(),
     };
     preferred.into_iter().filter(is_on).collect()
@@ -256,9 +270,11 @@ fn algorithms(options: &Options) -> Algorithms {
 
 /// `SendEnv` from our environment, then `SetEnv` over it.
 fn environment(options: &Options, ours: &std::collections::BTreeMap<String, String>) -> Vec<(String, String)> {
-    let sent = ours.iter().filter(|(name, _)| options.send_env.iter().any(|pattern| ssh_config::matches(name, pattern)));
+    let sent =
+        ours.iter().filter(|(name, _)| options.send_env.iter().any(|pattern| ssh_config::matches(name, pattern)));
     let set = |name: &str| options.set_env.iter().any(|(known, _)| known == name);
-    let mut all: Vec<_> = sent.filter(|(name, _)| !set(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut all: Vec<_> =
+        sent.filter(|(name, _)| !set(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
     all.extend(options.set_env.iter().cloned());
     all
 }
@@ -273,12 +289,19 @@ pub(super) fn inventory_layers(known: &Known, host: HostIndex) -> Result<Invento
     let mut rendered: HashMap<&str, Value> = HashMap::new();
     for variable in written.iter().filter(|variable| is_template(&variable.value)) {
         let text = variable.value.as_str().unwrap_or_default();
-        let value = template::render(text, &variables(known, host))
-            .map_err(|error| Failed::mistake_text(format!("{}: `{}` of `{}`: {error}", inventory.describe(variable.origin), variable.name, inventory.host_name(host))))?;
+        let value = template::render(text, &variables(known, host)).map_err(|error| {
+            Failed::mistake_text(format!(
+                "{}: `{}` of `{}`: {error}",
+                inventory.describe(variable.origin),
+                variable.name,
+                inventory.host_name(host)
+            ))
+        })?;
         rendered.insert(&variable.name, Value::String(value));
     }
-    let (variables, faults) =
-        ConnectionVariables::read(|name| rendered.get(name).or_else(|| inventory.variable(host, name).map(|variable| &variable.value)));
+    let (variables, faults) = ConnectionVariables::read(|name| {
+        rendered.get(name).or_else(|| inventory.variable(host, name).map(|variable| &variable.value))
+    });
     if let Some(fault) = faults.iter().find(|fault| fault.severity == Severity::Error) {
         return Err(faulty(known, host, fault));
     }
@@ -294,9 +317,15 @@ pub(super) fn variables(known: &Known, host: HostIndex) -> Mapping {
 }
 
 fn faulty(known: &Known, host: HostIndex, fault: &VariableFault) -> Failed {
-    let origin = known.inventory.variable(host, fault.variable).map(|variable| known.inventory.describe(variable.origin));
+    let origin =
+        known.inventory.variable(host, fault.variable).map(|variable| known.inventory.describe(variable.origin));
     let place = origin.map(|place| format!("{place}: ")).unwrap_or_default();
-    Failed::mistake_text(format!("{place}`{}` of `{}` {}", fault.variable, known.inventory.host_name(host), fault.problem))
+    Failed::mistake_text(format!(
+        "{place}`{}` of `{}` {}",
+        fault.variable,
+        known.inventory.host_name(host),
+        fault.problem
+    ))
 }
 
 fn layers(known: &Known, host: &HostName, variables: &ConnectionVariables) -> Result<Vec<Layer>, Failed> {
@@ -308,13 +337,17 @@ fn layers(known: &Known, host: &HostName, variables: &ConnectionVariables) -> Re
     let mut layer = Layer::new();
     if let Some(address) = &variables.address {
         let address = address.trim_start_matches('[').trim_end_matches(']');
-        layer = layer.host_name(LABEL, address).map_err(|error| Failed::mistake(error).hint(format!("`ansible_host` of `{host}`")))?;
+        layer = layer
+            .host_name(LABEL, address)
+            .map_err(|error| Failed::mistake(error).hint(format!("`ansible_host` of `{host}`")))?;
     }
     if let Some(port) = variables.port {
         layer = layer.port(LABEL, port);
     }
     if let Some(user) = &variables.user {
-        layer = layer.user(LABEL, user).map_err(|error| Failed::mistake(error).hint(format!("`ansible_user` of `{host}`")))?;
+        layer = layer
+            .user(LABEL, user)
+            .map_err(|error| Failed::mistake(error).hint(format!("`ansible_user` of `{host}`")))?;
     }
     if let Some(identity) = &variables.identity {
         layer = layer.identity_file(LABEL, identity);

@@ -72,14 +72,7 @@ pub(super) struct Arguments {
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
     let command = arguments.command.join(" ");
     let line = arguments.host.command_line(command.clone())?;
-    let job = Job {
-        verb: "run",
-        title: command,
-        line,
-        template: arguments.template,
-        script: None,
-        input: None,
-    };
+    let job = Job { verb: "run", title: command, line, template: arguments.template, script: None, input: None };
     let stdin = arguments.stdin;
     job.run(global, &arguments.targets, &arguments.host, &arguments.fanout, move || {
         stdin.then(|| Broadcast::of(io::stdin())).transpose().map_err(Failed::fault)
@@ -122,7 +115,8 @@ impl HostOptions {
         }
         let user = self.sudo.clone().filter(|user| user != "root" || inventory.become_user.is_none());
         let user = user.or_else(|| inventory.become_user.clone()).unwrap_or_else(|| "root".into());
-        crate::host::check_user(&user).map_err(|error| Failed::mistake(error).hint("--sudo=USER takes a login name"))?;
+        crate::host::check_user(&user)
+            .map_err(|error| Failed::mistake(error).hint("--sudo=USER takes a login name"))?;
         let method = match inventory.become_method {
             Some(BecomeMethod::Su) => Method::Su,
             Some(BecomeMethod::Doas) => Method::Doas,
@@ -134,7 +128,9 @@ impl HostOptions {
 
 /// `NAME=VALUE`; the name goes into a shell unquoted, so it has to be one.
 fn variable(pair: &str) -> Result<(String, String), Failed> {
-    let wrong = || Failed::mistake_text(format!("`--env {pair}`: write NAME=VALUE")).hint("a name has letters, digits and _ only");
+    let wrong = || {
+        Failed::mistake_text(format!("`--env {pair}`: write NAME=VALUE")).hint("a name has letters, digits and _ only")
+    };
     let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
     let is_name = !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit())
@@ -162,8 +158,11 @@ impl Job {
         let mut reach = Reach::new(&known, fanout.connect_timeout, password);
         let hosts = reach.all(&selection.hosts, Some(&self.title))?;
         if let Some(local) = hosts.iter().find(|host| host.variables.kind == Some(ConnectionKind::Local)) {
-            return Err(Failed::mistake_text(format!("`{}` is this machine itself (`ansible_connection: local`)", local.destination.name))
-                .hint("leave it out with --exclude; bugle run goes over SSH"));
+            return Err(Failed::mistake_text(format!(
+                "`{}` is this machine itself (`ansible_connection: local`)",
+                local.destination.name
+            ))
+            .hint("leave it out with --exclude; bugle run goes over SSH"));
         }
         let privileges =
             hosts.iter().map(|host| options.privilege(host, sudo_password.as_ref())).collect::<Result<Vec<_>, _>>()?;
@@ -172,13 +171,24 @@ impl Job {
             None => input()?,
         };
         let (script, terminal, timeout) = (self.script, options.terminal(), fanout.timeout);
-        let run = FleetRun { global, options: fanout, verb: self.verb, title: self.title, hosts, remarks: reach.remarks().cloned().collect() };
+        let run = FleetRun {
+            global,
+            options: fanout,
+            verb: self.verb,
+            title: self.title,
+            hosts,
+            remarks: reach.remarks().cloned().collect(),
+        };
         run.run(|connector, hosts| RunCommand {
             connector,
             calls: hosts
                 .into_iter()
                 .zip(lines.iter().zip(privileges))
-                .map(|(host, (command, privilege))| Call { destination: host.destination, command: Arc::clone(command), privilege })
+                .map(|(host, (command, privilege))| Call {
+                    destination: host.destination,
+                    command: Arc::clone(command),
+                    privilege,
+                })
                 .collect(),
             script,
             input,
@@ -214,7 +224,8 @@ impl Job {
             };
             match rendered() {
                 Ok(line) => lines.push(Arc::new(line)),
-                Err(error) => problems.push(Failed::mistake_text(format!("the template does not work for `{}`: {error}", host.name))),
+                Err(error) => problems
+                    .push(Failed::mistake_text(format!("the template does not work for `{}`: {error}", host.name))),
             }
         }
         if problems.is_empty() { Ok(lines) } else { Err(Failed::several(problems, 20)) }

@@ -32,10 +32,14 @@ pub(super) struct Arguments {
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
     let path = &arguments.file;
-    let failed = |error: std::io::Error| Failed::mistake_text(format!("cannot read the script `{}`: {error}", path.display()));
+    let failed =
+        |error: std::io::Error| Failed::mistake_text(format!("cannot read the script `{}`: {error}", path.display()));
     let facts = std::fs::metadata(path).map_err(failed)?;
     if !facts.is_file() || facts.len() > LIMIT {
-        return Err(Failed::mistake_text(format!("`{}` is not a script: a file of at most 64 MiB is needed", path.display())));
+        return Err(Failed::mistake_text(format!(
+            "`{}` is not a script: a file of at most 64 MiB is needed",
+            path.display()
+        )));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
     let words: Vec<String> = arguments.arguments.iter().map(|word| quote(word)).collect();

@@ -19,17 +19,24 @@ pub(super) fn directory() -> Option<PathBuf> {
 /// Lets every long option also read its environment variable.
 pub(super) fn with_environment(command: Command) -> Command {
     let command = command.mut_args(|argument| {
-        let Some(long) = argument.get_long().filter(|long| !matches!(*long, "help" | "version")) else { return argument };
+        let Some(long) = argument.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+            return argument;
+        };
         let variable = format!("BUGLE_{}", long.to_uppercase().replace('-', "_"));
         let argument = argument.env(variable).hide_env(true);
-        if matches!(argument.get_action(), ArgAction::SetTrue) { argument.value_parser(FalseyValueParser::new()) } else { argument }
+        if matches!(argument.get_action(), ArgAction::SetTrue) {
+            argument.value_parser(FalseyValueParser::new())
+        } else {
+            argument
+        }
     });
     command.mut_subcommands(with_environment)
 }
 
 /// Applies the configuration file: `--config FILE`, `$BUGLE_CONFIG`, else the usual place where there is one.
 pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Result<Command, Failed> {
-    let named = named_file(arguments).or_else(|| std::env::var_os("BUGLE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
+    let named = named_file(arguments)
+        .or_else(|| std::env::var_os("BUGLE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
     let path = match &named {
         Some(path) => path.clone(),
         None => match directory().map(|directory| directory.join("config.yaml")) {
@@ -86,8 +93,9 @@ fn apply(mut command: Command, settings: &Mapping, file: &str, text: &str) -> Re
                 None => failed.hint("keys are long options without their dashes, such as `fanout: 128`"),
             });
         }
-        let values = scalars(value)
-            .ok_or_else(|| Failed::mistake_text(format!("{}: `{key}` takes a value or a list of values", place_of(file, text, key))))?;
+        let values = scalars(value).ok_or_else(|| {
+            Failed::mistake_text(format!("{}: `{key}` takes a value or a list of values", place_of(file, text, key)))
+        })?;
         command = with_default(command, key, &values);
     }
     Ok(command)

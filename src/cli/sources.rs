@@ -4,7 +4,9 @@ use super::failure::Failed;
 use super::options::{GlobalOptions, TargetOptions};
 use super::prompt;
 use crate::host::HostName;
-use crate::inventory::{self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Severity, Source, Surroundings, discover};
+use crate::inventory::{
+    self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Severity, Source, Surroundings, discover,
+};
 use crate::selection::{Population, Request, Selection, SelectionError, SystemLists, select};
 use crate::ssh_config::{Account, Files, JumpError, Layer, Sources, SshConfig, SshConfigError};
 use std::borrow::Cow;
@@ -36,7 +38,11 @@ impl Known {
         if !ssh_config.concrete_hosts().is_empty() {
             inventory.add_group_of_hosts(SSH_CONFIG_GROUP, hosts);
         }
-        let all = if has_inventory { all_members(&inventory, inventory_hosts) } else { (0..inventory.host_count() as u32).collect() };
+        let all = if has_inventory {
+            all_members(&inventory, inventory_hosts)
+        } else {
+            (0..inventory.host_count() as u32).collect()
+        };
         Ok(Self { inventory, ssh_config, all, has_inventory })
     }
 
@@ -101,13 +107,18 @@ pub(super) fn load_inventory(global: &GlobalOptions) -> Result<(Inventory, bool)
             user: rustix::process::geteuid().as_raw(),
         })
     } else {
-        Discovered { sources: global.inventory.iter().map(|source| Source::parse(source)).collect(), warnings: Vec::new() }
+        Discovered {
+            sources: global.inventory.iter().map(|source| Source::parse(source)).collect(),
+            warnings: Vec::new(),
+        }
     };
     let has_inventory = !found.sources.is_empty();
     let inventory = Inventory::load(&found.sources, &inventory::Options::default())?;
     if !global.quiet {
         let mut stderr = std::io::stderr().lock();
-        for warning in found.warnings.iter().chain(inventory.warnings()).filter(|problem| problem.severity == Severity::Warning) {
+        for warning in
+            found.warnings.iter().chain(inventory.warnings()).filter(|problem| problem.severity == Severity::Warning)
+        {
             writeln!(stderr, "warning: {warning}")?;
             if let Some(hint) = &warning.hint {
                 writeln!(stderr, "hint: {hint}")?;
@@ -126,7 +137,10 @@ pub(super) fn ssh_config(global: &GlobalOptions) -> Result<SshConfig, Failed> {
     let config = SshConfig::load(sources)?;
     if !global.quiet {
         let mut stderr = std::io::stderr().lock();
-        config.warnings().iter().try_for_each(|warning| writeln!(stderr, "warning: {}: {}", warning.origin, warning.text))?;
+        config
+            .warnings()
+            .iter()
+            .try_for_each(|warning| writeln!(stderr, "warning: {}: {}", warning.origin, warning.text))?;
     }
     Ok(config)
 }

@@ -60,7 +60,14 @@ pub const HOST_KEYS: &[&str] = &[
 ];
 
 /// Signatures that our RSA keys may make, best first; other key types have only one.
-pub const PUBKEYS: &[&str] = &["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256"];
+pub const PUBKEYS: &[&str] = &[
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+];
 
 /// The lists of one host, as names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +179,11 @@ impl Algorithms {
         all.extend(missing("Ciphers", &self.ciphers, |name| cipher::Name::try_from(name).is_ok()));
         all.extend(missing("MACs", &self.macs, |name| mac::Name::try_from(name).is_ok()));
         let borrowed = |(list, name): (&'static str, String)| {
-            [&self.kex, &self.ciphers, &self.macs].into_iter().flatten().find(|own| **own == name).map(|own| (list, own.as_str()))
+            [&self.kex, &self.ciphers, &self.macs]
+                .into_iter()
+                .flatten()
+                .find(|own| **own == name)
+                .map(|own| (list, own.as_str()))
         };
         all.into_iter().filter_map(borrowed).collect()
     }
@@ -228,10 +239,17 @@ pub(super) fn no_common(kind: &AlgorithmKind, ours: &[String], theirs: &[String]
         AlgorithmKind::Compression => (Code::KexNoCommonCompression, "compression", "Compression"),
     };
     let shown = |list: &[String]| {
-        let real: Vec<&str> = list.iter().map(String::as_str).filter(|name| !name.starts_with("kex-strict-") && !name.starts_with("ext-info-")).collect();
+        let real: Vec<&str> = list
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !name.starts_with("kex-strict-") && !name.starts_with("ext-info-"))
+            .collect();
         if real.is_empty() { "nothing".to_owned() } else { real.join(",") }
     };
-    let failure = Failure::new(code, format!("no {what} in common; the server takes {}, we offer {}", shown(theirs), shown(ours)));
+    let failure = Failure::new(
+        code,
+        format!("no {what} in common; the server takes {}, we offer {}", shown(theirs), shown(ours)),
+    );
     let possible = theirs.iter().find(|name| match kind {
         AlgorithmKind::Kex => kex::Name::try_from(name.as_str()).is_ok(),
         AlgorithmKind::Key => algorithm(name).is_some(),
@@ -240,8 +258,12 @@ pub(super) fn no_common(kind: &AlgorithmKind, ours: &[String], theirs: &[String]
         AlgorithmKind::Compression => false,
     });
     match possible {
-        Some(name) => failure.hint(format!("if the host cannot be upgraded: -o {keyword}=+{name} (weaker; for this host only)")),
-        None => failure.hint(format!("bugle implements none of the server's; allow more in its sshd_config ({keyword})")),
+        Some(name) => {
+            failure.hint(format!("if the host cannot be upgraded: -o {keyword}=+{name} (weaker; for this host only)"))
+        }
+        None => {
+            failure.hint(format!("bugle implements none of the server's; allow more in its sshd_config ({keyword})"))
+        }
     }
 }
 

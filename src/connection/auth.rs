@@ -55,7 +55,11 @@ enum Step {
 }
 
 /// Logs in, or says why not.
-pub(super) async fn login(handle: &mut Handle<Client>, credentials: &Credentials, trace: &mut Trace) -> Result<String, Failure> {
+pub(super) async fn login(
+    handle: &mut Handle<Client>,
+    credentials: &Credentials,
+    trace: &mut Trace,
+) -> Result<String, Failure> {
     let mut login = Login {
         handle,
         credentials,
@@ -144,7 +148,9 @@ impl Login<'_> {
         let mut signer = offer.signer.clone();
         let user = self.credentials.user.as_str();
         let result = match &offer.certificate {
-            Some(certificate) => self.handle.authenticate_certificate_with(user, certificate.clone(), hash, &mut signer).await,
+            Some(certificate) => {
+                self.handle.authenticate_certificate_with(user, certificate.clone(), hash, &mut signer).await
+            }
             None => self.handle.authenticate_publickey_with(user, offer.public.clone(), hash, &mut signer).await,
         };
         match result {
@@ -175,11 +181,16 @@ impl Login<'_> {
         for _ in 0..MAX_ROUNDS {
             match answer.map_err(|error| self.broken(&error))? {
                 Success => return Ok((label, Step::In)),
-                Refused { remaining_methods, partial_success: true } => return Ok((label, Step::Partial(remaining_methods))),
+                Refused { remaining_methods, partial_success: true } => {
+                    return Ok((label, Step::Partial(remaining_methods)));
+                }
                 Refused { remaining_methods, .. } => return Ok((label, Step::Refused(remaining_methods))),
                 InfoRequest { prompts, .. } => {
                     if prompts.len() > MAX_QUESTIONS {
-                        return Err(Failure::new(Code::AuthRefused, format!("the server asks {} questions at once", prompts.len())));
+                        return Err(Failure::new(
+                            Code::AuthRefused,
+                            format!("the server asks {} questions at once", prompts.len()),
+                        ));
                     }
                     let responses = match (&self.credentials.password, prompts.as_slice()) {
                         (_, []) => Vec::new(),
@@ -216,7 +227,9 @@ impl Login<'_> {
 
     fn broken(&self, error: &russh::Error) -> Failure {
         match error {
-            russh::Error::SendError | russh::Error::RecvError | russh::Error::Disconnect | russh::Error::HUP => self.thrown_out(),
+            russh::Error::SendError | russh::Error::RecvError | russh::Error::Disconnect | russh::Error::HUP => {
+                self.thrown_out()
+            }
             other => Failure::new(Code::AuthRefused, format!("the login broke off: {other}")),
         }
     }
@@ -227,32 +240,49 @@ impl Login<'_> {
             Failure::new(Code::AuthTooMany, format!("the server ended the login after {}", self.what_was_tried()))
                 .hint("offer fewer keys: -I FILE, or `IdentitiesOnly yes` with an `IdentityFile` in ssh_config")
         } else {
-            Failure::new(Code::AuthRefused, format!("the server ended the connection during the login after {}", self.what_was_tried()))
+            Failure::new(
+                Code::AuthRefused,
+                format!("the server ended the connection during the login after {}", self.what_was_tried()),
+            )
         }
     }
 
     fn refused(&self) -> Failure {
         let taken = self.remaining.as_ref().map(names).unwrap_or_default();
         if let Some(reason) = &self.unanswered {
-            return Failure::new(Code::AuthAgent, reason.clone()).hint("check `ssh-add -l`; a key may wait for its confirmation");
+            return Failure::new(Code::AuthAgent, reason.clone())
+                .hint("check `ssh-add -l`; a key may wait for its confirmation");
         }
         let missing = self.credentials.offers.missing.join("; ");
         if self.offered.is_empty() && self.credentials.password.is_none() {
             let why = if missing.is_empty() { String::new() } else { format!("; {missing}") };
             return Failure::new(Code::AuthNoKey, format!("no key to log in with as `{}`{why}", self.credentials.user))
-                .hint(format!("the server takes {taken}: name a key with -I FILE, add one with ssh-add, or use --ask-pass"));
+                .hint(format!(
+                    "the server takes {taken}: name a key with -I FILE, add one with ssh-add, or use --ask-pass"
+                ));
         }
         let hint = if self.remaining.as_ref().is_some_and(|left| left.contains(&MethodKind::PublicKey)) {
-            format!("is the public key in authorized_keys of `{}` there, and is that the right user (-l USER)?", self.credentials.user)
+            format!(
+                "is the public key in authorized_keys of `{}` there, and is that the right user (-l USER)?",
+                self.credentials.user
+            )
         } else {
             format!("the server takes {taken}")
         };
         let dropped = self.credentials.offers.list.len().saturating_sub(MAX_OFFERS);
-        let more = if dropped > 0 { format!("; {dropped} more keys were not offered: pick one with -I FILE") } else { String::new() };
+        let more = if dropped > 0 {
+            format!("; {dropped} more keys were not offered: pick one with -I FILE")
+        } else {
+            String::new()
+        };
         let why = if missing.is_empty() { String::new() } else { format!("; {missing}") };
         Failure::new(
             Code::AuthRefused,
-            format!("login as `{}` refused ({taken}); tried {}{more}{why}", self.credentials.user, self.what_was_tried()),
+            format!(
+                "login as `{}` refused ({taken}); tried {}{more}{why}",
+                self.credentials.user,
+                self.what_was_tried()
+            ),
         )
         .hint(hint)
     }

@@ -66,7 +66,12 @@ impl Handler for Client {
         }
     }
 
-    async fn kex_done(&mut self, _secret: Option<&[u8]>, names: &Names, _session: &mut Session) -> Result<(), Self::Error> {
+    async fn kex_done(
+        &mut self,
+        _secret: Option<&[u8]>,
+        names: &Names,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
         let mut facts = self.facts.read();
         if facts.algorithms.is_none() {
             let kex: &str = names.kex.as_ref();
@@ -74,7 +79,10 @@ impl Handler for Client {
             // Without strict key exchange these ciphers can lose packets from the front (CVE-2023-48795).
             let exposed = cipher.starts_with("chacha20") || cipher.ends_with("-cbc");
             if exposed && !names.strict_kex() {
-                facts.remarks.push((1, format!("the server lacks strict key exchange (Terrapin, CVE-2023-48795) and uses {cipher}")));
+                facts.remarks.push((
+                    1,
+                    format!("the server lacks strict key exchange (Terrapin, CVE-2023-48795) and uses {cipher}"),
+                ));
             }
             facts.algorithms = Some(format!("{kex}, {cipher}"));
         }

@@ -125,8 +125,9 @@ fn lookup_failure(error: &io::Error) -> Failure {
     }
     let unknown = ["not known", "No address", "does not resolve", "no address"];
     if unknown.iter().any(|known| reason.contains(known)) {
-        return Failure::new(Code::DnsNxdomain, "no such host name")
-            .hint("check the spelling, or give its address with `HostName` (ssh_config) or `ansible_host` (inventory)");
+        return Failure::new(Code::DnsNxdomain, "no such host name").hint(
+            "check the spelling, or give its address with `HostName` (ssh_config) or `ansible_host` (inventory)",
+        );
     }
     Failure::new(Code::DnsFailed, format!("the lookup of the host name failed: {reason}"))
 }
@@ -134,7 +135,8 @@ fn lookup_failure(error: &io::Error) -> Failure {
 /// IPv6, IPv4, IPv6, … beginning with the family that the system put first (RFC 8305 §4).
 fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut ours, mut others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut ours, mut others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     ours.reverse();
     others.reverse();
     let mut order = Vec::with_capacity(ours.len() + others.len());
@@ -202,10 +204,10 @@ fn socket(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpSocket>
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     if let Some(source) = &options.bind_address {
-        let source = (source.as_str(), 0)
-            .to_socket_addrs()?
-            .find(|source| source.is_ipv4() == address.is_ipv4())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "`BindAddress` is of the other address family"))?;
+        let source =
+            (source.as_str(), 0).to_socket_addrs()?.find(|source| source.is_ipv4() == address.is_ipv4()).ok_or_else(
+                || io::Error::new(io::ErrorKind::AddrNotAvailable, "`BindAddress` is of the other address family"),
+            )?;
         socket.bind(&source.into())?;
     }
     let settings = SockRef::from(&socket);
@@ -220,23 +222,25 @@ fn socket(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpSocket>
 /// fail alike are one line of the report.
 fn connect_failure(port: u16, error: &io::Error) -> Failure {
     use io::ErrorKind::{
-        AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, PermissionDenied, TimedOut,
+        AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, PermissionDenied,
+        TimedOut,
     };
     match error.kind() {
         ConnectionRefused => Failure::new(Code::TcpRefused, format!("connection refused on port {port}"))
             .hint("is sshd running there, and on that port? -v shows the address"),
         TimedOut => tcp_timeout(port),
-        HostUnreachable | NetworkUnreachable => {
-            Failure::new(Code::TcpUnreachable, "no route to the host").hint("check the network, the VPN and the address")
-        }
+        HostUnreachable | NetworkUnreachable => Failure::new(Code::TcpUnreachable, "no route to the host")
+            .hint("check the network, the VPN and the address"),
         ConnectionReset => closed_unheard(),
         AddrNotAvailable => Failure::new(Code::LocalExhausted, format!("no local address or port is free: {error}"))
             .hint("lower --fanout, or widen net.ipv4.ip_local_port_range"),
         PermissionDenied => Failure::new(Code::TcpFailed, format!("connecting is not permitted: {error}")),
         _ if matches!(error.raw_os_error(), Some(code) if code == EMFILE || code == ENFILE) => {
-            Failure::new(Code::LocalExhausted, "too many open files on this machine").hint("lower --fanout or raise `ulimit -n`")
+            Failure::new(Code::LocalExhausted, "too many open files on this machine")
+                .hint("lower --fanout or raise `ulimit -n`")
         }
-        _ => Failure::new(Code::TcpFailed, format!("connecting failed: {error}")).hint("-v shows the address that was tried"),
+        _ => Failure::new(Code::TcpFailed, format!("connecting failed: {error}"))
+            .hint("-v shows the address that was tried"),
     }
 }
 
@@ -251,8 +255,9 @@ const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
 /// Nobody answered in time.
 pub(super) fn tcp_timeout(port: u16) -> Failure {
-    Failure::new(Code::TcpTimeout, format!("no answer on port {port}"))
-        .hint("is the host up, and does a firewall let this machine through? a slow link needs a longer --connect-timeout")
+    Failure::new(Code::TcpTimeout, format!("no answer on port {port}")).hint(
+        "is the host up, and does a firewall let this machine through? a slow link needs a longer --connect-timeout",
+    )
 }
 
 #[cfg(test)]
@@ -304,7 +309,9 @@ mod tests {
 
     #[test]
     fn lookup_errors_are_told_apart() {
-        let of = |text: &str| lookup_failure(&io::Error::other(format!("failed to lookup address information: {text}"))).code;
+        let of = |text: &str| {
+            lookup_failure(&io::Error::other(format!("failed to lookup address information: {text}"))).code
+        };
         assert_eq!(of("Name or service not known"), Code::DnsNxdomain);
         assert_eq!(of("Name does not resolve"), Code::DnsNxdomain);
         assert_eq!(of("Temporary failure in name resolution"), Code::DnsTimeout);

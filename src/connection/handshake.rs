@@ -65,7 +65,9 @@ impl ConnectError {
 /// A failure of the system's making may pass when it is about load.
 fn by_code(failure: Failure) -> ConnectError {
     match failure.code {
-        Code::DnsTimeout | Code::TcpFailed | Code::PreBannerClosed | Code::LocalExhausted => ConnectError::backoff(failure),
+        Code::DnsTimeout | Code::TcpFailed | Code::PreBannerClosed | Code::LocalExhausted => {
+            ConnectError::backoff(failure)
+        }
         _ => ConnectError::never(failure),
     }
 }
@@ -88,7 +90,14 @@ impl Connector {
             None => None,
         };
         trace.end("a free handshake slot");
-        let mut attempt = Attempt { connector: self, destination, monitor: None, complaint: None, facts: Arc::default(), unknown: Arc::default() };
+        let mut attempt = Attempt {
+            connector: self,
+            destination,
+            monitor: None,
+            complaint: None,
+            facts: Arc::default(),
+            unknown: Arc::default(),
+        };
         let made = timeout(destination.profile.connect_timeout, attempt.run(through, trace)).await;
         match made {
             Ok(Ok(connection)) => {
@@ -120,7 +129,11 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&mut self, through: Option<Arc<Connection>>, trace: &mut Trace) -> Result<Arc<Connection>, ConnectError> {
+    async fn run(
+        &mut self,
+        through: Option<Arc<Connection>>,
+        trace: &mut Trace,
+    ) -> Result<Arc<Connection>, ConnectError> {
         let profile = &self.destination.profile;
         let carrier = self.carrier(through.as_deref(), trace).await?;
         let (wire, monitor) = Wire::new(carrier);
@@ -155,7 +168,12 @@ impl Attempt<'_> {
         Ok(Arc::new(self.connection(handle, monitor, through)))
     }
 
-    fn connection(&self, handle: Handle<Client>, monitor: Arc<Monitor>, through: Option<Arc<Connection>>) -> Connection {
+    fn connection(
+        &self,
+        handle: Handle<Client>,
+        monitor: Arc<Monitor>,
+        through: Option<Arc<Connection>>,
+    ) -> Connection {
         Connection {
             handle,
             monitor,
@@ -291,7 +309,10 @@ impl Attempt<'_> {
             (_, Some(text)) => text,
             (other, None) => other.to_string(),
         };
-        let failure = Failure::new(Code::KexFailed, format!("the key exchange with {version} broke off: {}", reason.trim_end_matches('.')));
+        let failure = Failure::new(
+            Code::KexFailed,
+            format!("the key exchange with {version} broke off: {}", reason.trim_end_matches('.')),
+        );
         match error {
             // The peer went away; anything else is a breach of the protocol and will happen again.
             russh::Error::IO(_) | russh::Error::HUP | russh::Error::Disconnect => ConnectError::backoff(failure),
@@ -311,16 +332,22 @@ impl Attempt<'_> {
             return ConnectError { failure, again: Again::AfterAtLeast(PENALTY_WAIT), unknown_key: None };
         }
         if text.contains("Exceeded MaxStartups") {
-            let failure = Failure::new(Code::PreBannerThrottled, "the server has too many logins under way (`Exceeded MaxStartups`)")
-                .hint("lower --fanout for hosts behind one address, or raise MaxStartups in its sshd_config");
+            let failure = Failure::new(
+                Code::PreBannerThrottled,
+                "the server has too many logins under way (`Exceeded MaxStartups`)",
+            )
+            .hint("lower --fanout for hosts behind one address, or raise MaxStartups in its sshd_config");
             return ConnectError::backoff(failure);
         }
         if !text.is_empty() {
             let line = text.lines().next().unwrap_or_default();
             let shown: String = line.chars().take(80).collect();
             return ConnectError::never(
-                Failure::new(Code::PreBannerNotSsh, format!("what answers on port {} does not speak SSH: it says `{shown}`", endpoint.port))
-                    .hint("is this the right port? -o Port=N, or `ansible_port` in the inventory"),
+                Failure::new(
+                    Code::PreBannerNotSsh,
+                    format!("what answers on port {} does not speak SSH: it says `{shown}`", endpoint.port),
+                )
+                .hint("is this the right port? -o Port=N, or `ansible_port` in the inventory"),
             );
         }
         if let Some(complaint) = &self.complaint {

@@ -7,7 +7,8 @@
 use super::algorithms::KnownTypes;
 use super::options::Strictness;
 use crate::known_hosts::{
-    Addition, Appended, HostCertificate, HostKeys, HostQuery, NameStyle, PublicKey, RevokedKeys, Verdict, WriteError, append,
+    Addition, Appended, HostCertificate, HostKeys, HostQuery, NameStyle, PublicKey, RevokedKeys, Verdict, WriteError,
+    append,
 };
 use crate::outcome::{Code, Failure};
 use crate::ssh_config::matches;
@@ -86,7 +87,10 @@ impl HostKeyCheck {
         let key = plain(presented).map_err(Box::new)?;
         let what = format!("{} {}", key.family(), key.fingerprint());
         if self.exempt {
-            return Ok(Accepted { description: format!("{what}, not checked: a loopback address"), remarks: Vec::new() });
+            return Ok(Accepted {
+                description: format!("{what}, not checked: a loopback address"),
+                remarks: Vec::new(),
+            });
         }
         if self.revoked.contains(&key) {
             return Err(Box::new(self.revoked_failure(&what, "RevokedHostKeys")));
@@ -97,21 +101,33 @@ impl HostKeyCheck {
             return Ok(accepted);
         }
         match self.keys.check(&key) {
-            Verdict::Known { place } => Ok(Accepted { description: format!("{what}, known from {place}"), remarks: Vec::new() }),
+            Verdict::Known { place } => {
+                Ok(Accepted { description: format!("{what}, known from {place}"), remarks: Vec::new() })
+            }
             Verdict::Unknown => self.first_sight(key, &what).map_err(Box::new),
             Verdict::Revoked { place } => Err(Box::new(self.revoked_failure(&what, &place.to_string()))),
             Verdict::Changed { known } if self.is_lax() => Ok(Accepted {
                 description: format!("{what}, changed"),
                 remarks: vec![(
                     0,
-                    format!("THE HOST KEY HAS CHANGED: {what} instead of {} ({}); let pass by StrictHostKeyChecking=no, without passwords and forwarding", known[0].key.fingerprint(), known[0].place),
+                    format!(
+                        "THE HOST KEY HAS CHANGED: {what} instead of {} ({}); let pass by StrictHostKeyChecking=no, without passwords and forwarding",
+                        known[0].key.fingerprint(),
+                        known[0].place
+                    ),
                 )],
             }),
             Verdict::Changed { known } => {
-                let old: Vec<String> =
-                    known.iter().map(|known| format!("{} {} ({})", known.key.family(), known.key.fingerprint(), known.place)).collect();
+                let old: Vec<String> = known
+                    .iter()
+                    .map(|known| format!("{} {} ({})", known.key.family(), known.key.fingerprint(), known.place))
+                    .collect();
                 Err(Box::new(
-                    Failure::new(Code::HostKeyChanged, format!("THE HOST KEY HAS CHANGED: it shows {what}, known is {}", old.join(", "))).hint(format!(
+                    Failure::new(
+                        Code::HostKeyChanged,
+                        format!("THE HOST KEY HAS CHANGED: it shows {what}, known is {}", old.join(", ")),
+                    )
+                    .hint(format!(
                         "somebody may be listening in. Only if you know why it changed: ssh-keygen -R '{}' -f {}",
                         self.query.lookup_name(),
                         known[0].place.file.display()
@@ -121,8 +137,11 @@ impl HostKeyCheck {
             Verdict::Damaged { problems } => {
                 let first = problems.first().map(ToString::to_string).unwrap_or_default();
                 Err(Box::new(
-                    Failure::new(Code::HostKeyUnknown, format!("a line of known_hosts for this host cannot be read: {first}"))
-                        .hint("mend or remove that line"),
+                    Failure::new(
+                        Code::HostKeyUnknown,
+                        format!("a line of known_hosts for this host cannot be read: {first}"),
+                    )
+                    .hint("mend or remove that line"),
                 ))
             }
         }
@@ -164,26 +183,45 @@ impl HostKeyCheck {
     /// the authority is a stranger's: then the key inside is judged like any other.
     fn check_certificate(&self, key: &PublicKey, certificate: &Certificate) -> Result<Option<Accepted>, Failure> {
         let refused = |why: String| {
-            Failure::new(Code::HostKeyCertificate, format!("the host certificate `{}` does not hold: {why}", certificate.key_id()))
-                .hint("ssh-keygen -L -f on the host's certificate shows its names and its time; compare the clocks")
+            Failure::new(
+                Code::HostKeyCertificate,
+                format!("the host certificate `{}` does not hold: {why}", certificate.key_id()),
+            )
+            .hint("ssh-keygen -L -f on the host's certificate shows its names and its time; compare the clocks")
         };
         let encoded = russh::keys::PublicKey::new(certificate.signature_key().clone(), "").to_bytes();
-        let authority = encoded.ok().and_then(|blob| PublicKey::from_blob(&blob).ok()).ok_or_else(|| refused("its authority cannot be read".into()))?;
+        let authority = encoded
+            .ok()
+            .and_then(|blob| PublicKey::from_blob(&blob).ok())
+            .ok_or_else(|| refused("its authority cannot be read".into()))?;
         match self.keys.check_certificate(key, &authority) {
             Verdict::Known { place } => {
-                let revocation =
-                    HostCertificate { key, authority: &authority, serial: certificate.serial(), identity: certificate.key_id().as_bytes() };
+                let revocation = HostCertificate {
+                    key,
+                    authority: &authority,
+                    serial: certificate.serial(),
+                    identity: certificate.key_id().as_bytes(),
+                };
                 if self.revoked.contains_certificate(&revocation) {
-                    return Err(self.revoked_failure(&format!("certificate `{}`", certificate.key_id()), "RevokedHostKeys"));
+                    return Err(
+                        self.revoked_failure(&format!("certificate `{}`", certificate.key_id()), "RevokedHostKeys")
+                    );
                 }
                 self.validate(certificate).map_err(refused)?;
                 Ok(Some(Accepted {
-                    description: format!("certificate `{}` by {} {}, known from {place}", certificate.key_id(), authority.family(), authority.fingerprint()),
+                    description: format!(
+                        "certificate `{}` by {} {}, known from {place}",
+                        certificate.key_id(),
+                        authority.family(),
+                        authority.fingerprint()
+                    ),
                     remarks: Vec::new(),
                 }))
             }
             Verdict::Revoked { place } => Err(self.revoked_failure("certificate", &place.to_string())),
-            Verdict::Damaged { problems } => Err(refused(problems.first().map(ToString::to_string).unwrap_or_default())),
+            Verdict::Damaged { problems } => {
+                Err(refused(problems.first().map(ToString::to_string).unwrap_or_default()))
+            }
             Verdict::Unknown | Verdict::Changed { .. } => Ok(None),
         }
     }
@@ -197,7 +235,10 @@ impl HostKeyCheck {
         }
         let algorithm = certificate.signature().algorithm();
         if !self.ca_signatures.iter().any(|allowed| allowed == algorithm.as_str()) {
-            return Err(format!("it is signed with {}, which CASignatureAlgorithms does not allow", algorithm.as_str()));
+            return Err(format!(
+                "it is signed with {}, which CASignatureAlgorithms does not allow",
+                algorithm.as_str()
+            ));
         }
         let host = self.query.alias.as_deref().unwrap_or(&self.query.host).to_ascii_lowercase();
         let names = certificate.valid_principals();
@@ -205,10 +246,12 @@ impl HostKeyCheck {
             return Err(format!("it is for `{}`, not for `{host}`", names.join(",")));
         }
         let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
-        certificate.validate([&authority]).map_err(|error| match (certificate.valid_after_time(), certificate.valid_before_time()) {
-            (Some(after), _) if after > std::time::SystemTime::now() => "it is not valid yet".into(),
-            (_, Some(before)) if before < std::time::SystemTime::now() => "it has expired".into(),
-            _ => error.to_string(),
+        certificate.validate([&authority]).map_err(|error| {
+            match (certificate.valid_after_time(), certificate.valid_before_time()) {
+                (Some(after), _) if after > std::time::SystemTime::now() => "it is not valid yet".into(),
+                (_, Some(before)) if before < std::time::SystemTime::now() => "it has expired".into(),
+                _ => error.to_string(),
+            }
         })
     }
 }
@@ -270,7 +313,11 @@ mod tests {
     #[test]
     fn a_changed_key_is_loud_and_says_what_to_type() {
         let failure = check(&format!("web01 {OTHER}\n"), Strictness::AcceptNew).err().unwrap();
-        assert!(failure.message.contains("CHANGED") && failure.message.contains("known_hosts:1"), "{}", failure.message);
+        assert!(
+            failure.message.contains("CHANGED") && failure.message.contains("known_hosts:1"),
+            "{}",
+            failure.message
+        );
         assert!(failure.hint.unwrap().contains("ssh-keygen -R 'web01' -f known_hosts"));
     }
 }

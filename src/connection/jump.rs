@@ -117,23 +117,31 @@ impl Tunnel {
         let (sender, arriving) = unbounded_channel();
         tokio::spawn(async move {
             while let Some(message) = reader.wait().await {
-                match message {
-                    ChannelMsg::Data { data } => {
-                        if sender.send(data).is_err() {
-                            return;
-                        }
-                    }
+                let data = match message {
+                    ChannelMsg::Data { data } => data,
                     ChannelMsg::Eof | ChannelMsg::Close => return,
-                    _ => {}
+                    _ => continue,
+                };
+                if sender.send(data).is_err() {
+                    return;
                 }
             }
         });
-        Self { arriving, current: Bytes::new(), writer: Box::pin(writer.make_writer()), _channel: CloseOnDrop(Some(writer)) }
+        Self {
+            arriving,
+            current: Bytes::new(),
+            writer: Box::pin(writer.make_writer()),
+            _channel: CloseOnDrop(Some(writer)),
+        }
     }
 }
 
 impl AsyncRead for Tunnel {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.current.is_empty() {
             match ready!(self.arriving.poll_recv(context)) {
                 Some(bytes) => self.current = bytes,
@@ -163,7 +171,10 @@ impl AsyncWrite for Tunnel {
 impl Connection {
     /// A stream to a host and port, dialled and resolved by this bastion (RFC 4254 §7.2).
     pub(super) async fn tunnel_to(&self, endpoint: &Endpoint) -> Result<Carrier, ConnectError> {
-        let opened = self.handle.channel_open_direct_tcpip(endpoint.address.as_str(), endpoint.port.into(), "127.0.0.1", 0).await;
+        let opened = self
+            .handle
+            .channel_open_direct_tcpip(endpoint.address.as_str(), endpoint.port.into(), "127.0.0.1", 0)
+            .await;
         match opened {
             Ok(channel) => Ok(Carrier::Other(Box::new(Tunnel::new(channel)))),
             Err(russh::Error::ChannelOpenFailure(why)) => Err(self.tunnel_refused(&why)),
@@ -182,11 +193,16 @@ impl Connection {
                     .hint("its sshd_config needs AllowTcpForwarding yes and a PermitOpen that allows this"),
             ),
             ChannelOpenFailure::ConnectFailed => ConnectError::never(
-                failed("cannot connect to the host".into()).hint("is the host up, and does its name resolve on the jump host?"),
+                failed("cannot connect to the host".into())
+                    .hint("is the host up, and does its name resolve on the jump host?"),
             ),
             ChannelOpenFailure::ResourceShortage => ConnectError::backoff(failed("is out of resources".into())),
-            ChannelOpenFailure::Other { reason, .. } => ConnectError::never(failed(format!("refused a connection to the host: {reason}"))),
-            ChannelOpenFailure::UnknownChannelType => ConnectError::never(failed("does not forward connections".into())),
+            ChannelOpenFailure::Other { reason, .. } => {
+                ConnectError::never(failed(format!("refused a connection to the host: {reason}")))
+            }
+            ChannelOpenFailure::UnknownChannelType => {
+                ConnectError::never(failed("does not forward connections".into()))
+            }
         }
     }
 }

@@ -66,7 +66,9 @@ impl KeyFileError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
-            Self::NotAKey { path, .. } => Some(format!("ssh-keygen -y -f {} shows whether OpenSSH reads it", path.display())),
+            Self::NotAKey { path, .. } => {
+                Some(format!("ssh-keygen -y -f {} shows whether OpenSSH reads it", path.display()))
+            }
             _ => None,
         }
     }
@@ -116,9 +118,7 @@ impl KeyFile {
 fn read_limited(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let fail = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => KeyFileError::Missing(path.into()),
-        std::io::ErrorKind::InvalidData => {
-            KeyFileError::NotAKey { path: path.into(), reason: "it is not text".into() }
-        }
+        std::io::ErrorKind::InvalidData => KeyFileError::NotAKey { path: path.into(), reason: "it is not text".into() },
         _ => KeyFileError::Unreadable { path: path.into(), source },
     };
     let mut text = Zeroizing::new(String::new());
@@ -236,7 +236,9 @@ mod tests {
         for (name, arguments) in kinds {
             for passphrase in ["", "open sesame"] {
                 let name = format!("{name}-{}", passphrase.len());
-                let Some(path) = generate(directory.path(), &name, &[arguments, &["-N", passphrase]].concat()) else { return };
+                let Some(path) = generate(directory.path(), &name, &[arguments, &["-N", passphrase]].concat()) else {
+                    return;
+                };
                 let expected = read_public(&beside(&path, ".pub")).unwrap();
                 let mut file = KeyFile::read(&path, user).unwrap_or_else(|error| panic!("{name}: {error}"));
                 assert_eq!(file.private.is_none(), !passphrase.is_empty(), "{name}");
@@ -266,7 +268,12 @@ mod tests {
     fn what_is_no_key_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
-        for content in [&b"hello"[..], &[0xff, 0xfe], b"", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"] {
+        for content in [
+            &b"hello"[..],
+            &[0xff, 0xfe],
+            b"",
+            b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+        ] {
             fs::write(&path, content).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             let error = KeyFile::read(&path, rustix::process::getuid().as_raw()).err().unwrap();

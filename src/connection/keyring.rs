@@ -129,9 +129,11 @@ impl Keyring {
                 continue;
             }
             let mut file = match KeyFile::read(path, user) {
-                Err(error @ (KeyFileError::Exposed { .. } | KeyFileError::NotAKey { .. } | KeyFileError::Unreadable { .. }))
-                    if source.configured == Configured::Yes =>
-                {
+                Err(
+                    error @ (KeyFileError::Exposed { .. }
+                    | KeyFileError::NotAKey { .. }
+                    | KeyFileError::Unreadable { .. }),
+                ) if source.configured == Configured::Yes => {
                     return Err(error);
                 }
                 Err(error) => {
@@ -150,13 +152,19 @@ impl Keyring {
 
     /// A default key is unlocked only where nothing else could log in.
     fn is_wanted(&self, source: &KeySources) -> bool {
-        let agent_has_keys = || source.agent.as_ref().is_some_and(|agent| matches!(self.agents.get(agent), Some(Ok(keys)) if !keys.is_empty()));
+        let agent_has_keys = || {
+            source
+                .agent
+                .as_ref()
+                .is_some_and(|agent| matches!(self.agents.get(agent), Some(Ok(keys)) if !keys.is_empty()))
+        };
         let opened = |path: &PathBuf| matches!(self.files.get(path), Some(Ok(file)) if file.private.is_some());
         source.configured == Configured::Yes || !(agent_has_keys() || source.identity_files.iter().any(opened))
     }
 
     fn agent_holds(&self, source: &KeySources, public: Option<&PublicKey>) -> bool {
-        public.is_some_and(|public| self.agent_keys(source).iter().any(|key| key.public.key_data() == public.key_data()))
+        public
+            .is_some_and(|public| self.agent_keys(source).iter().any(|key| key.public.key_data() == public.key_data()))
     }
 
     fn agent_keys(&self, source: &KeySources) -> &[AgentKey] {
@@ -172,7 +180,8 @@ impl Keyring {
         let mut list = Vec::new();
         let mut missing = Vec::new();
         let agent = source.agent.as_deref().map(Arc::<Path>::from);
-        let named: Vec<(&PathBuf, PublicKey)> = source.identity_files.iter().filter_map(|path| Some((path, self.public_of(path)?))).collect();
+        let named: Vec<(&PathBuf, PublicKey)> =
+            source.identity_files.iter().filter_map(|path| Some((path, self.public_of(path)?))).collect();
         let certificates = self.certificates(source);
         let is_named = |key: &KeyData| named.iter().any(|(_, public)| public.key_data() == key);
         if let Some(agent) = &agent {
@@ -209,7 +218,9 @@ impl Keyring {
                     missing.push(format!("`{}` is encrypted and was not unlocked: ssh-add {0}", path.display()));
                 }
                 Some(Err(KeyFileError::Missing(_))) if source.configured == Configured::No => {}
-                Some(Err(_)) if is_public_selector(path) && self.public_of(path).is_some_and(|key| self.agent_holds(source, Some(&key))) => {}
+                Some(Err(_))
+                    if is_public_selector(path)
+                        && self.public_of(path).is_some_and(|key| self.agent_holds(source, Some(&key))) => {}
                 Some(Err(error)) => missing.push(error.to_string()),
                 Some(Ok(_)) | None => {}
             }
@@ -239,7 +250,11 @@ fn is_public_selector(path: &Path) -> bool {
 /// Puts the certificates of a key before it.
 fn with_certificates(certificates: &[Certificate], offer: Offer, list: &mut Vec<Offer>) {
     for certificate in certificates.iter().filter(|certificate| certificate.public_key() == offer.public.key_data()) {
-        list.push(Offer { certificate: Some(certificate.clone()), origin: format!("{} (certificate)", offer.origin), ..offer.clone() });
+        list.push(Offer {
+            certificate: Some(certificate.clone()),
+            origin: format!("{} (certificate)", offer.origin),
+            ..offer.clone()
+        });
     }
     list.push(offer);
 }

@@ -29,10 +29,10 @@ pub use host_keys::Learned;
 pub use key_file::KeyFileError;
 pub use keyring::{Configured, IdentitiesOnly, KeySources, Keyring};
 pub use options::{Destination, LoginMethod, Profile, Route, Strictness};
-pub use session::{Exec, Happening, Input, InputClosed, Process, Terminal};
-pub use trace::{Entry, Trace};
 /// Signals that a remote process can be sent (RFC 4254 §6.9).
 pub use russh::Sig as Signal;
+pub use session::{Exec, Happening, Input, InputClosed, Process, Terminal};
+pub use trace::{Entry as TraceEntry, Trace};
 
 use crate::host::Endpoint;
 use crate::known_hosts::{KnownHosts, ReadError, RevokedKeys, RevokedKeysError};
@@ -43,6 +43,7 @@ use gate::Gates;
 use jump::Bastions;
 use russh::client::Handle;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,7 +86,10 @@ impl Connector {
     ///
     /// # Errors
     /// A file that cannot be trusted or read: no file must not look like no keys.
-    pub fn new<'a>(keyring: Arc<Keyring>, destinations: impl IntoIterator<Item = &'a Destination>) -> Result<Self, KnownHostsError> {
+    pub fn new<'a>(
+        keyring: Arc<Keyring>,
+        destinations: impl IntoIterator<Item = &'a Destination>,
+    ) -> Result<Self, KnownHostsError> {
         let mut known_hosts = KnownHostsFiles::default();
         let mut all = destinations.into_iter().flat_map(Destination::with_hops);
         all.try_for_each(|destination| known_hosts.load(destination))?;
@@ -174,14 +178,13 @@ pub enum KnownHostsError {
 impl KnownHostsFiles {
     fn load(&mut self, destination: &Destination) -> Result<(), KnownHostsError> {
         let profile = &destination.profile;
-        let files = known_hosts_files(profile);
-        if !self.known.contains_key(&files) {
-            let known = KnownHosts::load(&files)?;
-            self.known.insert(files, Arc::new(known));
+        if let Entry::Vacant(missing) = self.known.entry(known_hosts_files(profile)) {
+            let known = KnownHosts::load(missing.key())?;
+            missing.insert(Arc::new(known));
         }
-        let files = &profile.revoked_host_keys;
-        if !self.revoked.contains_key(files) {
-            self.revoked.insert(files.clone(), Arc::new(RevokedKeys::load(files)?));
+        if let Entry::Vacant(missing) = self.revoked.entry(profile.revoked_host_keys.clone()) {
+            let revoked = RevokedKeys::load(missing.key())?;
+            missing.insert(Arc::new(revoked));
         }
         Ok(())
     }

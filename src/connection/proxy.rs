@@ -46,8 +46,11 @@ impl Complaint {
 /// Starts the command in the user's shell, replacing the shell, as ssh does (`ssh_proxy_connect` in sshconnect.c).
 /// Host and user names in it were checked before they were expanded.
 pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
-    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"));
-    let failed = |reason: String| Failure::new(Code::ProxyFailed, format!("cannot start the ProxyCommand `{command}`: {reason}"));
+    let shell =
+        std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"));
+    let failed = |reason: String| {
+        Failure::new(Code::ProxyFailed, format!("cannot start the ProxyCommand `{command}`: {reason}"))
+    };
     let mut child = Command::new(&shell)
         .arg("-c")
         .arg(format!("exec {command}"))
@@ -59,7 +62,8 @@ pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
         .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let (Some(input), Some(output), Some(mut errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+    let (Some(input), Some(output), Some(mut errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
         return Err(failed("its pipes are missing".into()));
     };
     let said = Arc::new(Mutex::new(Vec::new()));
@@ -79,7 +83,11 @@ pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
 }
 
 impl AsyncRead for Proxy {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.output).poll_read(context, buffer)
     }
 }

@@ -137,8 +137,14 @@ impl Process {
         trace.end("session channel");
         trace.begin(Phase::Work);
         let (reader, writer) = channel.split();
-        let process =
-            Self { messages: pump(reader), writer: Arc::new(writer), _permit: permit, connection, exit: None, closed: false };
+        let process = Self {
+            messages: pump(reader),
+            writer: Arc::new(writer),
+            _permit: permit,
+            connection,
+            exit: None,
+            closed: false,
+        };
         process.request(exec).await.map_err(|_| lost(&process.connection, "before the command was started"))?;
         Ok(process)
     }

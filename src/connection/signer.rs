@@ -2,10 +2,10 @@
 //! RSA's milliseconds and an agent's confirmation dialog hold up one login and nothing else.
 
 use russh::keys::agent::{AgentIdentity, client::AgentClient};
+use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::ssh_key::{self, HashAlg, PrivateKey, Signature};
-use russh::keys::signature::Signer as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::UnixStream;
@@ -25,10 +25,7 @@ pub(super) enum SignError {
     #[error("the connection ended")]
     Ended,
     #[error("cannot reach the agent at `{}`", path.display())]
-    AgentUnreachable {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    AgentUnreachable { path: PathBuf, source: std::io::Error },
     #[error("the agent refused to sign")]
     AgentRefused(#[source] russh::keys::Error),
     #[error("signing failed")]
@@ -44,7 +41,12 @@ impl From<russh::SendError> for SignError {
 impl russh::Signer for Signer {
     type Error = SignError;
 
-    async fn auth_sign(&mut self, identity: &AgentIdentity, hash: Option<HashAlg>, message: Vec<u8>) -> Result<Vec<u8>, SignError> {
+    async fn auth_sign(
+        &mut self,
+        identity: &AgentIdentity,
+        hash: Option<HashAlg>,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, SignError> {
         match self {
             Self::Agent(path) => connect_agent(path)
                 .await

@@ -80,7 +80,8 @@ impl Greeting {
 
     /// The version line without its line end, such as `SSH-2.0-OpenSSH_9.2`.
     pub(super) fn version(&self) -> Option<String> {
-        let line = self.identified.then(|| self.bytes.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"SSH-")))?;
+        let line =
+            self.identified.then(|| self.bytes.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"SSH-")))?;
         line.map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
     }
 }
@@ -124,7 +125,11 @@ impl Monitor {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.monitor.reader.register(context.waker());
         if this.monitor.cut.load(Ordering::Acquire) {
@@ -146,7 +151,9 @@ impl AsyncRead for Wire {
         if !this.monitor.identified.load(Ordering::Relaxed) {
             let fresh = &buffer.filled()[before..];
             match &read {
-                Ok(()) if fresh.is_empty() => this.monitor.note(|greeting| greeting.ended = Some(io::ErrorKind::UnexpectedEof)),
+                Ok(()) if fresh.is_empty() => {
+                    this.monitor.note(|greeting| greeting.ended = Some(io::ErrorKind::UnexpectedEof))
+                }
                 Ok(()) => this.monitor.note(|greeting| {
                     greeting.take(fresh);
                     this.monitor.identified.store(greeting.identified, Ordering::Relaxed);

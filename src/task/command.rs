@@ -5,7 +5,8 @@ use super::ending::{Ending, end};
 use super::privilege::{Conversation, Privilege, Streams, Turn};
 use super::shell::{CommandLine, ScriptFile, in_posix_shell};
 use crate::connection::{
-    Again, ConnectError, Connection, Connector, Destination, Entry, Exec, Happening, Input, Process, Terminal, Trace,
+    Again, ConnectError, Connection, Connector, Destination, Exec, Happening, Input, Process, Terminal, Trace,
+    TraceEntry,
 };
 use crate::duration::human;
 use crate::event::Stream;
@@ -90,7 +91,7 @@ impl RunCommand {
             input: process.input(),
             events: &unit.events,
         };
-        run.to_its_end(process, call, unit, self.timeout).await
+        run.follow(process, call, unit, self.timeout).await
     }
 
     fn exec(&self, call: &Call, token: &str) -> Exec {
@@ -138,7 +139,7 @@ impl Drop for Running<'_> {
 }
 
 impl Running<'_> {
-    async fn to_its_end(mut self, mut process: Process, call: &Call, unit: &Unit, limit: Option<Duration>) -> Outcome {
+    async fn follow(mut self, mut process: Process, call: &Call, unit: &Unit, limit: Option<Duration>) -> Outcome {
         let began = Instant::now();
         let deadline = limit.map(|limit| began + limit);
         if self.conversation.is_none() {
@@ -243,7 +244,8 @@ impl Running<'_> {
                 let failure = Failure::new(Code::ExitStatus, format!("exit status {status}"));
                 let failure = match status {
                     126 => failure.hint("126: found, but not executable"),
-                    127 => failure.hint("127: no such command on the host, or not in the PATH of a login without a terminal"),
+                    127 => failure
+                        .hint("127: no such command on the host, or not in the PATH of a login without a terminal"),
                     _ => failure,
                 };
                 Outcome::Failed(failure.exit(RemoteExit::Status(status)))
@@ -269,8 +271,8 @@ fn timed_out(limit: Duration, ending: Ending) -> Failure {
 async fn tell(trace: Trace, events: &UnitEvents) {
     for entry in trace.entries {
         match entry {
-            Entry::Phase { phase, took, detail } => events.phase(phase, took, detail).await,
-            Entry::Notice { level, message } => events.notice(level, message).await,
+            TraceEntry::Phase { phase, took, detail } => events.phase(phase, took, detail).await,
+            TraceEntry::Notice { level, message } => events.notice(level, message).await,
         }
     }
 }

@@ -182,7 +182,10 @@ impl<'a> Conversation<'a> {
             };
         }
         if text.len() > CONVERSATION_LIMIT {
-            return Turn::Over(Failure::new(Code::SudoRefused, format!("{} talks on without an end", self.privilege.method.program())));
+            return Turn::Over(Failure::new(
+                Code::SudoRefused,
+                format!("{} talks on without an end", self.privilege.method.program()),
+            ));
         }
         Turn::Listen
     }
@@ -195,16 +198,28 @@ impl<'a> Conversation<'a> {
         let said = said.trim();
         let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         let lower = said.to_lowercase();
-        if ["sorry, try again", "incorrect password", "authentication failure", "authentication failed", "authorization failed"]
-            .iter()
-            .any(|text| lower.contains(text))
+        if [
+            "sorry, try again",
+            "incorrect password",
+            "authentication failure",
+            "authentication failed",
+            "authorization failed",
+        ]
+        .iter()
+        .any(|text| lower.contains(text))
             && self.answered
         {
             return self.wrong_password();
         }
-        if ["password is required", "a terminal is required", "authentication required", "tty is required", "authentication failure"]
-            .iter()
-            .any(|text| lower.contains(text))
+        if [
+            "password is required",
+            "a terminal is required",
+            "authentication required",
+            "tty is required",
+            "authentication failure",
+        ]
+        .iter()
+        .any(|text| lower.contains(text))
         {
             return self.no_password();
         }
@@ -213,8 +228,11 @@ impl<'a> Conversation<'a> {
                 .hint("log in as that user (-l), or choose another way: set ansible_become_method to su or doas");
         }
         let why = if last.is_empty() { "it said nothing".to_owned() } else { last.to_owned() };
-        Failure::new(Code::SudoRefused, format!("{program} refused to run the command as `{}`: {why}", self.privilege.user))
-            .hint(format!("is the login user allowed to? see `{program} -l` on the host"))
+        Failure::new(
+            Code::SudoRefused,
+            format!("{program} refused to run the command as `{}`: {why}", self.privilege.user),
+        )
+        .hint(format!("is the login user allowed to? see `{program} -l` on the host"))
     }
 
     fn wrong_password(&self) -> Failure {

@@ -33,7 +33,11 @@ pub struct ScriptFile {
 /// Quotes a value so that a POSIX shell reads it as one word.
 pub fn quote(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
-    if !word.is_empty() && word.bytes().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Runs a text in `/bin/sh`, replacing the login shell.
@@ -64,7 +68,10 @@ impl CommandLine {
 impl ScriptFile {
     /// Looks at a script's bytes.
     pub fn new(path: &Path, bytes: &[u8], arguments: Vec<String>) -> Self {
-        let name = path.file_name().map(|name| name.to_string_lossy().replace(['/', '\0'], "_")).unwrap_or_else(|| "script".into());
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().replace(['/', '\0'], "_"))
+            .unwrap_or_else(|| "script".into());
         let first = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let interpreter = first
             .strip_prefix(b"#!")
@@ -126,7 +133,11 @@ mod tests {
     }
 
     fn load(script: &[u8], sent: &[u8], arguments: &[&str], token: &str) -> (String, String, Option<i32>) {
-        let file = ScriptFile::new(Path::new("dir/my script.sh"), script, arguments.iter().map(|&text| text.to_owned()).collect());
+        let file = ScriptFile::new(
+            Path::new("dir/my script.sh"),
+            script,
+            arguments.iter().map(|&text| text.to_owned()).collect(),
+        );
         let mut child = Command::new("/bin/sh")
             .arg("-c")
             .arg(file.loader(token))
@@ -137,14 +148,21 @@ mod tests {
             .unwrap();
         child.stdin.take().unwrap().write_all(sent).unwrap();
         let output = child.wait_with_output().unwrap();
-        (String::from_utf8_lossy(&output.stdout).into(), String::from_utf8_lossy(&output.stderr).into(), output.status.code())
+        (
+            String::from_utf8_lossy(&output.stdout).into(),
+            String::from_utf8_lossy(&output.stderr).into(),
+            output.status.code(),
+        )
     }
 
     #[test]
     fn a_script_runs_with_its_own_interpreter_and_leaves_nothing_behind() {
         let token = format!("test-{}", std::process::id());
         let script = b"#!/bin/sh -e\necho \"$1|$2|${0##*/}\"\nexit 3\n";
-        assert_eq!(load(script, script, &["a b", "it's"], &token), ("a b|it's|my script.sh\n".into(), String::new(), Some(3)));
+        assert_eq!(
+            load(script, script, &["a b", "it's"], &token),
+            ("a b|it's|my script.sh\n".into(), String::new(), Some(3))
+        );
         assert!(!Path::new(&format!("/tmp/bugle.{token}")).exists());
     }
 

@@ -56,7 +56,8 @@ impl Place {
 
     pub fn read(&self, name: &str) -> String {
         let path = self.path().join(name);
-        String::from_utf8_lossy(&fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).into_owned()
+        String::from_utf8_lossy(&fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+            .into_owned()
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -114,7 +115,8 @@ impl Bugle {
         let mut bugle = Self::alone();
         let mut inventory = String::new();
         for name in names {
-            writeln!(inventory, "{name} ansible_host=127.0.0.1 ansible_port={}", daemon.port).expect("a String takes everything");
+            writeln!(inventory, "{name} ansible_host=127.0.0.1 ansible_port={}", daemon.port)
+                .expect("a String takes everything");
         }
         let inventory = bugle.place.file("daemon/inventory.ini", inventory);
         let config = bugle.place.file("daemon/ssh_config", ssh_config(daemon));
@@ -199,7 +201,11 @@ impl Bugle {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.env("HOME", self.place.path()).env("XDG_CONFIG_HOME", self.place.path().join(".config"));
-        command.env("LC_ALL", "C.UTF-8").env("TERM", "dumb").env("SHELL", "/bin/sh").envs(self.variables.iter().cloned());
+        command
+            .env("LC_ALL", "C.UTF-8")
+            .env("TERM", "dumb")
+            .env("SHELL", "/bin/sh")
+            .envs(self.variables.iter().cloned());
         command
     }
 
@@ -235,7 +241,12 @@ impl Bugle {
         let mut command = Command::new("script");
         command.args(["-qefc", &line.join(" "), "/dev/null"]).env_clear().current_dir(self.place.path());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("script was found");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("script was found");
         let mut keyboard = child.stdin.take().expect("it is piped");
         let mut screen = child.stdout.take().expect("it is piped");
         let (mut seen, mut buffer, mut answers) = (Vec::new(), [0; 4096], answers.iter());
@@ -258,7 +269,8 @@ impl Bugle {
     /// Runs it with its standard output there.
     pub fn run_into(self, stdout: File) -> Answer {
         let mut command = self.command();
-        let output = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).output().expect("the binary was built");
+        let output =
+            command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).output().expect("the binary was built");
         Answer::new(output.status, output.stdout, output.stderr, &self.redactor)
     }
 }
@@ -460,7 +472,8 @@ struct Redactor {
     kept: Vec<Place>,
 }
 
-static TIME: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d+ d \d\d h|\d+ h \d\d m|\d+ m \d\d s|\d+\.\d s|\d+ ms|\d+ s)\b"));
+static TIME: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\b(\d+ d \d\d h|\d+ h \d\d m|\d+ m \d\d s|\d+\.\d s|\d+ ms|\d+ s)\b"));
 static SECONDS: LazyLock<Regex> = LazyLock::new(|| regex(r#"("(?:at|took|retry_in)":|time=")\d+(\.\d+)?"#));
 static FINGERPRINT: LazyLock<Regex> = LazyLock::new(|| regex(r"SHA256:[A-Za-z0-9+/]{43}"));
 static TIMESTAMP: LazyLock<Regex> = LazyLock::new(|| regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?"));

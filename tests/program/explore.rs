@@ -1,134 +1,268 @@
 use crate::bugle::*;
 use crate::fleet::*;
+use rustix::process::Signal;
 
 fn show(what: &str, answer: Answer) {
-    eprintln!("===== {what} -> {}\n--- out\n{}--- err\n{}", answer.code(), answer.stdout, answer.stderr);
+    let out: String = answer.stdout.chars().take(3000).collect();
+    eprintln!("===== {what} -> {}\n--- out\n{}--- err\n{}", answer.code(), out, answer.stderr);
 }
 
 #[test]
 fn explore() {
-    let fleet = Fleet::start(6);
-    let list: &[&[&str]] = &[
-        &["run", "all", "echo", "hello"],
-        &["run", "web01", "echo", "hello"],
-        &["run", "web01", "exit 3"],
-        &["run", "all", "--output", "group", "hostname; [ $FLEET_HOST != web02 ] || exit 3"],
-        &["run", "all", "--output", "group", "echo same; [ $FLEET_HOST != web02 ] || { echo bad >&2; exit 3; }"],
-        &["run", "all", "--output", "diff", "echo same; [ $FLEET_HOST != web02 ] || { echo bad >&2; exit 3; }"],
-        &["run", "all", "--output", "none", "echo same; [ $FLEET_HOST != web02 ] || { echo bad >&2; exit 3; }"],
-        &["run", "web", "--output", "json", "echo same; [ $FLEET_HOST != web02 ] || { echo bad >&2; exit 3; }"],
-        &["run", "web[01-02]", "--output", "none", "--json", "-", "--junit", "-", "echo x"],
-        &["run", "web[01-02]", "--junit", "-", "echo x; exit 3"],
-        &["run", "web01", "-v", "true"],
-        &["run", "web01", "-vv", "true"],
-        &["run", "web01", "-vvv", "true"],
-        &["run", "web", "-v", "--serial", "1,2", "--pause", "10ms", "true"],
-        &["run", "web", "-q", "false"],
-        &["run", "all", "--serial", "2", "--max-fail", "1", "false"],
-        &["run", "all", "-f1", "--fail-fast", "false"],
-        &["run", "all", "--serial", "2", "false"],
-        &["run", "all", "--dry-run", "uptime"],
-        &["run", "all", "--dry-run", "--serial", "1,50%", "uptime"],
-        &["run", "all", "--dry-run", "--template", "echo {{ inventory_hostname }} {{ group_names }}"],
-        &["run", "all", "--template", "echo {{ nope }}"],
-        &["run", "web", "--sudo", "id -un"],
-        &["run", "web01", "--env", "A=it's", "--chdir", "/", "echo $A; pwd"],
-        &["run", "web01", "--env", "A-B=1", "echo $A; pwd"],
-        &["run", "web01", "--tty", "echo $TERM; echo err >&2"],
-        &["run", "web01", "--exit", "run", "exit 4"],
-        &["run", "all", "--exit", "remote", "[ $FLEET_HOST != web02 ] || exit 9"],
-        &["run", "nobody", "true"],
-        &["run", "wbe01", "true"],
-        &["run", "web[01-", "true"],
-        &["run", "web01,db01&&x", "true"],
-        &["run", "web,db:web", "true"],
-        &["run", "all", "-x", "all", "true"],
-        &["hosts", "all"],
-        &["hosts", "all", "--fold"],
-        &["hosts", "all", "--count"],
-        &["hosts", "web01,db", "--groups"],
-        &["hosts", "web01", "--json"],
-        &["hosts", "web01", "--json", "-"],
-        &["hosts", "all", "--limit", "web", "-x", "web01"],
-        &["inventory", "--list"],
-        &["inventory", "--host", "web01"],
-        &["inventory", "--host", "wbe01"],
-        &["inventory", "--graph"],
-        &["inventory", "--graph", "web"],
-        &["inventory", "--graph", "--vars"],
-        &["inventory", "--check"],
-        &["inventory"],
-        &["config", "web01"],
-        &["config", "web01", "--explain"],
-        &["run", "all", "--ask-pass", "true"],
-        &["run", "all", "-K", "true"],
-        &["run", "all", "--pass-fd", "9", "true"],
-        &["run", "all", "--timeuot", "9", "true"],
-        &["run", "all", "--timeout", "9x", "true"],
-        &["run", "all", "--fanout", "0", "true"],
-        &["run", "all", "--output", "gruop", "true"],
-        &["run", "all", "--serial", "0", "true"],
-        &["run", "all", "-o", "Prot=1", "true"],
-        &["run", "all", "-o", "Port=x", "true"],
-        &["run", "all", "-J", "a b", "true"],
-        &["run", "all", "-l", "a;b", "true"],
-        &["run", "all", "--port", "0", "true"],
-        &["run", "all", "-I", "/nonexistent", "true"],
-        &["run", "all", "--outdir", "/proc/x", "true"],
-        &["run", "all", "--json", "/nonexistent/x", "true"],
-        &["run", "all"],
-        &["script", "all", "/nonexistent"],
-        &["run", "a;b", "true"],
-        &["run", "web01", "-J", "web02", "echo via"],
-        &["run", "web01", "-l", "nobody", "true"],
-        &["rnu"],
-        &["completions", "tcsh"],
-    ];
-    for arguments in list {
-        show(&arguments.join(" "), Bugle::on(&fleet).args(*arguments).run());
+    let fleet = Fleet::start(3);
+    let place = Place::new();
+    let f = || Bugle::on(&fleet).at(&place);
+    show("noargs", Bugle::alone().run());
+    show(
+        "wrong yaml",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv.yaml", "all:\n  hosts:\n    web01:\n   web02:\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "wrong key",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv2.yaml", "all:\n  hsots:\n    web01:\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "wrong ini",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv.ini", "[web\nweb01\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "wrong ini2",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv3.ini", "[web:chidren]\nweb01\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "wrong sshconfig",
+        Bugle::alone()
+            .at(&place)
+            .args(["-i", "a,", "-F"])
+            .arg(place.file("conf", "Host *\n  Prot 22\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "wrong sshconfig value",
+        Bugle::alone()
+            .at(&place)
+            .args(["-i", "a,", "-F"])
+            .arg(place.file("conf2", "Host *\n  Port abc\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "writable sshconfig",
+        Bugle::alone()
+            .at(&place)
+            .args(["-i", "a,", "-F"])
+            .arg(place.file_with_mode("conf3", "Host *\n", 0o666))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show("writable user config", {
+        place.file_with_mode(".ssh/config", "Host x\n", 0o664);
+        Bugle::alone().at(&place).args(["-i", "a,"]).args(["run", "all", "true"]).run()
+    });
+    std::fs::remove_file(place.path().join(".ssh/config")).unwrap();
+    show(
+        "bad var",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv4.ini", "web01 ansible_port=abc\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "bad user var",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv5.ini", "web01 ansible_user='a;b'\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "bad host var",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv6.ini", "web01 ansible_host='$(touch x)'\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "bad name in inv",
+        Bugle::alone()
+            .at(&place)
+            .args(["-F", "none", "-i"])
+            .arg(place.file("inv7.yaml", "all:\n  hosts:\n    'a;touch x':\n"))
+            .args(["run", "all", "true"])
+            .run(),
+    );
+    show(
+        "pwd key mode",
+        f().args(["-I"]).arg(place.file_with_mode("key", "x", 0o644)).args(["run", "all", "true"]).run(),
+    );
+    show("nonkey", f().args(["-I"]).arg(place.file_with_mode("key2", "x", 0o600)).args(["run", "all", "true"]).run());
+    let known = place.file_with_mode("known", std::fs::read(fleet.known_hosts()).unwrap(), 0o666);
+    show(
+        "known hosts mode",
+        f().args(["-o", &format!("UserKnownHostsFile={}", known.display()), "run", "all", "true"]).run(),
+    );
+    let known = place.file_with_mode("known2", "garbage here\n", 0o600);
+    show(
+        "known hosts garbage",
+        f().args(["-o", &format!("UserKnownHostsFile={}", known.display()), "run", "all", "true"]).run(),
+    );
+    show("config fanout", {
+        place.file(".config/bugle/config.yaml", "fanout: 1\noutput: none\nquiet: true\n");
+        f().args(["run", "all", "echo x"]).run()
+    });
+    show("config unknown", {
+        place.file(".config/bugle/config.yaml", "fanout: 1\noutptu: none\n");
+        f().args(["run", "all", "echo x"]).run()
+    });
+    show("config wrong value", {
+        place.file(".config/bugle/config.yaml", "fanout: none\n");
+        f().args(["run", "all", "echo x"]).run()
+    });
+    show("config wrong yaml", {
+        place.file(".config/bugle/config.yaml", "fanout: [\n");
+        f().args(["run", "all", "echo x"]).run()
+    });
+    show("config map", {
+        place.file(".config/bugle/config.yaml", "fanout: {a: b}\n");
+        f().args(["run", "all", "echo x"]).run()
+    });
+    show("config writable", {
+        place.file_with_mode(".config/bugle/config.yaml", "fanout: 1\n", 0o666);
+        f().args(["run", "all", "echo x"]).run()
+    });
+    std::fs::remove_file(place.path().join(".config/bugle/config.yaml")).unwrap();
+    show("config missing", f().args(["--config", "nope.yaml", "run", "all", "echo x"]).run());
+    show(
+        "config list",
+        f().arg("--config")
+            .arg(place.file("c.yaml", "limit: [web01, web]\noption:\n - ConnectTimeout=3\n - SetEnv=A=b\nenv: [Q=1]\n"))
+            .args(["run", "all", "echo $A $Q"])
+            .run(),
+    );
+    show("env", f().env("BUGLE_OUTPUT", "none").env("BUGLE_QUIET", "1").args(["run", "all", "echo $A $Q"]).run());
+    show("env wrong", f().env("BUGLE_FANOUT", "none").args(["run", "all", "echo $A $Q"]).run());
+    show(
+        "env inventory",
+        Bugle::alone()
+            .env("BUGLE_INVENTORY", fleet.inventory())
+            .env("BUGLE_SSH_CONFIG", fleet.ssh_config())
+            .args(["run", "all", "hostname"])
+            .run(),
+    );
+    show("json -, stream", f().args(["run", "web", "--json", "-", "echo x"]).run());
+    show("json - raw", f().args(["run", "web01", "--json", "-", "echo x"]).run());
+    show("stdin", f().stdin("one\ntwo\n").args(["run", "all", "--stdin", "cat"]).run());
+    show("no stdin", f().stdin("one\ntwo\n").args(["run", "all", "cat"]).run());
+    let script = place.file("job.sh", "#!/bin/sh -e\necho \"$0|$1|$2|$#\" | sed 's,.*/,,'\nexit 3\n");
+    show("script", f().args(["script", "all"]).arg(&script).args(["a b", "--x"]).run());
+    let script = place.file("job.py", "#!/usr/bin/env python3\nimport sys\nprint(sys.argv[1:])\n");
+    show("script py", f().args(["script", "web01"]).arg(&script).args(["a b", "--x"]).run());
+    show("script dry", f().args(["script", "all", "--dry-run"]).arg(&script).args(["a b", "--x"]).run());
+    show("outdir", f().args(["run", "all", "--outdir", "out", "echo $FLEET_HOST; echo e >&2"]).run());
+    for entry in std::fs::read_dir(place.path().join("out")).unwrap() {
+        eprintln!("{:?}", entry.unwrap().path());
     }
-}
-
-#[test]
-fn explore_faults() {
-    let all = [
-        ("absent", Behaviour::receiving(Reception::Absent)),
-        ("deaf", Behaviour::receiving(Reception::Deaf)),
-        ("silent", Behaviour::receiving(Reception::Silent)),
-        ("tarpit", Behaviour::receiving(Reception::Tarpit(std::time::Duration::from_millis(100)))),
-        ("http", Behaviour::receiving(Reception::Says("HTTP/1.1 400 Bad Request\r\n\r\n"))),
-        ("oldssh", Behaviour::receiving(Reception::Says("SSH-1.5-old\r\n"))),
-        ("throttled", Behaviour::receiving(Reception::Says("Exceeded MaxStartups\r\n"))),
-        ("penalty", Behaviour::receiving(Reception::Says("Not allowed at this time\r\n"))),
-        ("closes", Behaviour::receiving(Reception::Closes)),
-        ("resets", Behaviour::receiving(Reception::Resets)),
-        ("namesitself", Behaviour::receiving(Reception::NamesItselfOnly)),
-        ("resetskex", Behaviour::receiving(Reception::ResetsInKeyExchange)),
-        ("nonsense", Behaviour::receiving(Reception::SpeaksNonsense)),
-        ("chatty", Behaviour::receiving(Reception::Chatty("welcome\r\n"))),
-        ("unknown", Behaviour::showing(HostKey::Unknown)),
-        ("changed", Behaviour::showing(HostKey::Changed)),
-        ("revoked", Behaviour::showing(HostKey::Revoked)),
-        ("certified", Behaviour::showing(HostKey::Certified(Certified::Rightly))),
-        ("certother", Behaviour::showing(HostKey::Certified(Certified::ForAnotherName))),
-        ("certpast", Behaviour::showing(HostKey::Certified(Certified::InThePast))),
-        ("nobody", Behaviour::letting_in(Login::Nobody)),
-        ("nobodyfor", Behaviour::letting_in(Login::NobodyFor(1))),
-        ("stalls", Behaviour::letting_in(Login::Stalls)),
-        ("password", Behaviour::letting_in(Login::Only(russh::MethodKind::Password))),
-        ("refused", Behaviour::executing(Exec::Refused)),
-        ("nostatus", Behaviour::executing(Exec::NoStatus)),
-        ("cutreset", Behaviour::executing(Exec::Cut(Cut::Reset))),
-        ("cutclose", Behaviour::executing(Exec::Cut(Cut::Close))),
-        ("latestderr", Behaviour::executing(Exec::LateStderr)),
-        ("nokex", Behaviour::taking(&[russh::kex::DH_G1_SHA1], &[], &[])),
-        ("nocipher", Behaviour::taking(&[], &[russh::cipher::AES_256_CBC], &[])),
-        ("nomac", Behaviour::taking(&[], &[russh::cipher::AES_128_CTR], &[russh::mac::HMAC_SHA1])),
-    ];
-    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-    let fleet = Fleet::of(all.clone());
-    show("all", Bugle::on(&fleet).args(["run", "all", "--connect-timeout", "3s", "--retries", "1", "echo ran"]).run());
-    for name in names {
-        show(name, Bugle::on(&fleet).args(["run", name, "--connect-timeout", "2s", "--retries", "0", "echo ran"]).run());
+    show("junit", f().args(["run", "all", "--junit", "j.xml", "echo '<x>'; [ $FLEET_HOST = web01 ] || exit 2"]).run());
+    eprintln!("{}", place.read("j.xml"));
+    show("json full", f().args(["run", "all", "--json", "/dev/full", "echo x"]).run());
+    show(
+        "stdout full",
+        f().args(["run", "all", "echo x"]).run_into(std::fs::File::options().write(true).open("/dev/full").unwrap()),
+    );
+    show(
+        "hosts full",
+        f().args(["hosts", "all"]).run_into(std::fs::File::options().write(true).open("/dev/full").unwrap()),
+    );
+    show("help full", f().args(["--help"]).run_into(std::fs::File::options().write(true).open("/dev/full").unwrap()));
+    show("junit full", f().args(["run", "all", "--junit", "/dev/full", "echo x"]).run());
+    show(
+        "outdir full",
+        f().after("mkdir full; mount -t tmpfs -o size=16k tmpfs full")
+            .args(["run", "web01", "--outdir", "full/x", "head -c 1000000 /dev/zero"])
+            .run(),
+    );
+    eprintln!("{:?}", std::process::Command::new("umount").arg(place.path().join("full")).status());
+    if let Some(answer) = f().args(["run", "all", "echo x"]).run_on_terminal(&[]) {
+        show("terminal", answer)
     }
+    if let Some(answer) = f().args(["run", "all", "printf 'a\\033[31mb\\n'"]).run_on_terminal(&[]) {
+        show("terminal esc", answer)
+    }
+    show(
+        "local",
+        Bugle::alone()
+            .args(["-F", "none", "-i"])
+            .arg(place.file("local.ini", "me ansible_connection=local\n"))
+            .args(["run", "me", "true"])
+            .run(),
+    );
+    show("locali", Bugle::alone().args(["-F", "none", "run", "localhost", "true"]).run());
+    show("empty", Bugle::alone().args(["-F", "none", "run", "all", "true"]).run());
+    show("mixed", f().args(["run", "web01,db01:&web", "true"]).run());
+    show("empty inter", f().args(["run", "web&db", "true"]).run());
+    show("file", f().stdin("web01 # x\n\n#c\ndb01\n").args(["hosts", "-"]).run());
+    show("file", {
+        place.file("list", "web01\nwbe02\n");
+        f().args(["hosts", "^list"]).run()
+    });
+    show("file", f().args(["hosts", "^nolist"]).run());
+    show("regex", f().args(["hosts", "~web\\d+"]).run());
+    show("regex bad", f().args(["hosts", "~web("]).run());
+    show("name", f().args(["hosts", "deploy@web01:2222,ssh://u@h:22,[::1]:22"]).run());
+    show("name", f().args(["hosts", "--json", "-", "deploy@web01:2222,ssh://u@h:22,[::1]:22"]).run());
+    show("sub", f().args(["hosts", "web[0],web[-1],web[0:1],web[7]"]).run());
+    show("env -J", f().args(["run", "web01", "-J", "deploy@127.1.0.1:1", "true"]).run());
+    show(
+        "jump",
+        f().args(["run", "db01", "-J", &format!("{}", fleet.host("web01").address), "echo $FLEET_HOST"]).run(),
+    );
+    show("sudo", f().args(["run", "web01", "--sudo", "--sudo-pass-fd", "3", "id"]).descriptor(3, "canary\n").run());
+    show(
+        "pass",
+        Bugle::on(&Fleet::one(Behaviour::letting_in(Login::Only(russh::MethodKind::Password))))
+            .args(["run", "host", "--pass-fd", "3", "echo in"])
+            .descriptor(3, "correct horse\n")
+            .run(),
+    );
+    show(
+        "pass wrong",
+        Bugle::on(&Fleet::one(Behaviour::letting_in(Login::Only(russh::MethodKind::Password))))
+            .args(["-vvv", "run", "host", "--pass-fd", "3", "echo in"])
+            .descriptor(3, "wrong\n")
+            .run(),
+    );
+    let mut running = f().held_stdin().args(["run", "all", "-f", "1", "-v", "--stdin", "sleep 100"]).start();
+    running.wait_for_talk("opened a session");
+    running.signal(Signal::INT);
+    show("SIGINT", running.wait());
+    let mut running = f().held_stdin().args(["run", "all", "-f", "1", "-v", "--stdin", "sleep 100"]).start();
+    running.wait_for_talk("opened a session");
+    running.signal(Signal::TERM);
+    show("SIGTERM", running.wait());
 }

@@ -8,6 +8,7 @@ use bugle::event::Stream;
 use bugle::outcome::{Code, Outcome, RemoteExit};
 use futures::future::join_all;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Callers of all servers that are installed here, by name. The servers live as long as the first of the pair.
 fn everywhere() -> (Vec<Daemon>, Fleet, Vec<(&'static str, Caller)>) {
@@ -244,13 +245,29 @@ async fn sessions_are_given_back_on_every_path() {
 async fn a_command_that_nobody_listens_to_does_not_stall_the_others() {
     let fleet = Fleet::start(1);
     let connection = Caller::only(&fleet).connected().await;
-    let unread = start(&connection, "yes").await;
+    // Up to a megabyte waits for its reader.
+    let unread = start(&connection, "head -c 900000 /dev/zero").await;
     for number in 0..5 {
         let other = async { output(start(&connection, &format!("echo {number}")).await).await };
-        let said = tokio::time::timeout(std::time::Duration::from_secs(5), other).await;
+        let said = tokio::time::timeout(Duration::from_secs(5), other).await;
         assert_eq!(said.expect("the connection goes on"), format!("{number}\n").as_bytes());
     }
-    unread.close().await;
+    assert_eq!(output(unread).await.len(), 900_000);
+}
+
+#[tokio::test]
+async fn a_report_that_pauses_does_not_cost_the_connection() {
+    const LENGTH: usize = 30_000_000;
+    // A server that wants to hear from its clients; somebody reads our output in a pager.
+    let Some(sshd) = openssh::sshd(&["ClientAliveInterval 1", "ClientAliveCountMax 1"]) else { return };
+    let mut running = Caller::daemon(&sshd).start(&format!("head -c {LENGTH} /dev/zero")).await;
+    running.says("\0").await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    eprintln!("{}", std::process::Command::new("ss").arg("-tnp").output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default());
+    eprintln!("{}", sshd.log());
+    let answer = running.end().await;
+    eprintln!("{}", sshd.log());
+    assert_eq!((answer.outcome(), answer.stdout.len()), (&Outcome::Ok, LENGTH));
 }
 
 #[tokio::test]
