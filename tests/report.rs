@@ -11,7 +11,7 @@ mod script;
 use bugle::event::{Event, Stream, What};
 use bugle::host::HostId;
 use bugle::outcome::{Code, Outcome};
-use bugle::report::{JsonTarget, OutputMode, Report, ReportError, SCHEMA, Settings, Sinks, Terminal, Terminals, spawn};
+use bugle::report::{FileTarget, OutputMode, Report, ReportError, SCHEMA, Settings, Sinks, Terminal, Terminals, spawn};
 use proptest::prelude::*;
 use script::{Desk, Script, parse};
 use std::collections::BTreeSet;
@@ -109,7 +109,7 @@ fn a_full_disk_under_outdir_is_told_once_and_the_rest_is_still_shown() {
     script.line("b ok");
     script.end("");
     let settings =
-        Settings { mode: OutputMode::Stream, json: Some(JsonTarget::File("/dev/full".into())), ..Settings::default() };
+        Settings { mode: OutputMode::Stream, json: Some(FileTarget::File("/dev/full".into())), ..Settings::default() };
     let desk = Desk::default();
     let mut report = Report::new(settings, desk.sinks()).unwrap();
     let mut errors = Vec::new();
@@ -128,8 +128,8 @@ fn a_full_disk_under_outdir_is_told_once_and_the_rest_is_still_shown() {
 #[test]
 fn places_that_cannot_be_written_are_known_before_the_run() {
     for settings in [
-        Settings { json: Some(JsonTarget::File("/nonexistent/a.json".into())), ..Settings::default() },
-        Settings { junit: Some("/nonexistent/a.xml".into()), ..Settings::default() },
+        Settings { json: Some(FileTarget::File("/nonexistent/a.json".into())), ..Settings::default() },
+        Settings { junit: Some(FileTarget::File("/nonexistent/a.xml".into())), ..Settings::default() },
         Settings { outdir: Some("/dev/null/a".into()), ..Settings::default() },
     ] {
         let error = Report::new(settings, Desk::default().sinks()).err().expect("an error");
@@ -156,7 +156,7 @@ fn a_junit_file_is_complete_well_formed_and_put_in_place_at_the_end() {
         script.line(line);
     }
     script.end("deadline");
-    let mut settings = Settings { mode: OutputMode::None, junit: Some(path.clone()), ..Settings::default() };
+    let mut settings = Settings { mode: OutputMode::None, junit: Some(FileTarget::File(path.clone())), ..Settings::default() };
     settings.limits.junit_output = 8;
     let desk = Desk::default();
     let mut report = Report::new(settings, desk.sinks()).unwrap();

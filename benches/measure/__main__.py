@@ -16,7 +16,7 @@ def main():
     choice = parser.parse_args()
     with Place(rows.HOSTS, rows.FAR) as place:
         bench = rows.Bench(place, choice.runs, choice.path, choice.bugle_only)
-        print("| measure | figure | " + "bugle |" if choice.bugle_only else "| measure | who | figure |")
+        print("| measure | who | figure |")
         print("| --- | --- | --- |")
         for name in choice.only:
             print(f"[{name}]", file=sys.stderr)

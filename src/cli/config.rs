@@ -46,7 +46,6 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         ca_signatures: algorithms::PUBKEYS,
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    writeln!(out, "host {host}")?;
     for line in effective.lines(&offered) {
         if arguments.explain {
             writeln!(out, "{:<60} # {}", line.to_string(), line.origin)?;

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::exit_code;
 use crate::host::Roster;
 use crate::nodeset::fold;
-use crate::report::{JsonTarget, Limits, OutputMode, Report, ReportError, Settings, Sinks, Terminal, Terminals, spawn};
+use crate::report::{FileTarget, Limits, OutputMode, Report, ReportError, Settings, Sinks, Terminal, Terminals, spawn};
 use crate::scheduler::{self, DescriptorBudget, MaxFail, Plan, ReportEnd, RunResult, Work};
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
@@ -43,6 +43,10 @@ impl FleetRun<'_> {
     pub(super) fn run<W: Work>(self, work: impl FnOnce(Arc<Connector>, Vec<Reached>) -> W) -> Result<u8, Failed> {
         let terminals = terminals(self.global.color);
         let mode = self.options.output.resolve(self.hosts.len(), terminals.stdout);
+        let dash = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+        if dash(&self.options.junit) && (dash(&self.options.json) || mode == OutputMode::Json) {
+            return Err(Failed::mistake_text("JSON and JUnit cannot both have standard output").hint("give one of them a file"));
+        }
         if !self.options.yes && self.hosts.len() >= WIDE && prompt::is_interactive() && io::stdin().is_terminal() {
             let names = fold(self.hosts.iter().map(|host| host.destination.name.as_str()));
             if !prompt::confirm(&format!("{} `{}` on {} hosts ({names})?", self.verb, self.title, self.hosts.len()))? {
@@ -126,15 +130,15 @@ impl FleetRun<'_> {
             verbosity: self.global.verbose,
             quiet: self.global.quiet,
             outdir: options.outdir.clone(),
-            json: options.json.as_deref().map(json_target),
-            junit: options.junit.clone(),
+            json: options.json.as_deref().map(file_target),
+            junit: options.junit.as_deref().map(file_target),
             limits: Limits::default(),
         }
     }
 }
 
-fn json_target(path: &Path) -> JsonTarget {
-    if path == Path::new("-") { JsonTarget::Stdout } else { JsonTarget::File(PathBuf::from(path)) }
+fn file_target(path: &Path) -> FileTarget {
+    if path == Path::new("-") { FileTarget::Stdout } else { FileTarget::File(PathBuf::from(path)) }
 }
 
 async fn execute<W: Work>(plan: Plan, work: Arc<W>, events: Sender<Event>) -> Result<RunResult, Failed> {

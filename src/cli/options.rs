@@ -24,7 +24,7 @@ pub(super) struct GlobalOptions {
     #[arg(short = 'l', long, value_name = "USER", global = true)]
     pub(super) user: Option<String>,
     /// Connect to this port
-    #[arg(long, value_name = "PORT", global = true)]
+    #[arg(long, value_name = "PORT", global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) port: Option<u16>,
     /// Log in with this key, before any others [repeatable]
     #[arg(short = 'I', long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]

@@ -204,7 +204,7 @@ impl Job {
             return Ok(vec![line; hosts.len()]);
         }
         let mut lines = Vec::with_capacity(hosts.len());
-        let mut problems = Vec::new();
+        let mut problems: Vec<(String, Vec<&str>)> = Vec::new();
         for host in hosts {
             let variables = match &host.origin {
                 Origin::Inventory(index) => variables(known, HostIndex::new(*index)),
@@ -224,11 +224,20 @@ impl Job {
             };
             match rendered() {
                 Ok(line) => lines.push(Arc::new(line)),
-                Err(error) => problems
-                    .push(Failed::mistake_text(format!("the template does not work for `{}`: {error}", host.name))),
+                Err(error) => {
+                    let error = error.to_string();
+                    match problems.iter_mut().find(|(known, _)| *known == error) {
+                        Some((_, names)) => names.push(host.name.as_str()),
+                        None => problems.push((error, vec![host.name.as_str()])),
+                    }
+                }
             }
         }
-        if problems.is_empty() { Ok(lines) } else { Err(Failed::several(problems, 20)) }
+        let told = problems.into_iter().map(|(error, names)| {
+            Failed::mistake_text(format!("the template does not work for `{}`: {error}", fold(names)))
+        });
+        let told: Vec<Failed> = told.collect();
+        if told.is_empty() { Ok(lines) } else { Err(Failed::several(told, 20)) }
     }
 
     fn show_plan(&self, hosts: &[Selected], lines: &[Arc<CommandLine>], fanout: &FanoutOptions) -> Result<u8, Failed> {

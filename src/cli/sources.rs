@@ -155,6 +155,9 @@ fn command_line(global: &GlobalOptions, account: &Account) -> Result<Layer, Fail
         layer = layer.port(COMMAND_LINE, port);
     }
     for identity in &global.identity {
+        // A typed key that is not there is a slip, not one of several guesses.
+        std::fs::File::open(expand_tilde(&identity.to_string_lossy()))
+            .map_err(|error| Failed::mistake_text(format!("cannot read the key `{}`: {error}", identity.display())))?;
         layer = layer.identity_file(COMMAND_LINE, &identity.display().to_string());
     }
     if let Some(hops) = &global.jump {

@@ -189,6 +189,18 @@ impl Algorithms {
     }
 }
 
+/// An offer in words, for `-vvv`.
+pub(super) fn describe(offer: &Preferred) -> String {
+    let joined = |names: Vec<&str>| names.join(",");
+    format!(
+        "we offer key exchanges {}; ciphers {}; MACs {}; host keys {}",
+        joined(offer.kex.iter().map(AsRef::as_ref).collect()),
+        joined(offer.cipher.iter().map(AsRef::as_ref).collect()),
+        joined(offer.mac.iter().map(AsRef::as_ref).collect()),
+        joined(offer.key.iter().map(Algorithm::as_str).collect()),
+    )
+}
+
 fn implemented<N: for<'a> TryFrom<&'a str>>(names: &[String]) -> Vec<N> {
     names.iter().filter_map(|name| N::try_from(name.as_str()).ok()).collect()
 }

@@ -9,6 +9,7 @@ use crate::outcome::Failure;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, Names};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A login banner is shown once and no longer than this.
@@ -114,9 +115,20 @@ impl Handler for Client {
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
         let (text, result) = match reason {
             DisconnectReason::ReceivedDisconnect(info) => (format!("the server said: {}", info.message.trim()), Ok(())),
-            DisconnectReason::Error(error) => (error.to_string().to_lowercase(), Err(error)),
+            DisconnectReason::Error(error) => (in_words(&error), Err(error)),
         };
         self.facts.read().ended = Some(text);
         result
+    }
+}
+
+/// How a connection ended, as a person would say it.
+fn in_words(error: &russh::Error) -> String {
+    match error {
+        russh::Error::IO(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the host closed the connection".into(),
+        russh::Error::IO(error) if error.kind() == io::ErrorKind::ConnectionReset => "the connection was reset".into(),
+        russh::Error::HUP | russh::Error::Disconnect => "the host closed the connection".into(),
+        russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout => "the host no longer answers".into(),
+        other => other.to_string().to_lowercase(),
     }
 }

@@ -143,6 +143,7 @@ impl Attempt<'_> {
         let check = self.host_key_check();
         let lax = check.is_lax();
         let offer = profile.algorithms.offer(&check.known_types()).map_err(ConnectError::never)?;
+        trace.notice(3, algorithms::describe(&offer));
         let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
         let client = Client { facts: Arc::clone(&self.facts), host_key: check, agent };
         let made = russh::client::connect_stream(Arc::new(config(profile, offer)), wire, client).await;
@@ -158,13 +159,16 @@ impl Attempt<'_> {
         if changed {
             credentials.password = None;
         }
+        for (number, offer) in (1..).zip(credentials.offers.list.iter()) {
+            trace.notice(3, format!("key {number}: {}", offer.describe()));
+        }
         let logged_in = login(&mut handle, &credentials, trace).await;
         let banner = std::mem::take(&mut self.facts.read().banner);
         if !banner.trim().is_empty() {
             trace.notice(1, banner.trim_end().to_owned());
         }
         let how = logged_in.map_err(ConnectError::never)?;
-        trace.end(format!("as {} by {how}", self.destination.endpoint.user));
+        trace.end(format!("{} by {how}", self.destination.endpoint.user));
         Ok(Arc::new(self.connection(handle, monitor, through)))
     }
 

@@ -6,7 +6,7 @@
 use super::answers::Answers;
 use super::error::ReportError;
 use super::sanitize::{Sanitizer, escaped, is_deceptive};
-use super::settings::Limits;
+use super::settings::{FileTarget, Limits};
 use super::{Reporter, Stage};
 use crate::event::{Event, Stream, What};
 use crate::host::HostId;
@@ -21,15 +21,20 @@ use tempfile::NamedTempFile;
 
 /// Writes the file.
 pub(super) struct Junit {
-    path: PathBuf,
-    /// Taken when it is renamed into place.
-    file: Option<NamedTempFile>,
+    /// Taken when it is written.
+    target: Option<Target>,
     kept: usize,
     answers: Answers,
     cases: Vec<Case>,
     verb: &'static str,
     title: String,
     took: Duration,
+}
+
+enum Target {
+    Console,
+    /// Where it will be, and the file that is renamed there.
+    File { path: PathBuf, file: NamedTempFile },
 }
 
 /// What is known of a host.
@@ -52,20 +57,13 @@ enum Verdict<'a> {
 
 impl Junit {
     /// Begins the file, so that a place that cannot be written is known before anything runs.
-    pub(super) fn new(path: PathBuf, limits: &Limits) -> Result<Self, ReportError> {
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
+    pub(super) fn new(target: &FileTarget, limits: &Limits) -> Result<Self, ReportError> {
+        let target = match target {
+            FileTarget::Stdout => Target::Console,
+            FileTarget::File(path) => Target::File { path: path.clone(), file: beside(path)? },
         };
-        // The permissions of an ordinary new file; the process's umask applies.
-        let file = tempfile::Builder::new()
-            .prefix(".junit-")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(directory)
-            .map_err(|source| ReportError::Create { path: path.clone(), source })?;
         Ok(Self {
-            path,
-            file: Some(file),
+            target: Some(target),
             kept: limits.junit_output,
             answers: Answers::new(limits),
             cases: Vec::new(),
@@ -97,7 +95,7 @@ impl Junit {
         }
     }
 
-    fn document(&self, out: &mut dyn Write, stage: &Stage) -> Result<(), ReportError> {
+    fn document(&self, stage: &Stage, write: &mut Piecewise<'_>) -> Result<(), ReportError> {
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         let verdicts: Vec<_> = self.cases.iter().map(Case::verdict).collect();
         let count = |wanted: fn(&Verdict<'_>) -> bool| verdicts.iter().filter(|verdict| wanted(verdict)).count();
@@ -121,10 +119,11 @@ impl Junit {
                 self.output(&mut xml, host, stream, element)?;
             }
             xml.push_str("</testcase>\n");
-            self.write(out, &mut xml)?;
+            write(xml.as_bytes())?;
+            xml.clear();
         }
         xml.push_str("</testsuite>\n</testsuites>\n");
-        self.write(out, &mut xml)
+        write(xml.as_bytes())
     }
 
     fn output(&self, xml: &mut String, host: HostId, stream: Stream, element: &str) -> Result<(), ReportError> {
@@ -146,16 +145,23 @@ impl Junit {
         put(xml, format_args!("</{element}>"));
         Ok(())
     }
+}
 
-    fn write(&self, out: &mut dyn Write, xml: &mut String) -> Result<(), ReportError> {
-        out.write_all(xml.as_bytes()).map_err(|source| self.error(source))?;
-        xml.clear();
-        Ok(())
-    }
+/// Takes the document a piece at a time.
+type Piecewise<'a> = dyn FnMut(&[u8]) -> Result<(), ReportError> + 'a;
 
-    fn error(&self, source: io::Error) -> ReportError {
-        ReportError::Write { path: self.path.clone(), source }
-    }
+/// A temporary file in the directory of `path`, with the permissions of an ordinary new file.
+fn beside(path: &Path) -> Result<NamedTempFile, ReportError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // The process's umask applies.
+    tempfile::Builder::new()
+        .prefix(".junit-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+        .map_err(|source| ReportError::Create { path: path.into(), source })
 }
 
 impl Reporter for Junit {
@@ -179,12 +185,25 @@ impl Reporter for Junit {
     }
 
     fn finish(&mut self, stage: &mut Stage) -> Result<(), ReportError> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let mut out = BufWriter::new(file);
-        self.document(&mut out, stage)?;
-        let file = out.into_inner().map_err(|error| self.error(error.into_error()))?;
-        file.persist(&self.path).map_err(|error| self.error(error.error))?;
-        Ok(())
+        match self.target.take() {
+            None => Ok(()),
+            Some(Target::Console) => {
+                let mut document = Vec::new();
+                self.document(stage, &mut |piece| {
+                    document.extend_from_slice(piece);
+                    Ok(())
+                })?;
+                stage.console.write(Stream::Stdout, &document)
+            }
+            Some(Target::File { path, file }) => {
+                let failed = |source: io::Error| ReportError::Write { path: path.clone(), source };
+                let mut out = BufWriter::new(file);
+                self.document(stage, &mut |piece| out.write_all(piece).map_err(failed))?;
+                let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+                file.persist(&path).map_err(|error| failed(error.error))?;
+                Ok(())
+            }
+        }
     }
 }
 

@@ -46,7 +46,7 @@ use summary::{Extent, Summary};
 
 pub use error::ReportError;
 pub use json::SCHEMA;
-pub use settings::{JsonTarget, Limits, OutputMode, Settings, Sinks, Terminal, Terminals, UnknownMode};
+pub use settings::{FileTarget, Limits, OutputMode, Settings, Sinks, Terminal, Terminals, UnknownMode};
 pub use thread::{EventSender, spawn};
 
 /// One way to show or keep events.
@@ -86,15 +86,15 @@ impl Report {
     pub fn new(settings: Settings, sinks: Sinks) -> Result<Self, ReportError> {
         let mut reporters: Vec<Box<dyn Reporter>> = Vec::new();
         if let Some(target) = &settings.json
-            && !(settings.mode == OutputMode::Json && *target == JsonTarget::Stdout)
+            && !(settings.mode == OutputMode::Json && *target == FileTarget::Stdout)
         {
             reporters.push(Box::new(Json::new(target)?));
         }
         if let Some(directory) = &settings.outdir {
             reporters.push(Box::new(OutDirectory::new(directory.clone())?));
         }
-        if let Some(path) = &settings.junit {
-            reporters.push(Box::new(Junit::new(path.clone(), &settings.limits)?));
+        if let Some(target) = &settings.junit {
+            reporters.push(Box::new(Junit::new(target, &settings.limits)?));
         }
         let console = Console::new(sinks, settings.terminals);
         Ok(Self { settings, stage: Stage { roster: Roster::default(), console }, reporters })
@@ -163,7 +163,7 @@ impl Report {
             OutputMode::Group => Some(Box::new(Groups::new(limits))),
             OutputMode::Diff => Some(Box::new(Differences::new(limits))),
             OutputMode::Raw => Some(Box::new(Raw)),
-            OutputMode::Json => Some(Box::new(Json::new(&JsonTarget::Stdout)?)),
+            OutputMode::Json => Some(Box::new(Json::new(&FileTarget::Stdout)?)),
             OutputMode::None => None,
         };
         let extent = match mode {

@@ -38,6 +38,8 @@ impl Reporter for Narration {
                 Some(host) => tell_lines(*host, message, stage),
                 None => stage.console.talk(&format!("note: {message}")),
             },
+            // Hardly anybody has to wait; that nobody did is not worth a line a host.
+            What::PhaseFinished { phase: Phase::Wait, took, .. } if took.as_millis() == 0 && self.level < 3 => Ok(()),
             What::PhaseFinished { host, phase, took, detail } if self.is_verbose() => {
                 tell(*host, &step(*phase, detail, *took), stage)
             }
@@ -73,7 +75,7 @@ fn step(phase: Phase, detail: &str, took: Duration) -> String {
         Phase::Wait => return format!("waited {took} for a free handshake slot"),
         Phase::Resolve => ("resolved", "to"),
         Phase::Connect => ("connected", "to"),
-        Phase::Login => ("logged in", "with"),
+        Phase::Login => ("logged in", "as"),
         Phase::KeyExchange => ("exchanged keys", ""),
         Phase::Open => ("opened a session", ""),
         Phase::Work => ("did the work", ""),

@@ -105,7 +105,7 @@ impl Default for Terminals {
 
 /// Where the events go that `--json` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JsonTarget {
+pub enum FileTarget {
     /// `-`: standard output.
     Stdout,
     /// A file, replaced if it is there.
@@ -168,9 +168,9 @@ pub struct Settings {
     /// `--outdir`: a directory for `HOST.out` and `HOST.err`.
     pub outdir: Option<PathBuf>,
     /// `--json`: the events, beside what is shown.
-    pub json: Option<JsonTarget>,
+    pub json: Option<FileTarget>,
     /// `--junit`: a report for continuous integration, beside what is shown.
-    pub junit: Option<PathBuf>,
+    pub junit: Option<FileTarget>,
     /// How much is held in memory.
     pub limits: Limits,
 }

@@ -49,11 +49,14 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = self.text.trim_end().replace('\t', " ");
         let shown: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        writeln!(f, "{}:{}: {}", self.origin, self.column, self.fault)?;
+        match &self.origin {
+            Origin::File { .. } => writeln!(f, "{}:{}: {}", self.origin, self.column, self.fault)?,
+            other => writeln!(f, "{other}: {}", self.fault)?,
+        }
         writeln!(f, "    {shown}")?;
         write!(f, "    {:>width$}", "^", width = self.column)?;
         if let Some(hint) = self.fault.hint() {
-            write!(f, "\n    {hint}")?;
+            write!(f, "\nhint: {hint}")?;
         }
         Ok(())
     }

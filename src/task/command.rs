@@ -9,7 +9,7 @@ use crate::connection::{
     TraceEntry,
 };
 use crate::duration::human;
-use crate::event::Stream;
+use crate::event::{Phase, Stream};
 use crate::outcome::{Code, Failure, Outcome, RemoteExit};
 use crate::scheduler::{Ended, RetryAfter, Unit, UnitEvents, Work};
 use bytes::Bytes;
@@ -52,7 +52,11 @@ impl Work for RunCommand {
             Ok(connection) => connection,
             Err(ended) => return ended,
         };
+        let began = Instant::now();
         let outcome = self.run(call, &unit, Arc::clone(&connection)).await;
+        if outcome == Outcome::Ok {
+            unit.events.phase(Phase::Work, began.elapsed(), "").await;
+        }
         connection.close().await;
         Ended::Done(outcome)
     }
@@ -173,7 +177,7 @@ impl Running<'_> {
                         .hint("check ForceCommand in its sshd_config and `command=` in authorized_keys"),
                 ),
                 Happening::Lost(why) => Outcome::Unreachable(
-                    Failure::new(Code::SessionLost, format!("lost: {why}"))
+                    Failure::new(Code::SessionLost, why)
                         .hint("whether the command finished is unknown: look at the host before running it again"),
                 ),
             };

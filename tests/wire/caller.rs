@@ -273,7 +273,8 @@ impl Running {
     /// Waits until this much was written, on both outputs together.
     pub async fn says(&mut self, wanted: &str) {
         while !contains(&self.heard.stdout, wanted) && !contains(&self.heard.stderr, wanted) {
-            let said = tokio::time::timeout(PATIENCE, self.outside.said()).await.expect("it says something");
+            let said = tokio::time::timeout(PATIENCE, self.outside.said()).await;
+            let said = said.unwrap_or_else(|_| panic!("it does not say `{wanted}`: {:?}", self.heard));
             let Some(said) = said else { panic!("it ended without `{wanted}`: {:?}", self.heard) };
             self.heard.take(said);
         }

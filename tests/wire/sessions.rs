@@ -262,11 +262,8 @@ async fn a_report_that_pauses_does_not_cost_the_connection() {
     let Some(sshd) = openssh::sshd(&["ClientAliveInterval 1", "ClientAliveCountMax 1"]) else { return };
     let mut running = Caller::daemon(&sshd).start(&format!("head -c {LENGTH} /dev/zero")).await;
     running.says("\0").await;
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    eprintln!("{}", std::process::Command::new("ss").arg("-tnp").output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default());
-    eprintln!("{}", sshd.log());
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let answer = running.end().await;
-    eprintln!("{}", sshd.log());
     assert_eq!((answer.outcome(), answer.stdout.len()), (&Outcome::Ok, LENGTH));
 }
 

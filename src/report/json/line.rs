@@ -118,14 +118,14 @@ pub(super) struct Counts {
     never_started: usize,
 }
 
-/// A duration as a number of seconds with microseconds.
+/// A duration as a number of seconds with five decimals.
 #[derive(Clone, Copy)]
 pub(super) struct Seconds(pub(super) Duration);
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Exact up to 285 years: a double holds 53 bits of microseconds.
-        serializer.serialize_f64(self.0.as_micros() as f64 / 1e6)
+        // To ten microseconds: below, numbers would be written with an exponent, which not every reader takes.
+        serializer.serialize_f64((self.0.as_micros() / 10) as f64 / 1e5)
     }
 }
 

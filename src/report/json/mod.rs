@@ -7,7 +7,7 @@ mod line;
 
 use super::error::ReportError;
 use super::sanitize::{incomplete_tail, is_deceptive};
-use super::settings::JsonTarget;
+use super::settings::FileTarget;
 use super::{Reporter, Stage};
 use crate::event::{Event, Stream, What};
 use crate::host::HostId;
@@ -38,10 +38,10 @@ enum Target {
 
 impl Json {
     /// Opens the target.
-    pub(super) fn new(target: &JsonTarget) -> Result<Self, ReportError> {
+    pub(super) fn new(target: &FileTarget) -> Result<Self, ReportError> {
         let target = match target {
-            JsonTarget::Stdout => Target::Console,
-            JsonTarget::File(path) => match File::create(path) {
+            FileTarget::Stdout => Target::Console,
+            FileTarget::File(path) => match File::create(path) {
                 Ok(file) => Target::File { path: path.clone(), file: BufWriter::new(file) },
                 Err(source) => return Err(ReportError::Create { path: path.clone(), source }),
             },
@@ -169,7 +169,7 @@ mod tests {
 
     fn pieces(pieces: &[&[u8]]) -> Vec<serde_json::Value> {
         let mut stand = Stand::new(&["a"]);
-        let mut json = Json::new(&JsonTarget::Stdout).unwrap();
+        let mut json = Json::new(&FileTarget::Stdout).unwrap();
         let (at, host, stream) = (Duration::from_millis(1500), HostId(0), Stream::Stdout);
         for bytes in pieces {
             json.output(Piece { at, host, stream, bytes, is_last: false }, &mut stand.stage).unwrap();
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_line_holds_nothing_that_a_terminal_obeys() {
         let mut stand = Stand::new(&["a"]);
-        let mut json = Json::new(&JsonTarget::Stdout).unwrap();
+        let mut json = Json::new(&FileTarget::Stdout).unwrap();
         let text = "\x1b[2J\r\u{7f}\u{9b}\u{202e}x\n\"\\";
         let message = text.to_owned();
         let event = Event { at: Duration::ZERO, what: What::Noticed { host: None, level: 0, message } };
