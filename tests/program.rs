@@ -2,7 +2,31 @@
 
 mod fleet;
 
+#[path = "program/as_ssh.rs"]
+mod as_ssh;
 #[path = "program/bugle.rs"]
 mod bugle;
-#[path = "program/explore.rs"]
-mod explore;
+#[path = "program/exit_codes.rs"]
+mod exit_codes;
+#[path = "program/faults.rs"]
+mod faults;
+#[path = "program/interrupts.rs"]
+mod interrupts;
+#[path = "program/mistakes.rs"]
+mod mistakes;
+#[path = "program/output.rs"]
+mod output;
+#[path = "program/privileges.rs"]
+mod privileges;
+#[path = "program/questions.rs"]
+mod questions;
+#[path = "program/running.rs"]
+mod running;
+#[path = "program/scale.rs"]
+mod scale;
+#[path = "program/secrets.rs"]
+mod secrets;
+#[path = "program/settings.rs"]
+mod settings;
+#[path = "program/verbs.rs"]
+mod verbs;

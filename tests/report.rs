@@ -156,7 +156,8 @@ fn a_junit_file_is_complete_well_formed_and_put_in_place_at_the_end() {
         script.line(line);
     }
     script.end("deadline");
-    let mut settings = Settings { mode: OutputMode::None, junit: Some(FileTarget::File(path.clone())), ..Settings::default() };
+    let mut settings =
+        Settings { mode: OutputMode::None, junit: Some(FileTarget::File(path.clone())), ..Settings::default() };
     settings.limits.junit_output = 8;
     let desk = Desk::default();
     let mut report = Report::new(settings, desk.sinks()).unwrap();

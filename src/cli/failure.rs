@@ -118,11 +118,17 @@ impl Failed {
     }
 }
 
+/// Standard output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout")]
+struct StdoutError(#[source] std::io::Error);
+
+/// What verbs print goes to standard output; everything else that can fail says itself what it was.
 impl From<std::io::Error> for Failed {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::BrokenPipe => Self::silent(exit_code::SUCCESS),
-            _ => Self::fault(error),
+            _ => Self::fault(StdoutError(error)),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::host_key_question;
 use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
 use super::prompt::{self, Passphrases};
 use super::reach::Reached;
-use crate::connection::{Connector, Destination, Keyring};
+use crate::connection::{Connector, Destination, Keyring, KnownHostsError};
 use crate::event::Event;
 use crate::exit_code;
 use crate::host::Roster;
@@ -42,10 +42,16 @@ impl FleetRun<'_> {
     /// Runs the work that `work` makes of the connections and gives the exit code.
     pub(super) fn run<W: Work>(self, work: impl FnOnce(Arc<Connector>, Vec<Reached>) -> W) -> Result<u8, Failed> {
         let terminals = terminals(self.global.color);
-        let mode = self.options.output.resolve(self.hosts.len(), terminals.stdout);
         let dash = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+        let mode = match self.options.output {
+            // Answers in between would make it unreadable for the program that asked for it.
+            OutputMode::Auto if dash(&self.options.json) || dash(&self.options.junit) => OutputMode::None,
+            chosen => chosen.resolve(self.hosts.len(), terminals.stdout),
+        };
         if dash(&self.options.junit) && (dash(&self.options.json) || mode == OutputMode::Json) {
-            return Err(Failed::mistake_text("JSON and JUnit cannot both have standard output").hint("give one of them a file"));
+            return Err(
+                Failed::mistake_text("JSON and JUnit cannot both have standard output").hint("give one of them a file")
+            );
         }
         if !self.options.yes && self.hosts.len() >= WIDE && prompt::is_interactive() && io::stdin().is_terminal() {
             let names = fold(self.hosts.iter().map(|host| host.destination.name.as_str()));
@@ -94,7 +100,7 @@ impl FleetRun<'_> {
                 }
             })?;
         let keyring = Arc::new(keyring);
-        let connector = Connector::new(Arc::clone(&keyring), all.iter().copied()).map_err(Failed::mistake)?;
+        let connector = Connector::new(Arc::clone(&keyring), all.iter().copied())?;
         if questions && prompt::is_interactive() {
             return host_key_question::settle(connector, keyring, &all, runtime, self.options.fanout.get());
         }
@@ -163,6 +169,17 @@ fn report_failed(error: ReportError) -> Failed {
         ReportError::ClosedPipe => Failed::silent(exit_code::SUCCESS),
         ReportError::Create { .. } => Failed::mistake(error),
         other => Failed::fault(other).hint("what the hosts answered after that is lost; the work itself may be done"),
+    }
+}
+
+impl From<KnownHostsError> for Failed {
+    fn from(error: KnownHostsError) -> Self {
+        let hint = error.hint();
+        let failed = Self::mistake(error);
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
     }
 }
 

@@ -44,19 +44,19 @@ pub(super) fn settle(
             break;
         }
         let mut table = Vec::new();
-        write_table(&mut table, &strangers)?;
-        io::stderr().write_all(&table)?;
+        write_table(&mut table, &strangers).map_err(Failed::fault)?;
+        io::stderr().write_all(&table).map_err(Failed::fault)?;
         let question = match strangers.len() {
             1 => "Trust this host key and remember it?".to_owned(),
             count => format!("Trust these {count} host keys and remember them?"),
         };
-        if !prompt::confirm(&question)? {
+        if !prompt::confirm(&question).map_err(Failed::fault)? {
             return Err(Failed::mistake_text("the host keys were not trusted; nothing was started").hint(
                 "leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts",
             ));
         }
         remember(&connector, strangers)?;
-        connector = Connector::new(Arc::clone(&keyring), destinations.iter().copied()).map_err(Failed::mistake)?;
+        connector = Connector::new(Arc::clone(&keyring), destinations.iter().copied())?;
     }
     Ok(connector)
 }
@@ -110,7 +110,7 @@ fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<(), Faile
     }
     connector.learned().write().map_err(Failed::fault)?;
     for (file, count) in files {
-        writeln!(io::stderr(), "{count} host keys added to {}", file.display())?;
+        writeln!(io::stderr(), "{count} host keys added to {}", file.display()).map_err(Failed::fault)?;
     }
     Ok(())
 }

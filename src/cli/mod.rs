@@ -86,10 +86,16 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     let command = settings::with_configuration(command, arguments)?;
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) if error.use_stderr() => return Err(Failed::usage(error)),
+        Err(error) if error.use_stderr() => {
+            let behind = settings::variable_behind(&error, arguments);
+            let failed = Failed::usage(error);
+            return Err(match behind {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            });
+        }
         Err(shown) => {
-            // Help and version are data; a reader that went away is no failure.
-            let _ = shown.print();
+            shown.print()?;
             return Err(Failed::shown());
         }
     };

@@ -8,7 +8,7 @@ use crate::connection::algorithms::{self, Algorithms};
 use crate::connection::{
     Configured, Destination, Family, IdentitiesOnly, KeySources, LoginMethod, Profile, Route, SocketOptions, Strictness,
 };
-use crate::host::{Endpoint, HostName};
+use crate::host::Endpoint;
 use crate::inventory::{ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, is_template};
 use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
@@ -305,7 +305,7 @@ pub(super) fn inventory_layers(known: &Known, host: HostIndex) -> Result<Invento
     if let Some(fault) = faults.iter().find(|fault| fault.severity == Severity::Error) {
         return Err(faulty(known, host, fault));
     }
-    let layers = layers(known, inventory.host_name(host), &variables)?;
+    let layers = layers(known, host, &variables)?;
     Ok(InventoryReach { layers, variables })
 }
 
@@ -317,18 +317,19 @@ pub(super) fn variables(known: &Known, host: HostIndex) -> Mapping {
 }
 
 fn faulty(known: &Known, host: HostIndex, fault: &VariableFault) -> Failed {
-    let origin =
-        known.inventory.variable(host, fault.variable).map(|variable| known.inventory.describe(variable.origin));
-    let place = origin.map(|place| format!("{place}: ")).unwrap_or_default();
-    Failed::mistake_text(format!(
-        "{place}`{}` of `{}` {}",
-        fault.variable,
-        known.inventory.host_name(host),
-        fault.problem
-    ))
+    refused(known, host, &[fault.variable], &fault.problem)
 }
 
-fn layers(known: &Known, host: &HostName, variables: &ConnectionVariables) -> Result<Vec<Layer>, Failed> {
+/// A variable that cannot be used, with its place: the first of `names` that the host has.
+fn refused(known: &Known, host: HostIndex, names: &[&str], why: &dyn std::fmt::Display) -> Failed {
+    let inventory = &known.inventory;
+    let written = names.iter().find_map(|name| inventory.variable(host, name));
+    let name = written.map_or(names[0], |variable| &*variable.name);
+    let place = written.map(|variable| inventory.describe(variable.origin) + ": ").unwrap_or_default();
+    Failed::mistake_text(format!("{place}`{name}` of `{}`: {why}", inventory.host_name(host)))
+}
+
+fn layers(known: &Known, host: HostIndex, variables: &ConnectionVariables) -> Result<Vec<Layer>, Failed> {
     const LABEL: &str = "inventory";
     let mut layers = Vec::new();
     if !variables.first_arguments.is_empty() {
@@ -339,7 +340,7 @@ fn layers(known: &Known, host: &HostName, variables: &ConnectionVariables) -> Re
         let address = address.trim_start_matches('[').trim_end_matches(']');
         layer = layer
             .host_name(LABEL, address)
-            .map_err(|error| Failed::mistake(error).hint(format!("`ansible_host` of `{host}`")))?;
+            .map_err(|error| refused(known, host, &["ansible_ssh_host", "ansible_host"], &error))?;
     }
     if let Some(port) = variables.port {
         layer = layer.port(LABEL, port);
@@ -347,7 +348,7 @@ fn layers(known: &Known, host: &HostName, variables: &ConnectionVariables) -> Re
     if let Some(user) = &variables.user {
         layer = layer
             .user(LABEL, user)
-            .map_err(|error| Failed::mistake(error).hint(format!("`ansible_user` of `{host}`")))?;
+            .map_err(|error| refused(known, host, &["ansible_ssh_user", "ansible_user"], &error))?;
     }
     if let Some(identity) = &variables.identity {
         layer = layer.identity_file(LABEL, identity);

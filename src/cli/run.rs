@@ -252,7 +252,8 @@ impl Job {
         }
         let mut out = BufWriter::new(io::stdout().lock());
         for (line, names) in groups {
-            writeln!(out, "would {} on {} ({}):", self.verb, fold(names.iter().copied()), names.len())?;
+            let what = if self.script.is_some() { "would run the script on" } else { "would run on" };
+            writeln!(out, "{what} {} ({}):", fold(names.iter().copied()), names.len())?;
             let shown = if self.script.is_some() { &self.title } else { &line.command };
             shown.lines().try_for_each(|text| writeln!(out, "  {text}"))?;
         }

@@ -4,7 +4,8 @@
 use super::failure::Failed;
 use crate::yaml;
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Command};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg as Argument, ArgAction, Command};
 use serde_yaml::{Mapping, Value};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +23,7 @@ pub(super) fn with_environment(command: Command) -> Command {
         let Some(long) = argument.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
             return argument;
         };
-        let variable = format!("BUGLE_{}", long.to_uppercase().replace('-', "_"));
+        let variable = variable(long);
         let argument = argument.env(variable).hide_env(true);
         if matches!(argument.get_action(), ArgAction::SetTrue) {
             argument.value_parser(FalseyValueParser::new())
@@ -67,7 +68,7 @@ fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
 
 /// A file that others can write could make any option theirs.
 fn check_trust(path: &Path) -> Result<(), Failed> {
-    let facts = std::fs::metadata(path)?;
+    let facts = std::fs::metadata(path).map_err(Failed::fault)?;
     let mode = facts.mode() & 0o7777;
     let user = rustix::process::geteuid().as_raw();
     if mode & 0o022 != 0 || (facts.uid() != user && facts.uid() != 0) {
@@ -96,9 +97,48 @@ fn apply(mut command: Command, settings: &Mapping, file: &str, text: &str) -> Re
         let values = scalars(value).ok_or_else(|| {
             Failed::mistake_text(format!("{}: `{key}` takes a value or a list of values", place_of(file, text, key)))
         })?;
+        if let Some(reason) = values.iter().find_map(|value| refusal(&command, key, value)) {
+            return Err(Failed::mistake_text(format!("{}: `{key}`: {reason}", place_of(file, text, key))));
+        }
         command = with_default(command, key, &values);
     }
     Ok(command)
+}
+
+/// Why an option does not take a value, if it does not.
+fn refusal(command: &Command, name: &str, value: &str) -> Option<String> {
+    let Some(argument) = command.get_arguments().find(|argument| argument.get_long() == Some(name)) else {
+        return command.get_subcommands().find_map(|verb| refusal(verb, name, value));
+    };
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
+        return (!matches!(value, "true" | "false")).then(|| format!("`{value}` is neither true nor false"));
+    }
+    if matches!(argument.get_action(), ArgAction::Count) {
+        return value.parse::<u8>().is_err().then(|| format!("`{value}` is not a number"));
+    }
+    let alone = Argument::new("value").long("value").value_parser(argument.get_value_parser().clone());
+    let tried = Command::new("bugle").arg(alone).try_get_matches_from(["bugle", &format!("--value={value}")]);
+    let text = tried.err()?.to_string();
+    let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let reason = line
+        .split_once("' for '")
+        .and_then(|(_, rest)| rest.split_once(": "))
+        .map_or("it is not one of its values", |(_, why)| why);
+    Some(format!("`{value}`: {reason}"))
+}
+
+/// The environment variable that a refused value came from, where it was not typed.
+pub(super) fn variable_behind(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let ContextValue::String(shown) = error.get(ContextKind::InvalidArg)? else { return None };
+    let long = shown.split("--").nth(1)?.split([' ', '=', '<']).next()?;
+    let variable = variable(long);
+    let was_typed = arguments.iter().any(|argument| argument.to_string_lossy().starts_with(&format!("--{long}")));
+    let value = std::env::var(&variable).ok().filter(|_| !was_typed)?;
+    Some(format!("{variable} is set to `{value}`"))
+}
+
+fn variable(long: &str) -> String {
+    format!("BUGLE_{}", long.to_uppercase().replace('-', "_"))
 }
 
 fn place_of(file: &str, text: &str, key: &str) -> String {

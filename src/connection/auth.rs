@@ -267,7 +267,9 @@ impl Login<'_> {
                 self.credentials.user
             )
         } else {
-            format!("the server takes {taken}: hand the password over with --ask-pass or --pass-fd, or set ansible_password")
+            format!(
+                "the server takes {taken}: hand the password over with --ask-pass or --pass-fd, or set ansible_password"
+            )
         };
         let dropped = self.credentials.offers.list.len().saturating_sub(MAX_OFFERS);
         let more = if dropped > 0 {

@@ -125,7 +125,9 @@ impl Handler for Client {
 /// How a connection ended, as a person would say it.
 fn in_words(error: &russh::Error) -> String {
     match error {
-        russh::Error::IO(error) if error.kind() == io::ErrorKind::UnexpectedEof => "the host closed the connection".into(),
+        russh::Error::IO(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the host closed the connection".into()
+        }
         russh::Error::IO(error) if error.kind() == io::ErrorKind::ConnectionReset => "the connection was reset".into(),
         russh::Error::HUP | russh::Error::Disconnect => "the host closed the connection".into(),
         russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout => "the host no longer answers".into(),

@@ -175,6 +175,19 @@ pub enum KnownHostsError {
     Revoked(#[from] RevokedKeysError),
 }
 
+impl KnownHostsError {
+    /// What to type next, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Known(ReadError::Writable { path, .. })
+            | Self::Revoked(RevokedKeysError::Read(ReadError::Writable { path, .. })) => {
+                Some(format!("chmod go-w {}", path.display()))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl KnownHostsFiles {
     fn load(&mut self, destination: &Destination) -> Result<(), KnownHostsError> {
         let profile = &destination.profile;

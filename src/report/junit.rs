@@ -12,7 +12,7 @@ use crate::event::{Event, Stream, What};
 use crate::host::HostId;
 use crate::outcome::{Failure, Outcome};
 use std::fmt::Write as _;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,15 @@ pub(super) struct Junit {
 enum Target {
     Console,
     /// Where it will be, and the file that is renamed there.
-    File { path: PathBuf, file: NamedTempFile },
+    File {
+        path: PathBuf,
+        file: NamedTempFile,
+    },
+    /// A device, a pipe or a link, which a rename would replace: it is written to.
+    Open {
+        path: PathBuf,
+        file: File,
+    },
 }
 
 /// What is known of a host.
@@ -60,6 +68,11 @@ impl Junit {
     pub(super) fn new(target: &FileTarget, limits: &Limits) -> Result<Self, ReportError> {
         let target = match target {
             FileTarget::Stdout => Target::Console,
+            FileTarget::File(path) if path.symlink_metadata().is_ok_and(|facts| !facts.is_file()) => {
+                let opened = File::options().write(true).truncate(true).open(path);
+                let file = opened.map_err(|source| ReportError::Create { path: path.clone(), source })?;
+                Target::Open { path: path.clone(), file }
+            }
             FileTarget::File(path) => Target::File { path: path.clone(), file: beside(path)? },
         };
         Ok(Self {
@@ -202,6 +215,12 @@ impl Reporter for Junit {
                 let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
                 file.persist(&path).map_err(|error| failed(error.error))?;
                 Ok(())
+            }
+            Some(Target::Open { path, file }) => {
+                let failed = |source: io::Error| ReportError::Write { path: path.clone(), source };
+                let mut out = BufWriter::new(file);
+                self.document(stage, &mut |piece| out.write_all(piece).map_err(failed))?;
+                out.flush().map_err(failed)
             }
         }
     }

@@ -166,9 +166,9 @@ impl CancelReason {
     /// What a host that was ended for this reason is reported with.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Interrupted => Failure::new(Code::Interrupted, "interrupted"),
-            Self::Deadline => Failure::new(Code::Deadline, "the deadline of the run passed"),
-            Self::ReportLost => Failure::new(Code::Interrupted, "ended because the report could not be written"),
+            Self::Interrupted => Failure::new(Code::Interrupted, "ended before it was done"),
+            Self::Deadline => Failure::new(Code::Deadline, "ended before it was done"),
+            Self::ReportLost => Failure::new(Code::Interrupted, "ended, because the report could not be written"),
         }
     }
 }

@@ -67,7 +67,11 @@ impl RunCommand {
         let mut trace = Trace::default();
         let made = tokio::select! {
             made = self.connector.connect(&call.destination, &mut trace) => made,
-            reason = unit.cancel.requested() => return Err(Ended::Done(Outcome::Cancelled(reason.failure()))),
+            reason = unit.cancel.requested() => {
+                let mut failure = reason.failure();
+                failure.message = "ended before the command was started".into();
+                return Err(Ended::Done(Outcome::Cancelled(failure)));
+            }
         };
         tell(trace, &unit.events).await;
         made.map_err(|ConnectError { failure, again, .. }| match again {
@@ -155,7 +159,7 @@ impl Running<'_> {
                 reason = unit.cancel.requested() => {
                     let ending = end(process, call.privilege.as_ref()).await;
                     let mut failure = reason.failure();
-                    failure.message = format!("{}; {}", failure.message, ending.describe());
+                    failure.message = ending.describe();
                     return Outcome::Cancelled(failure);
                 }
                 () = sleep_until(deadline.unwrap_or(began)), if deadline.is_some() => {

@@ -397,6 +397,11 @@ impl Lines {
     }
 }
 
+/// How often anybody called a host of the fleet.
+pub fn calls(fleet: &Fleet) -> usize {
+    fleet.hosts().iter().map(|host| host.counts().connections).sum()
+}
+
 /// What came back. The texts are redacted; `bytes` is standard output as it was.
 #[derive(Debug)]
 pub struct Answer {
@@ -418,8 +423,7 @@ impl Answer {
         self.status.code().unwrap_or_else(|| panic!("a signal ended it: {:?}\n{}", self.status.signal(), self.stderr))
     }
 
-    /// It exited so, with exactly this on its streams; lines end in a newline, and trailing blanks of the texts do not
-    /// count.
+    /// It exited so, with exactly this on its streams.
     #[track_caller]
     pub fn is(self, code: i32, stdout: &str, stderr: &str) -> Self {
         self.exited(code).said(stdout).talked(stderr)
@@ -455,12 +459,13 @@ impl Answer {
 
 #[track_caller]
 fn same(what: &str, actual: &str, expected: &str, answer: &Answer) {
-    if actual.trim_end_matches('\n') != expected.trim_end_matches('\n') || actual.is_empty() != expected.is_empty() {
-        panic!(
-            "{what} differs\n--- expected\n{expected}\n--- stdout ({})\n{}\n--- stderr\n{}",
-            answer.status, answer.stdout, answer.stderr
-        );
-    }
+    assert!(
+        actual == expected,
+        "{what} differs\n--- expected\n{expected}\n--- stdout ({})\n{}\n--- stderr\n{}",
+        answer.status,
+        answer.stdout,
+        answer.stderr
+    );
 }
 
 /// Replaces what differs from run to run.
@@ -474,7 +479,7 @@ struct Redactor {
 
 static TIME: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b(\d+ d \d\d h|\d+ h \d\d m|\d+ m \d\d s|\d+\.\d s|\d+ ms|\d+ s)\b"));
-static SECONDS: LazyLock<Regex> = LazyLock::new(|| regex(r#"("(?:at|took|retry_in)":|time=")\d+(\.\d+)?"#));
+static SECONDS: LazyLock<Regex> = LazyLock::new(|| regex(r#"("(?:at|took|retry_in)":|time=")\d+(\.\d+)?(e-\d+)?"#));
 static FINGERPRINT: LazyLock<Regex> = LazyLock::new(|| regex(r"SHA256:[A-Za-z0-9+/]{43}"));
 static TIMESTAMP: LazyLock<Regex> = LazyLock::new(|| regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?"));
 

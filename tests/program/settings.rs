@@ -1,0 +1,129 @@
+//! Defaults from the environment and from the configuration file, and who wins.
+
+use crate::bugle::{Bugle, Place, calls};
+use crate::fleet::Fleet;
+
+const FILE: &str = ".config/bugle/config.yaml";
+
+#[test]
+fn every_option_reads_its_environment_variable() {
+    let fleet = Fleet::start(3);
+    let answer = Bugle::alone()
+        .env("BUGLE_INVENTORY", fleet.inventory())
+        .env("BUGLE_SSH_CONFIG", fleet.ssh_config())
+        .env("BUGLE_FANOUT", "1")
+        .env("BUGLE_OUTPUT", "stream")
+        .env("BUGLE_QUIET", "true")
+        .env("BUGLE_LIMIT", "web")
+        .env("BUGLE_ENV", "A=x")
+        .args(["run", "all", "echo $FLEET_HOST $A"])
+        .run();
+    answer.is(0, "web01: web01 x\nweb02: web02 x\n", "");
+}
+
+#[test]
+fn switches_in_the_environment_are_off_when_they_say_so() {
+    let fleet = Fleet::start(2);
+    for (value, talk) in [("0", "2 hosts in <time>: 2 ok\n"), ("false", "2 hosts in <time>: 2 ok\n"), ("1", ""), ("yes", "")] {
+        Bugle::on(&fleet).env("BUGLE_QUIET", value).args(["run", "all", "true"]).run().is(0, "", talk);
+    }
+}
+
+#[test]
+fn the_configuration_file_gives_defaults_for_any_long_option() {
+    let fleet = Fleet::start(3);
+    let place = Place::new();
+    let run = |bugle: Bugle| bugle.at(&place).args(["run", "all", "echo $A"]).run();
+    place.file(FILE, "# of this user\nfanout: 1\noutput: none\nquiet: true\n");
+    run(Bugle::on(&fleet)).is(0, "", "");
+    place.file(FILE, "limit: [web, '!web01']\nenv: [A=file]\noption:\n  - ConnectTimeout=3\n");
+    run(Bugle::on(&fleet)).is(0, "file\n", "");
+    run(Bugle::on(&fleet).env("BUGLE_ENV", "A=environment")).is(0, "environment\n", "");
+    run(Bugle::on(&fleet).env("BUGLE_ENV", "A=environment").env("BUGLE_LIMIT", "web02").args(["--color", "never"])).is(0, "environment\n", "");
+    let typed = Bugle::on(&fleet).at(&place).env("BUGLE_ENV", "A=environment").args(["run", "all", "--env", "A=typed", "echo $A"]).run();
+    typed.is(0, "typed\n", "");
+    place.file(FILE, "");
+    run(Bugle::on(&fleet).args(["-q"])).exited(0);
+}
+
+#[test]
+fn another_configuration_file_is_read_when_named() {
+    let fleet = Fleet::start(2);
+    let place = Place::new();
+    place.file(FILE, "env: [A=usual]\n");
+    let other = place.file("other.yaml", "env: [A=other]\nlimit: web01\n");
+    let run = |bugle: Bugle| bugle.at(&place).args(["run", "all", "echo $A"]).run();
+    run(Bugle::on(&fleet).arg("--config").arg(&other)).is(0, "other\n", "");
+    run(Bugle::on(&fleet).arg(format!("--config={}", other.display()))).is(0, "other\n", "");
+    run(Bugle::on(&fleet).env("BUGLE_CONFIG", &other)).is(0, "other\n", "");
+    run(Bugle::on(&fleet).args(["--config", "none.yaml"])).is(
+        2,
+        "",
+        "error: cannot read the configuration `none.yaml`: No such file or directory (os error 2)\n",
+    );
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_its_place() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    let run = |text: &str| {
+        place.file(FILE, text);
+        Bugle::on(&fleet).at(&place).args(["run", "all", "true"]).run().exited(2).said("").stderr
+    };
+    assert_eq!(
+        run("fanout: 1\noutptu: none\n"),
+        "error: <home>/.config/bugle/config.yaml:2:1: `outptu` is no option\nhint: did you mean `output`?\n"
+    );
+    assert_eq!(
+        run("nonsense-all-through: 1\n"),
+        "error: <home>/.config/bugle/config.yaml:1:1: `nonsense-all-through` is no option\n\
+         hint: keys are long options without their dashes, such as `fanout: 128`\n"
+    );
+    assert_eq!(
+        run("fanout: {a: b}\n"),
+        "error: <home>/.config/bugle/config.yaml:1:1: `fanout` takes a value or a list of values\n"
+    );
+    for (text, place) in [("fanout: none\n", "1:1"), ("# x\nserial: 0%\n", "2:1"), ("fanout: [\n", "2:1")] {
+        let said = run(text);
+        assert!(said.starts_with(&format!("error: <home>/.config/bugle/config.yaml:{place}: ")), "{text}: {said}");
+    }
+    let answer = Bugle::on(&fleet).env("BUGLE_FANOUT", "none").args(["run", "all", "true"]).run().exited(2).said("");
+    let named = answer.stderr.lines().any(|line| line.starts_with("hint: ") && line.contains("BUGLE_FANOUT"));
+    assert!(named, "the variable is not named: {}", answer.stderr);
+    assert_eq!(calls(&fleet), 0);
+}
+
+#[test]
+fn a_configuration_file_that_others_can_write_is_refused() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    for (mode, shown) in [(0o620, "0620"), (0o602, "0602")] {
+        place.file_with_mode(FILE, "fanout: 1\n", mode);
+        Bugle::on(&fleet).at(&place).args(["run", "all", "true"]).run().is(
+            2,
+            "",
+            &format!(
+                "error: the configuration `<home>/.config/bugle/config.yaml` is not trusted: mode {shown}, owner 0\n\
+                 hint: chmod go-w <home>/.config/bugle/config.yaml; it must belong to you or root\n"
+            ),
+        );
+    }
+    assert_eq!(calls(&fleet), 0);
+}
+
+#[test]
+fn an_inventory_of_the_current_directory_is_found_only_when_nobody_else_can_write_it() {
+    let place = Place::new();
+    let run = || Bugle::alone().at(&place).args(["-F", "none", "hosts", "all"]).run();
+    place.file(".config/bugle/inventory.yaml", "all: {hosts: {usual:}}\n");
+    run().is(0, "usual\n", "");
+    place.file("inventory.ini", "here\n");
+    run().is(0, "here\n", "");
+    place.file("inventory.yaml", "all: {hosts: {first:}}\n");
+    run().is(0, "first\n", "");
+    place.file_with_mode("inventory.yaml", "all: {hosts: {planted:}}\n", 0o666);
+    let answer = run();
+    assert!(!answer.stdout.contains("planted"), "{}", answer.stdout);
+    answer.told("inventory.yaml");
+}

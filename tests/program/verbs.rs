@@ -1,0 +1,284 @@
+//! The verbs that call nobody: `hosts`, `inventory`, `config`, `completions`, `man`, and the help.
+
+use crate::bugle::{Bugle, Place, calls};
+use crate::fleet::openssh::find;
+use crate::fleet::Fleet;
+use std::process::Command;
+
+const INVENTORY: &str = "\
+all:
+  children:
+    web:
+      hosts:
+        web[01:03]:
+      vars:
+        tier: front
+    db:
+      hosts:
+        db01:
+          ansible_host: 192.0.2.7
+          ansible_port: 2222
+    prod:
+      children:
+        db:
+      hosts:
+        web01:
+";
+
+/// A call that knows the inventory above.
+fn bugle() -> Bugle {
+    let place = Place::new();
+    let inventory = place.file("inventory.yaml", INVENTORY);
+    Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(inventory)
+}
+
+#[test]
+fn hosts_prints_who_is_selected_a_name_a_line() {
+    for (arguments, expected) in [
+        ("all", "web01\nweb02\nweb03\ndb01\n"),
+        ("*", "web01\nweb02\nweb03\ndb01\n"),
+        ("web", "web01\nweb02\nweb03\n"),
+        ("@web", "web01\nweb02\nweb03\n"),
+        ("web[02-03]", "web02\nweb03\n"),
+        ("web[01-03/2]", "web01\nweb03\n"),
+        ("web[01:02]", "web01\nweb02\n"),
+        ("web*", "web01\nweb02\nweb03\n"),
+        (r"~(web|db)01$", "web01\ndb01\n"),
+        ("db01,web02", "db01\nweb02\n"),
+        ("db01:web02", "db01\nweb02\n"),
+        ("web&prod", "web01\n"),
+        ("web:&prod", "web01\n"),
+        ("web!prod", "web02\nweb03\n"),
+        ("web:!prod", "web02\nweb03\n"),
+        ("web^prod", "web02\nweb03\ndb01\n"),
+        ("web[0],web[-1]", "web01\nweb03\n"),
+        ("web[0:1]", "web01\nweb02\n"),
+        ("192.0.2.1,[2001:db8::1]:22,u@192.0.2.2:2222,ssh://u@far:22", "192.0.2.1\n2001:db8::1\n192.0.2.2\nfar\n"),
+    ] {
+        bugle().args(["hosts", arguments]).run().is(0, expected, "");
+    }
+}
+
+#[test]
+fn hosts_shows_the_selection_in_every_form() {
+    bugle().args(["hosts", "all", "--fold"]).run().is(0, "db01,web[01-03]\n", "");
+    bugle().args(["hosts", "all", "--count"]).run().is(0, "4\n", "");
+    bugle().args(["hosts", "web01,db", "--groups"]).run().is(0, "web01: prod,web\ndb01: db,prod\n", "");
+    bugle().args(["hosts", "all", "--limit", "web", "--limit", "!web03", "-x", "web01"]).run().is(0, "web02\n", "");
+    let json = r#"[
+  {
+    "name": "web02",
+    "groups": [
+      "web"
+    ],
+    "user": "deploy",
+    "port": 2200
+  }
+]
+"#;
+    bugle().args(["hosts", "deploy@web02:2200", "--json", "-"]).run().is(0, json, "");
+    bugle().args(["hosts", "deploy@web02:2200", "--json"]).run().is(0, json, "");
+}
+
+#[test]
+fn hosts_writes_its_json_into_a_file() {
+    let place = Place::new();
+    let inventory = place.file("hosts", "web01\n");
+    Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(inventory).args(["hosts", "all", "--json", "out.json"]).run().is(0, "", "");
+    assert!(place.read("out.json").contains(r#""name": "web01""#));
+}
+
+#[test]
+fn targets_come_from_standard_input_and_from_files() {
+    bugle().stdin("web01 # the first\n\n# nobody\ndb\n").args(["hosts", "-"]).run().is(0, "web01\ndb01\n", "");
+    let place = Place::new();
+    place.file("list", "web[02-03]\n");
+    let inventory = place.file("inventory.yaml", INVENTORY);
+    Bugle::alone().at(&place).arg("-i").arg(inventory).args(["-F", "none", "hosts", "^list"]).run().is(0, "web02\nweb03\n", "");
+}
+
+#[test]
+fn the_hosts_of_the_ssh_config_are_a_group() {
+    let place = Place::new();
+    let config = place.file("config", "Host bastion gate\n  Port 2222\nHost *.example.com !x\n  User u\n");
+    let bugle = || Bugle::alone().at(&place).arg("-F").arg(&config);
+    bugle().args(["hosts", "@ssh_config"]).run().is(0, "bastion\ngate\n", "");
+    bugle().args(["hosts", "all"]).run().is(0, "bastion\ngate\n", "");
+    bugle().args(["-i", "a,", "hosts", "all"]).run().is(0, "a\n", "");
+    bugle().args(["-i", "a,", "hosts", "gate"]).run().is(0, "gate\n", "");
+}
+
+#[test]
+fn the_inventory_is_shown_in_the_shapes_of_ansible() {
+    let host = "{\n    \"ansible_host\": \"192.0.2.7\",\n    \"ansible_port\": 2222\n}\n";
+    bugle().args(["inventory", "--host", "db01"]).run().is(0, host, "");
+    let graph = "\
+@all:
+  |--@ungrouped:
+  |--@web:
+  |  |--web01
+  |  |--web02
+  |  |--web03
+  |--@prod:
+  |  |--@db:
+  |  |  |--db01
+  |  |--web01
+";
+    bugle().args(["inventory", "--graph"]).run().is(0, graph, "");
+    let graph = "@db:\n  |--db01\n  |  |--{ansible_host = 192.0.2.7}\n  |  |--{ansible_port = 2222}\n";
+    bugle().args(["inventory", "--graph", "db", "--vars"]).run().is(0, graph, "");
+    let list = r#"{
+    "_meta": {
+        "hostvars": {
+            "db01": {
+                "ansible_host": "192.0.2.7",
+                "ansible_port": 2222
+            },
+            "web01": {
+                "tier": "front"
+            },
+            "web02": {
+                "tier": "front"
+            },
+            "web03": {
+                "tier": "front"
+            }
+        }
+    },
+    "all": {
+        "children": [
+            "ungrouped",
+            "web",
+            "prod"
+        ]
+    },
+    "db": {
+        "hosts": [
+            "db01"
+        ]
+    },
+    "prod": {
+        "children": [
+            "db"
+        ],
+        "hosts": [
+            "web01"
+        ]
+    },
+    "web": {
+        "hosts": [
+            "web01",
+            "web02",
+            "web03"
+        ]
+    }
+}
+"#;
+    bugle().args(["inventory", "--list"]).run().is(0, list, "");
+}
+
+#[test]
+fn check_says_how_much_there_is_or_all_that_is_wrong() {
+    bugle().args(["inventory", "--check"]).run().is(0, "4 hosts in 3 groups, 0 warnings\n", "");
+    let place = Place::new();
+    let wrong = place.file("wrong.yaml", "all:\n  hsots:\n    a:\n  children:\n    web:\n      hots:\n        b:\n");
+    let expected = "\
+error: <home>/wrong.yaml:2:3: unknown key `hsots` in group `all`: a group has `hosts`, `vars` and `children`
+    2 |   hsots:
+      |   ^
+hint: did you mean `hosts`?
+<home>/wrong.yaml:6:7: unknown key `hots` in group `web`: a group has `hosts`, `vars` and `children`
+    6 |       hots:
+      |       ^
+hint: did you mean `hosts`?
+";
+    Bugle::alone().at(&place).args(["inventory", "--check", "-i"]).arg(wrong).run().is(2, "", expected);
+}
+
+#[test]
+fn names_that_the_inventory_does_not_have_are_answered_with_the_nearest() {
+    let expected = "error: the inventory has no host `wbe01`\nhint: did you mean `web01`?\n";
+    bugle().args(["inventory", "--host", "wbe01"]).run().is(2, "", expected);
+    let expected = "error: the inventory has no group `pord`\nhint: did you mean `prod`?\n";
+    bugle().args(["inventory", "--graph", "pord"]).run().is(2, "", expected);
+}
+
+#[test]
+fn config_prints_what_ssh_would_use_and_where_it_comes_from() {
+    let place = Place::new();
+    let config = place.file("config", "Host web*\n  User deploy\n  Ciphers aes128-ctr\nHost *\n  User nobody\n  Compression yes\n");
+    let inventory = place.file("inventory", "web01 ansible_host=192.0.2.1 ansible_port=2222\n");
+    let bugle = || Bugle::alone().at(&place).arg("-F").arg(&config).arg("-i").arg(&inventory);
+    let plain = bugle().args(["config", "web01", "-o", "ServerAliveInterval=7"]).run().exited(0).talked("");
+    let explained = bugle().args(["config", "web01", "-o", "ServerAliveInterval=7", "--explain"]).run().exited(0).talked("");
+    for (line, origin) in [
+        ("host web01", "default"),
+        ("user deploy", "<home>/config:2"),
+        ("hostname 192.0.2.1", "inventory"),
+        ("port 2222", "inventory"),
+        ("ciphers aes128-ctr", "<home>/config:3"),
+        ("compression yes", "<home>/config:6"),
+        ("serveraliveinterval 7", "command line"),
+        ("tcpkeepalive yes", "default"),
+    ] {
+        assert_eq!(plain.stdout.lines().filter(|&found| found == line).count(), 1, "{line}\n{}", plain.stdout);
+        let found = explained.stdout.lines().find_map(|found| found.strip_prefix(line)?.trim_start().strip_prefix("# "));
+        assert_eq!(found, Some(origin), "{line}\n{}", explained.stdout);
+    }
+    let words = explained.stdout.lines().map(|line| line.split_once(" # ").map_or(line, |(value, _)| value.trim_end()));
+    assert_eq!(words.collect::<Vec<_>>(), plain.stdout.lines().collect::<Vec<_>>(), "both tell the same values");
+    let plain = bugle().args(["config", "joe@web01"]).run().exited(0);
+    assert!(plain.stdout.contains("\nuser joe\n"), "{}", plain.stdout);
+}
+
+#[test]
+fn completions_are_what_their_shells_read() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Bugle::alone().args(["completions", shell]).run().exited(0).talked("");
+        for word in ["inventory", "completions", "max-fail"] {
+            assert!(script.stdout.contains(word), "{shell}: no {word}");
+        }
+        let Some(program) = find(shell) else { continue };
+        let place = Place::new();
+        let file = place.file("completion", &script.bytes);
+        let read = Command::new(program).arg("-n").arg(file).output().expect("it was found");
+        assert!(read.status.success(), "{shell}: {}", String::from_utf8_lossy(&read.stderr));
+    }
+}
+
+#[test]
+fn man_writes_a_page_for_every_verb() {
+    let place = Place::new();
+    Bugle::alone().at(&place).args(["man", "pages/man1"]).run().is(0, "", "");
+    for verb in ["", "-run", "-script", "-hosts", "-inventory", "-config", "-completions", "-man"] {
+        let page = place.read(&format!("pages/man1/bugle{verb}.1"));
+        assert!(page.contains(".TH bugle"), "bugle{verb}.1 is no manual page");
+        assert!(page.contains("Examples:"), "bugle{verb}.1 has no examples");
+    }
+}
+
+#[test]
+fn every_verb_has_help_with_examples() {
+    for verb in ["run", "script", "hosts", "inventory", "config", "completions", "man"] {
+        let help = Bugle::alone().args([verb, "--help"]).run().exited(0).talked("");
+        assert!(help.stdout.contains("Example") && help.stdout.contains("bugle "), "{verb}:\n{}", help.stdout);
+    }
+    let help = Bugle::alone().arg("--help").run().exited(0).talked("");
+    assert!(help.stdout.contains("Exit codes: 0 all well"), "{}", help.stdout);
+    Bugle::alone().arg("--version").run().is(0, concat!("bugle ", env!("CARGO_PKG_VERSION"), "\n"), "");
+}
+
+#[test]
+fn without_arguments_the_help_is_shown_and_nothing_is_done() {
+    let answer = Bugle::alone().run().exited(2).said("");
+    assert!(answer.stderr.starts_with("Call a whole fleet of servers at once over SSH"), "{}", answer.stderr);
+}
+
+#[test]
+fn verbs_that_only_look_call_nobody() {
+    let fleet = Fleet::start(3);
+    for arguments in [&["hosts", "all"][..], &["inventory", "--list"], &["config", "web01"], &["run", "all", "--dry-run", "true"]] {
+        Bugle::on(&fleet).args(arguments).run().exited(0);
+    }
+    assert_eq!(calls(&fleet), 0);
+}
