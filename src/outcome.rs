@@ -166,6 +166,8 @@ codes! {
     HostKeyChanged = "hostkey.changed";
     /// The host key is revoked.
     HostKeyRevoked = "hostkey.revoked";
+    /// The host key is too short.
+    HostKeyWeak = "hostkey.weak";
     /// A host certificate does not hold.
     HostKeyCertificate = "hostkey.certificate";
     /// No key or password to offer.

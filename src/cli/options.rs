@@ -97,7 +97,7 @@ pub(super) struct FanoutOptions {
     /// Tries after the first, for resets and overload; never after a refused login or once the work began
     #[arg(long, value_name = "N", default_value_t)]
     pub(super) retries: Retries,
-    /// Rolling batches, such as `1,10%,100%`
+    /// Rolling batches, such as `1,10%,100%`; a batch that fails on every host is the last, unless --max-fail says otherwise
     #[arg(long, value_name = "SPEC")]
     pub(super) serial: Option<Serial>,
     /// Wait between batches
@@ -124,7 +124,7 @@ pub(super) struct FanoutOptions {
     /// Write a JUnit report for CI; `-` is standard output
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) junit: Option<PathBuf>,
-    /// What the exit code says: `run` (the table below) or `remote` (the largest status of the hosts)
+    /// What the exit code says: `run` (how the run went, see `bugle --help`) or `remote` (the largest status of the hosts)
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(super) exit: Option<ExitChoice>,
     /// Do not ask before wide work

@@ -6,15 +6,16 @@ use super::failure::Failed;
 use super::sources::{COMMAND_LINE, Known};
 use crate::connection::algorithms::{self, Algorithms};
 use crate::connection::{
-    Configured, Destination, Family, IdentitiesOnly, KeySources, LoginMethod, Profile, Route, SocketOptions, Strictness,
+    AddToAgent, Configured, Confirm, Destination, Family, IdentitiesOnly, KeySources, LoginMethod, Profile, Route,
+    SocketOptions, Strictness,
 };
 use crate::host::Endpoint;
 use crate::inventory::{ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, is_template};
 use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
 use crate::ssh_config::{
-    self, AddressFamily, Effective, ForwardAgent, IdentityAgent, Keyword, Layer, Options, Proxy, Request, Role,
-    StrictHostKeyChecking,
+    self, AddKeysToAgent, AddressFamily, Effective, ForwardAgent, IdentityAgent, Keyword, Layer, Options, Proxy,
+    Request, Role, StrictHostKeyChecking,
 };
 use crate::template;
 use serde_yaml::{Mapping, Value};
@@ -171,6 +172,7 @@ impl<'a> Reach<'a> {
             trust_localhost: options.no_host_authentication_for_localhost,
             user_known_hosts: options.user_known_hosts_files.clone(),
             global_known_hosts: options.global_known_hosts_files.clone(),
+            required_rsa_bits: options.required_rsa_size,
             revoked_host_keys: options.revoked_host_keys.clone(),
             hash_known_hosts: options.hash_known_hosts,
             keys: KeySources {
@@ -183,6 +185,15 @@ impl<'a> Reach<'a> {
                 certificate_files: options.certificate_files.clone(),
                 identities_only: if options.identities_only { IdentitiesOnly::Yes } else { IdentitiesOnly::No },
                 agent: agent.clone(),
+                prompts: options.number_of_password_prompts,
+                add_to_agent: match options.add_keys_to_agent {
+                    // Nobody is asked key by key before a fleet is called.
+                    AddKeysToAgent::No | AddKeysToAgent::Ask => AddToAgent::No,
+                    AddKeysToAgent::Yes(time) => AddToAgent::Yes { lifetime: time.map(seconds), confirm: Confirm::No },
+                    AddKeysToAgent::Confirm(time) => {
+                        AddToAgent::Yes { lifetime: time.map(seconds), confirm: Confirm::Yes }
+                    }
+                },
             },
             methods: methods(options),
             batch_mode: options.batch_mode,
@@ -214,13 +225,14 @@ impl<'a> Reach<'a> {
         if options.remote_command.is_some() {
             ignored(Keyword::RemoteCommand, "the command is given on the command line");
         }
-        if options.known_hosts_command.is_some() {
-            ignored(Keyword::KnownHostsCommand, "bugle reads known_hosts files only");
-        }
         for (list, name) in algorithms(options).unimplemented() {
             self.remarks.insert(format!("{list}: bugle does not implement `{name}` and does not offer it"));
         }
     }
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn was_typed(effective: &Effective, keyword: Keyword) -> bool {

@@ -24,8 +24,8 @@ use std::sync::Arc;
 #[command(next_help_heading = "On the host")]
 pub(super) struct HostOptions {
     /// Become root, or USER, by sudo (or su, doas: `ansible_become_method`)
-    #[arg(long, value_name = "USER", num_args = 0..=1, require_equals = true, default_missing_value = "root")]
-    sudo: Option<String>,
+    #[arg(long, value_name = "USER", num_args = 0..=1, require_equals = true)]
+    sudo: Option<Option<String>>,
     /// Ask for the sudo password, once for all hosts
     #[arg(short = 'K', long)]
     ask_sudo_pass: bool,
@@ -113,8 +113,8 @@ impl HostOptions {
         if self.sudo.is_none() && inventory.becomes != Some(true) {
             return Ok(None);
         }
-        let user = self.sudo.clone().filter(|user| user != "root" || inventory.become_user.is_none());
-        let user = user.or_else(|| inventory.become_user.clone()).unwrap_or_else(|| "root".into());
+        let typed = self.sudo.clone().flatten();
+        let user = typed.or_else(|| inventory.become_user.clone()).unwrap_or_else(|| "root".into());
         crate::host::check_user(&user)
             .map_err(|error| Failed::mistake(error).hint("--sudo=USER takes a login name"))?;
         let method = match inventory.become_method {
@@ -242,9 +242,9 @@ impl Job {
 
     fn show_plan(&self, hosts: &[Selected], lines: &[Arc<CommandLine>], fanout: &FanoutOptions) -> Result<u8, Failed> {
         let mut groups: Vec<(&CommandLine, Vec<&str>)> = Vec::new();
-        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut known: HashMap<&CommandLine, usize> = HashMap::new();
         for (host, line) in hosts.iter().zip(lines) {
-            let group = *known.entry(line.command.as_str()).or_insert_with(|| {
+            let group = *known.entry(line).or_insert_with(|| {
                 groups.push((line, Vec::new()));
                 groups.len() - 1
             });
@@ -254,6 +254,12 @@ impl Job {
         for (line, names) in groups {
             let what = if self.script.is_some() { "would run the script on" } else { "would run on" };
             writeln!(out, "{what} {} ({}):", fold(names.iter().copied()), names.len())?;
+            for (name, value) in &line.environment {
+                writeln!(out, "  with {name}={value}")?;
+            }
+            if let Some(directory) = &line.directory {
+                writeln!(out, "  in {directory}")?;
+            }
             let shown = if self.script.is_some() { &self.title } else { &line.command };
             shown.lines().try_for_each(|text| writeln!(out, "  {text}"))?;
         }

@@ -204,7 +204,7 @@ impl From<InventoryErrors> for Failed {
 
 impl From<SelectionError> for Failed {
     fn from(error: SelectionError) -> Self {
-        let failed = Self::mistake_text(format!("{error}\n{}", error.excerpt()));
+        let failed = Self::mistake_text(format!("{error}\n  {}", error.excerpt().replace('\n', "\n  ")));
         match error.hint() {
             Some(hint) => failed.hint(hint),
             None => failed,

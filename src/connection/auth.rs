@@ -29,6 +29,8 @@ pub(super) struct Credentials {
     pub(super) offers: Offers,
     /// For `password` and for the one hidden question of `keyboard-interactive`.
     pub(super) password: Option<Secret>,
+    /// RSA keys below this many bits are not offered (`RequiredRSASize`).
+    pub(super) required_rsa_bits: u32,
     /// Signature algorithms for RSA keys, best first (`PubkeyAcceptedAlgorithms`).
     pub(super) rsa_hashes: Vec<HashAlg>,
 }
@@ -134,6 +136,16 @@ impl Login<'_> {
     async fn publickey(&mut self, trace: &mut Trace) -> Result<(String, Step), Failure> {
         let Some(offer) = self.keys.pop_front() else { return Ok((String::new(), Step::NotTried)) };
         let label = format!("publickey {}", offer.describe());
+        if let Some(bits) = offer.rsa_bits().filter(|&bits| bits < self.credentials.required_rsa_bits) {
+            trace.notice(
+                1,
+                format!(
+                    "{} not offered: {bits} bits, RequiredRSASize is {}",
+                    offer.origin, self.credentials.required_rsa_bits
+                ),
+            );
+            return Ok((label, Step::NotTried));
+        }
         let hash = match offer.public.algorithm() {
             Algorithm::Rsa { .. } => match self.rsa_hash().await? {
                 Some(hash) => Some(hash),

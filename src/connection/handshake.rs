@@ -4,7 +4,7 @@ use super::auth::{Credentials, login};
 use super::client::{Client, Facts};
 use super::dial::{closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
-use super::host_keys::HostKeyCheck;
+use super::host_keys::{HostKeyCheck, Trust};
 use super::options::{Destination, LoginMethod, Profile, Route};
 use super::proxy::{self, Complaint};
 use super::session::SESSIONS;
@@ -17,6 +17,7 @@ use crate::outcome::{Code, Failure};
 use russh::client::{Config, Handle};
 use russh::{Limits, MethodKind, Preferred, SshId};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -141,7 +142,6 @@ impl Attempt<'_> {
 
         trace.begin(Phase::KeyExchange);
         let check = self.host_key_check();
-        let lax = check.is_lax();
         let offer = profile.algorithms.offer(&check.known_types()).map_err(ConnectError::never)?;
         trace.notice(3, algorithms::describe(&offer));
         let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
@@ -154,11 +154,7 @@ impl Attempt<'_> {
         self.describe_key_exchange(trace);
 
         trace.begin(Phase::Login);
-        let changed = lax && self.facts.read().host_key.as_ref().is_some_and(|key| key.ends_with(", changed"));
-        let mut credentials = self.credentials();
-        if changed {
-            credentials.password = None;
-        }
+        let credentials = self.credentials();
         for (number, offer) in (1..).zip(credentials.offers.list.iter()) {
             trace.notice(3, format!("key {number}: {}", offer.describe()));
         }
@@ -231,7 +227,7 @@ impl Attempt<'_> {
     /// A name that the user did not type is told.
     fn naming_the_address(&self, mut failure: Failure) -> Failure {
         let address = &self.destination.endpoint.address;
-        if address != self.destination.name.as_str() {
+        if address != self.destination.name.as_str() && address.parse::<IpAddr>().is_err() {
             failure.message.push_str(&format!(" (`{address}`)"));
         }
         failure
@@ -247,6 +243,7 @@ impl Attempt<'_> {
             keys,
             revoked,
             strictness: profile.strictness,
+            required_rsa_bits: profile.required_rsa_bits,
             ca_signatures: profile.algorithms.ca_signatures.clone(),
             record: profile.known_hosts_target(),
             learned: Arc::clone(&self.connector.learned),
@@ -257,11 +254,13 @@ impl Attempt<'_> {
 
     fn credentials(&self) -> Credentials {
         let profile = &self.destination.profile;
+        let trusted = self.facts.read().trust == Trust::Full;
         Credentials {
             user: self.destination.endpoint.user.clone(),
             methods: profile.methods.iter().map(|&method| method_kind(method)).collect(),
             offers: self.connector.keyring.offers(&profile.keys),
-            password: self.destination.password.clone(),
+            password: self.destination.password.clone().filter(|_| trusted),
+            required_rsa_bits: profile.required_rsa_bits,
             rsa_hashes: profile.algorithms.rsa_hashes(),
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct HostKeyCheck {
     pub(super) keys: HostKeys,
     pub(super) revoked: Arc<RevokedKeys>,
     pub(super) strictness: Strictness,
+    /// RSA keys below this many bits are refused (`RequiredRSASize`).
+    pub(super) required_rsa_bits: u32,
     /// Signature algorithms that an authority may use.
     pub(super) ca_signatures: Vec<String>,
     /// Where a new key would be written, and how; `None` where there is no user file.
@@ -38,7 +40,18 @@ pub(super) struct HostKeyCheck {
 /// A key that is good enough.
 pub(super) struct Accepted {
     pub(super) description: String,
+    pub(super) trust: Trust,
     pub(super) remarks: Vec<(u8, String)>,
+}
+
+/// How far a server is trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is who it is meant to be, as far as anybody knows.
+    #[default]
+    Full,
+    /// Its key has changed and was let pass: it gets no password and is not lent the agent.
+    KeyOnly,
 }
 
 /// Keys that were taken on first sight, until they are written.
@@ -77,20 +90,26 @@ impl HostKeyCheck {
         }
     }
 
-    /// Whether a changed key would be let pass, so that no password may follow it.
-    pub(super) fn is_lax(&self) -> bool {
-        self.strictness == Strictness::No
-    }
-
     /// Judges what the server showed; the key exchange has proved that it holds the private half.
     pub(super) fn check(&self, presented: &PublicKeyOrCertificate) -> Result<Accepted, Box<Failure>> {
         let key = plain(presented).map_err(Box::new)?;
         let what = format!("{} {}", key.family(), key.fingerprint());
         if self.exempt {
             return Ok(Accepted {
+                trust: Trust::Full,
                 description: format!("{what}, not checked: a loopback address"),
                 remarks: Vec::new(),
             });
+        }
+        if key.algorithm() == "ssh-rsa" && key.bits().is_none_or(|bits| bits < self.required_rsa_bits) {
+            let bits = key.bits().unwrap_or_default();
+            return Err(Box::new(
+                Failure::new(
+                    Code::HostKeyWeak,
+                    format!("the host's RSA key has {bits} bits, RequiredRSASize is {}", self.required_rsa_bits),
+                )
+                .hint("give the host an Ed25519 key: ssh-keygen -A, then restart its sshd"),
+            ));
         }
         if self.revoked.contains(&key) {
             return Err(Box::new(self.revoked_failure(&what, "RevokedHostKeys")));
@@ -101,13 +120,16 @@ impl HostKeyCheck {
             return Ok(accepted);
         }
         match self.keys.check(&key) {
-            Verdict::Known { place } => {
-                Ok(Accepted { description: format!("{what}, known from {place}"), remarks: Vec::new() })
-            }
+            Verdict::Known { place } => Ok(Accepted {
+                trust: Trust::Full,
+                description: format!("{what}, known from {place}"),
+                remarks: Vec::new(),
+            }),
             Verdict::Unknown => self.first_sight(key, &what).map_err(Box::new),
             Verdict::Revoked { place } => Err(Box::new(self.revoked_failure(&what, &place.to_string()))),
-            Verdict::Changed { known } if self.is_lax() => Ok(Accepted {
+            Verdict::Changed { known } if self.strictness == Strictness::No => Ok(Accepted {
                 description: format!("{what}, changed"),
+                trust: Trust::KeyOnly,
                 remarks: vec![(
                     0,
                     format!(
@@ -174,7 +196,7 @@ impl HostKeyCheck {
                     },
                     None => remarks.push((1, format!("new host key {what} of `{name}` taken, and recorded nowhere"))),
                 }
-                Ok(Accepted { description: format!("{what}, new"), remarks })
+                Ok(Accepted { trust: Trust::Full, description: format!("{what}, new"), remarks })
             }
         }
     }
@@ -209,6 +231,7 @@ impl HostKeyCheck {
                 }
                 self.validate(certificate).map_err(refused)?;
                 Ok(Some(Accepted {
+                    trust: Trust::Full,
                     description: format!(
                         "certificate `{}` by {} {}, known from {place}",
                         certificate.key_id(),
@@ -277,6 +300,7 @@ mod tests {
             query,
             revoked: Arc::default(),
             strictness,
+            required_rsa_bits: 1024,
             ca_signatures: Vec::new(),
             record: None,
             learned: Arc::default(),

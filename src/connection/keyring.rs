@@ -7,14 +7,12 @@ use super::Ask;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
 use super::signer::{Signer, connect_agent};
 use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::Constraint;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg, PublicKey};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Passphrases that are asked for before a key is given up, as ssh's default of NumberOfPasswordPrompts.
-const PASSPHRASE_TRIES: u32 = 3;
 
 /// Which keys a host may be offered: the part of its configuration that the keyring needs. Hosts with equal sources
 /// share their offers.
@@ -30,6 +28,34 @@ pub struct KeySources {
     pub identities_only: IdentitiesOnly,
     /// The agent's socket (`IdentityAgent`, else `SSH_AUTH_SOCK`).
     pub agent: Option<PathBuf>,
+    /// Passphrases that are asked for before a key is given up (`NumberOfPasswordPrompts`).
+    pub prompts: u32,
+    /// Whether keys that were unlocked are given to the agent.
+    pub add_to_agent: AddToAgent,
+}
+
+/// `AddKeysToAgent`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AddToAgent {
+    /// They are not.
+    #[default]
+    No,
+    /// They are.
+    Yes {
+        /// Seconds until the agent forgets them.
+        lifetime: Option<u32>,
+        /// Whether the agent asks before each use.
+        confirm: Confirm,
+    },
+}
+
+/// Whether the agent asks before each use of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Confirm {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
 }
 
 /// Whether identity files were named or are the defaults.
@@ -103,7 +129,9 @@ impl Keyring {
             }
         }
         for source in &distinct {
-            ring.read_files(source, ask)?;
+            for key in ring.read_files(source, ask)? {
+                give_to_agent(source, &key).await;
+            }
         }
         for source in distinct {
             let offers = ring.collect(&source);
@@ -117,7 +145,9 @@ impl Keyring {
         self.offers.get(sources).cloned().unwrap_or_default()
     }
 
-    fn read_files(&mut self, source: &KeySources, ask: &dyn Ask) -> Result<(), KeyFileError> {
+    /// Returns the keys that were unlocked now.
+    fn read_files(&mut self, source: &KeySources, ask: &dyn Ask) -> Result<Vec<Arc<PrivateKey>>, KeyFileError> {
+        let mut unlocked = Vec::new();
         let user = rustix::process::getuid().as_raw();
         for path in &source.identity_files {
             if self.files.contains_key(path) {
@@ -143,11 +173,12 @@ impl Keyring {
                 Ok(file) => file,
             };
             if file.private.is_none() && !self.agent_holds(source, file.public.as_ref()) && self.is_wanted(source) {
-                unlock(&mut file, ask)?;
+                unlock(&mut file, source.prompts, ask)?;
+                unlocked.extend(file.private.clone());
             }
             self.files.insert(path.clone(), Ok(file));
         }
-        Ok(())
+        Ok(unlocked)
     }
 
     /// A default key is unlocked only where nothing else could log in.
@@ -286,14 +317,25 @@ async fn list_agent(path: &Path) -> Result<Vec<AgentKey>, String> {
         .collect())
 }
 
-fn unlock(file: &mut KeyFile, ask: &dyn Ask) -> Result<(), KeyFileError> {
-    for attempt in 1..=PASSPHRASE_TRIES {
+/// An agent that does not take a key is no reason not to log in with it.
+async fn give_to_agent(source: &KeySources, key: &PrivateKey) {
+    let (AddToAgent::Yes { lifetime, confirm }, Some(socket)) = (source.add_to_agent, &source.agent) else { return };
+    let lifetime = lifetime.map(|seconds| Constraint::KeyLifetime { seconds });
+    let confirm = (confirm == Confirm::Yes).then_some(Constraint::Confirm);
+    let constraints: Vec<Constraint> = lifetime.into_iter().chain(confirm).collect();
+    if let Ok(mut agent) = connect_agent(socket).await {
+        let _ = agent.add_identity(key, &constraints).await;
+    }
+}
+
+fn unlock(file: &mut KeyFile, prompts: u32, ask: &dyn Ask) -> Result<(), KeyFileError> {
+    for attempt in 1..=prompts {
         let Some(passphrase) = ask.passphrase(&file.path, attempt) else {
             return Ok(());
         };
         match file.unlock(&passphrase) {
             Ok(()) => return Ok(()),
-            Err(error) if attempt == PASSPHRASE_TRIES => return Err(error),
+            Err(error) if attempt == prompts => return Err(error),
             Err(_) => {}
         }
     }
@@ -301,6 +343,12 @@ fn unlock(file: &mut KeyFile, ask: &dyn Ask) -> Result<(), KeyFileError> {
 }
 
 impl Offer {
+    /// The size of an RSA key.
+    pub(super) fn rsa_bits(&self) -> Option<u32> {
+        let bits = self.public.key_data().rsa()?.key_size();
+        Some(bits)
+    }
+
     /// `ED25519 SHA256:… (path)`, for messages.
     pub(super) fn describe(&self) -> String {
         format!("{} {} ({})", self.public.algorithm().as_str(), self.public.fingerprint(HashAlg::Sha256), self.origin)

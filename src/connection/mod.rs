@@ -27,7 +27,7 @@ pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
 pub use host_keys::Learned;
 pub use key_file::KeyFileError;
-pub use keyring::{Configured, IdentitiesOnly, KeySources, Keyring};
+pub use keyring::{AddToAgent, Configured, Confirm, IdentitiesOnly, KeySources, Keyring};
 pub use options::{Destination, LoginMethod, Profile, Route, Strictness};
 /// Signals that a remote process can be sent (RFC 4254 §6.9).
 pub use russh::Sig as Signal;
@@ -40,6 +40,7 @@ use crate::secret::Secret;
 use client::{Client, Facts};
 use dial::Resolver;
 use gate::Gates;
+use host_keys::Trust;
 use jump::Bastions;
 use russh::client::Handle;
 use std::collections::HashMap;
@@ -134,6 +135,11 @@ impl Connection {
     /// Whether it can no longer be used.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    /// Whether the agent may be lent to the server.
+    fn may_use_agent(&self) -> bool {
+        self.facts.read().trust == Trust::Full
     }
 
     /// What the server calls itself, such as `SSH-2.0-OpenSSH_9.2`.

@@ -68,6 +68,8 @@ pub struct Profile {
     pub user_known_hosts: Vec<PathBuf>,
     /// `GlobalKnownHostsFile`.
     pub global_known_hosts: Vec<PathBuf>,
+    /// RSA keys below this many bits are refused, the host's and ours (`RequiredRSASize`).
+    pub required_rsa_bits: u32,
     /// `RevokedHostKeys`.
     pub revoked_host_keys: Vec<PathBuf>,
     /// `HashKnownHosts`.

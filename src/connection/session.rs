@@ -151,7 +151,7 @@ impl Process {
 
     async fn request(&self, exec: &Exec) -> Result<(), russh::Error> {
         let channel = &self.writer;
-        if exec.forward_agent {
+        if exec.forward_agent && self.connection.may_use_agent() {
             channel.agent_forward(false).await?;
         }
         if let Some(terminal) = &exec.terminal {

@@ -220,7 +220,7 @@ keywords! {
     BatchMode [], G::Choice(FLAG), Some("no"), Honoured, "";
     CanonicalizeFallbackLocal [], G::Choice(FLAG), Some("yes"), Honoured, "";
     CanonicalizeHostname [], G::Choice(CANONICALIZE), Some("no"), Honoured, "";
-    CheckHostIP [], G::Choice(FLAG), Some("no"), Honoured, "";
+    CheckHostIP [], G::Choice(FLAG), Some("no"), NoEffect, "host keys are checked by name";
     Compression [], G::Choice(COMPRESSION), Some("no"), Honoured, "";
     ControlMaster [], G::Choice(CONTROL_MASTER), Some("no"), NoEffect, "bugle keeps its own pool of connections";
     EnableSSHKeysign [], G::Choice(FLAG), Some("no"), NoEffect, "";
@@ -258,13 +258,13 @@ keywords! {
     Tunnel [], G::Choice(TUNNEL), Some("no"), NoEffect, "";
     VerifyHostKeyDNS [], G::Choice(YES_NO_ASK), Some("no"), NoEffect, "DNS is never trusted with host keys";
     VisualHostKey [], G::Choice(FLAG), Some("no"), NoEffect, "";
-    UpdateHostKeys [], G::Choice(YES_NO_ASK), None, Honoured, "default as OpenSSH's: yes with the default known_hosts";
+    UpdateHostKeys [], G::Choice(YES_NO_ASK), None, NoEffect, "new keys of a known host are not learnt";
     EnableEscapeCommandline [], G::Choice(FLAG), Some("no"), NoEffect, "";
     WarnWeakCrypto [], G::Choice(WEAK_CRYPTO), Some("yes"), NoEffect, "";
     CanonicalizeMaxDots [], G::Number, Some("1"), Honoured, "";
     ConnectionAttempts [], G::Number, Some("1"), Honoured, "";
     ForwardX11Timeout [], G::Seconds, Some("1200"), NoEffect, "";
-    NumberOfPasswordPrompts [], G::Number, Some("3"), Honoured, "";
+    NumberOfPasswordPrompts [], G::Number, Some("3"), Honoured, "for passphrases; a password is tried once";
     ServerAliveCountMax [], G::Number, Some("3"), Honoured, "";
     ServerAliveInterval ["protocolkeepalives", "setuptimeout"], G::Seconds, Some("0"), Honoured,
         "unset, a fan-out takes 15 seconds";
@@ -291,7 +291,7 @@ keywords! {
     PreferredAuthentications [], G::Text, None, Honoured, "";
     PubkeyAcceptedAlgorithms ["pubkeyacceptedkeytypes"], G::Algorithms(Family::Key), None, Honoured, "";
     XAuthLocation [], G::Text, Some("/usr/bin/xauth"), NoEffect, "";
-    KnownHostsCommand [], G::Command, None, Honoured, "";
+    KnownHostsCommand [], G::Command, None, NoEffect, "known_hosts files only";
     Tag [], G::Text, None, Honoured, "";
     VersionAddendum [], G::Addendum, None, NoEffect, "";
     DynamicForward [], G::Forward(Direction::Dynamic), None, Interactive, "";
@@ -308,7 +308,7 @@ keywords! {
     LogVerbose [], G::Words, None, NoEffect, "";
     ChannelTimeout [], G::ChannelTimeouts, None, NoEffect, "";
     PermitRemoteOpen [], G::Destinations, Some("any"), Interactive, "";
-    AddKeysToAgent [], G::AddKeysToAgent, Some("no"), Honoured, "`ask` and `confirm` need a terminal";
+    AddKeysToAgent [], G::AddKeysToAgent, Some("no"), Honoured, "`ask` counts as `no`";
     ForwardAgent [], G::ForwardAgent, Some("no"), Interactive, "a fan-out forwards only when told to on its command line";
     ConnectTimeout [], G::Seconds, Some("none"), Honoured, "unset, 15 seconds";
     TunnelDevice [], G::TunnelDevice, Some("any"), NoEffect, "";

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 /// A command with what surrounds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CommandLine {
     /// The command, in the words of a shell.
     pub command: String,
