@@ -71,7 +71,9 @@ impl FleetRun<'_> {
         let is_single = mode == OutputMode::Raw && self.hosts.len() == 1;
         let work = Arc::new(work(Arc::clone(&connector), self.hosts));
         let (events, thread) = spawn(report, EVENTS).map_err(Failed::fault)?;
-        let result = runtime.block_on(execute(plan, work, events))?;
+        // On a worker, where the units are: every event that crosses threads wakes one up.
+        let run = async { tokio::spawn(execute(plan, work, events)).await };
+        let result = runtime.block_on(run).map_err(Failed::fault)?.map_err(Failed::fault)?;
         // Connections that are still being ended must not hold up the exit.
         runtime.shutdown_background();
         let shown = finish(thread, &result);
@@ -147,8 +149,8 @@ fn file_target(path: &Path) -> FileTarget {
     if path == Path::new("-") { FileTarget::Stdout } else { FileTarget::File(PathBuf::from(path)) }
 }
 
-async fn execute<W: Work>(plan: Plan, work: Arc<W>, events: Sender<Event>) -> Result<RunResult, Failed> {
-    let signals = scheduler::listen().map_err(Failed::fault)?;
+async fn execute<W: Work>(plan: Plan, work: Arc<W>, events: Sender<Event>) -> io::Result<RunResult> {
+    let signals = scheduler::listen()?;
     Ok(scheduler::run(plan, work, events, signals).await)
 }
 

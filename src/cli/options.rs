@@ -132,6 +132,13 @@ pub(super) struct FanoutOptions {
     pub(super) yes: bool,
 }
 
+impl FanoutOptions {
+    /// Whether every event is written somewhere.
+    pub(super) fn wants_json(&self) -> bool {
+        self.json.is_some() || self.output == OutputMode::Json
+    }
+}
+
 /// What the exit code tells.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExitChoice {

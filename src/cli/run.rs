@@ -171,6 +171,7 @@ impl Job {
             None => input()?,
         };
         let (script, terminal, timeout) = (self.script, options.terminal(), fanout.timeout);
+        let detail = if fanout.wants_json() { u8::MAX } else { global.verbose };
         let run = FleetRun {
             global,
             options: fanout,
@@ -194,6 +195,7 @@ impl Job {
             input,
             terminal,
             timeout,
+            detail,
         })
     }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Which keys a host may be offered: the part of its configuration that the keyring needs. Hosts with equal sources
 /// share their offers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeySources {
     /// `IdentityFile`, expanded, in order.
     pub identity_files: Vec<PathBuf>,
@@ -32,6 +32,20 @@ pub struct KeySources {
     pub prompts: u32,
     /// Whether keys that were unlocked are given to the agent.
     pub add_to_agent: AddToAgent,
+}
+
+impl Default for KeySources {
+    fn default() -> Self {
+        Self {
+            identity_files: Vec::new(),
+            configured: Configured::default(),
+            certificate_files: Vec::new(),
+            identities_only: IdentitiesOnly::default(),
+            agent: None,
+            prompts: 3,
+            add_to_agent: AddToAgent::default(),
+        }
+    }
 }
 
 /// `AddKeysToAgent`.

@@ -4,25 +4,31 @@
 //! before the server's version string, acknowledges at once while a handshake waits on every segment, and can be cut
 //! from outside, because a handshake that stalls inside russh keeps its task for ever. It knows nothing of SSH packets.
 
+use bytes::BytesMut;
 use futures::task::AtomicWaker;
 use std::io;
 use std::os::fd::AsFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How much of what comes before the version string is kept. OpenSSH's refusals are one line.
 const GREETING_LIMIT: usize = 1024;
 /// Reads that are acknowledged at once after a [`Monitor::hurry`]: a handshake or the start of a command. Bulk that
 /// follows is better off with delayed acknowledgements.
-const HURRIED_READS: u32 = 48;
+const HURRIED_READS: u32 = 24;
 
 /// Any duplex byte stream other than a socket.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// What is read from the socket at once while a conversation is hurried: russh asks for each packet in two pieces.
+const SMALL_READ: usize = 8 * 1024;
+/// The same for bulk: two packets of the largest size.
+const LARGE_READ: usize = 64 * 1024;
 
 /// What carries the bytes.
 pub(super) enum Carrier {
@@ -35,6 +41,8 @@ pub(super) enum Carrier {
 /// A duplex stream that is watched through its [`Monitor`].
 pub(super) struct Wire {
     carrier: Carrier,
+    /// Read, and not asked for yet. Given back when it is empty: most connections of a fleet are idle.
+    ahead: BytesMut,
     monitor: Arc<Monitor>,
 }
 
@@ -90,7 +98,7 @@ impl Wire {
     pub(super) fn new(carrier: Carrier) -> (Self, Arc<Monitor>) {
         let monitor = Arc::new(Monitor::default());
         monitor.hurry();
-        (Self { carrier, monitor: Arc::clone(&monitor) }, monitor)
+        (Self { carrier, ahead: BytesMut::new(), monitor: Arc::clone(&monitor) }, monitor)
     }
 }
 
@@ -106,10 +114,13 @@ impl Monitor {
     }
 
     fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts a read.
+    fn take_hurry(&self) -> bool {
         let left = self.hurried.load(Ordering::Relaxed);
-        if left > 0 {
-            self.hurried.store(left - 1, Ordering::Relaxed);
-        }
+        self.hurried.store(left.saturating_sub(1), Ordering::Relaxed);
         left > 0
     }
 
@@ -131,37 +142,49 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.monitor.reader.register(context.waker());
-        if this.monitor.cut.load(Ordering::Acquire) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        if this.ahead.is_empty() {
+            this.monitor.reader.register(context.waker());
+            if this.monitor.cut.load(Ordering::Acquire) {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            ready!(this.poll_ahead(context))?;
         }
-        let before = buffer.filled().len();
-        let read = ready!(match &mut this.carrier {
+        let length = this.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&this.ahead.split_to(length));
+        if this.ahead.is_empty() {
+            this.ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Wire {
+    /// Reads what there is, much or little; nothing is the end of the stream.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ahead.reserve(if self.monitor.is_hurried() { SMALL_READ } else { LARGE_READ });
+        let read = match &mut self.carrier {
             Carrier::Tcp(stream) => {
-                let read = Pin::new(&mut *stream).poll_read(context, buffer);
-                if read.is_ready() && this.monitor.is_hurried() {
+                let read = ready!(pin!(stream.read_buf(&mut self.ahead)).poll(context));
+                if self.monitor.take_hurry() {
                     // The kernel forgets this after a while, so it is said again at every read. sshd leaves Nagle's
                     // algorithm on: its next packet waits for our acknowledgement of the last one.
                     let _ = rustix::net::sockopt::set_tcp_quickack(stream.as_fd(), true);
                 }
                 read
             }
-            Carrier::Other(stream) => Pin::new(stream).poll_read(context, buffer),
-        });
-        if !this.monitor.identified.load(Ordering::Relaxed) {
-            let fresh = &buffer.filled()[before..];
-            match &read {
-                Ok(()) if fresh.is_empty() => {
-                    this.monitor.note(|greeting| greeting.ended = Some(io::ErrorKind::UnexpectedEof))
+            Carrier::Other(stream) => ready!(pin!(stream.read_buf(&mut self.ahead)).poll(context)),
+        };
+        if !self.monitor.identified.load(Ordering::Relaxed) {
+            self.monitor.note(|greeting| match &read {
+                Ok(0) => greeting.ended = Some(io::ErrorKind::UnexpectedEof),
+                Ok(_) => {
+                    greeting.take(&self.ahead);
+                    self.monitor.identified.store(greeting.identified, Ordering::Relaxed);
                 }
-                Ok(()) => this.monitor.note(|greeting| {
-                    greeting.take(fresh);
-                    this.monitor.identified.store(greeting.identified, Ordering::Relaxed);
-                }),
-                Err(error) => this.monitor.note(|greeting| greeting.ended = Some(error.kind())),
-            }
+                Err(error) => greeting.ended = Some(error.kind()),
+            });
         }
-        Poll::Ready(read)
+        Poll::Ready(read.map(|_| ()))
     }
 }
 

@@ -533,10 +533,7 @@ mod deadline {
         let deaf = Act::SayThen("hello", Box::new(Act::Deaf));
         let run = rehearse([deaf]).deadline(1_000).run().await;
         assert_eq!(run.story(), ["0 start 0", "0 output 0 hello", "6000 cancelled 0"]);
-        assert_eq!(
-            run.message(0),
-            "the deadline of the run passed, and it did not end within 5.0 s: what it started may still run there"
-        );
+        assert_eq!(run.message(0), "it did not end within 5.0 s: what it started may still run there");
     }
 
     #[tokio::test(start_paused = true)]
@@ -544,7 +541,7 @@ mod deadline {
         let penalised = Act::Again(Duration::ZERO, RetryAfter::AtLeast(Duration::from_secs(60)));
         let run = rehearse([penalised]).deadline(1_000).run().await;
         assert_eq!(run.milliseconds(), 1_000);
-        assert_eq!(run.message(0), "the deadline of the run passed, while it waited for another try after: reset");
+        assert_eq!(run.message(0), "ended while it waited for another try after: reset");
     }
 
     #[tokio::test(start_paused = true)]
@@ -603,7 +600,7 @@ mod signals {
     async fn after_one_interrupt_the_grace_ends_units_that_do_not_hear() {
         let run = rehearse([Act::Deaf]).signal(1_000, Signal::Interrupt).run().await;
         assert_eq!(run.milliseconds(), 6_000);
-        assert_eq!(run.message(0), "interrupted, and it did not end within 5.0 s: what it started may still run there");
+        assert_eq!(run.message(0), "it did not end within 5.0 s: what it started may still run there");
     }
 
     #[tokio::test(start_paused = true)]
@@ -641,7 +638,7 @@ mod signals {
         let penalised = Act::Again(Duration::ZERO, RetryAfter::AtLeast(Duration::from_secs(60)));
         let run = rehearse([penalised]).signal(1_000, Signal::Interrupt).run().await;
         assert_eq!(run.story().last().map(String::as_str), Some("1000 cancelled 0"));
-        assert_eq!(run.message(0), "interrupted, while it waited for another try after: reset");
+        assert_eq!(run.message(0), "ended while it waited for another try after: reset");
     }
 }
 

@@ -95,7 +95,7 @@ fn every_wrong_option_of_the_command_line_is_reported() {
     let options = ["Prot=22", "Port=0", "Host=x", "ProxyJump=a;b", "User=ok"];
     let error = Layer::new().options("command line -o", options, &account()).unwrap_err();
     assert_eq!(error.problems().len(), 4, "{error}");
-    assert!(error.to_string().contains("command line -o:1: unknown keyword `prot`"), "{error}");
+    assert!(error.to_string().contains("command line -o: unknown keyword `prot`"), "{error}");
     assert!(Layer::new().jump("-J", "a,b;c").is_err());
     assert!(Layer::new().jump("-J", "a,").is_err());
     assert!(Layer::new().user("-l", "a;b").is_err());

@@ -32,6 +32,9 @@ pub struct RunCommand {
     pub terminal: Option<Terminal>,
     /// How long the command may take.
     pub timeout: Option<Duration>,
+    /// How much is told about the way to a host: remarks up to this level, and from 1 on every phase. What nobody shows
+    /// is not worth an event for each of thousands of hosts.
+    pub detail: u8,
 }
 
 /// What is done on one host.
@@ -54,7 +57,7 @@ impl Work for RunCommand {
         };
         let began = Instant::now();
         let outcome = self.run(call, &unit, Arc::clone(&connection)).await;
-        if outcome == Outcome::Ok {
+        if self.detail > 0 && outcome == Outcome::Ok {
             unit.events.phase(Phase::Work, began.elapsed(), "").await;
         }
         connection.close().await;
@@ -73,7 +76,7 @@ impl RunCommand {
                 return Err(Ended::Done(Outcome::Cancelled(failure)));
             }
         };
-        tell(trace, &unit.events).await;
+        self.tell(trace, &unit.events).await;
         made.map_err(|ConnectError { failure, again, .. }| match again {
             Again::Never => Ended::Done(Outcome::Unreachable(failure)),
             Again::Backoff => Ended::Retry { failure, after: RetryAfter::Backoff },
@@ -91,15 +94,26 @@ impl RunCommand {
             Err(failure) if failure.code == Code::SessionLost => return Outcome::Unreachable(failure),
             Err(failure) => return Outcome::Failed(failure),
         };
-        tell(trace, &unit.events).await;
+        self.tell(trace, &unit.events).await;
         let run = Running {
             conversation: call.privilege.as_ref().map(|privilege| Conversation::new(privilege, &token, streams(&exec))),
+            fed: false,
             feeder: None,
             stdin: self.input.clone(),
             input: process.input(),
             events: &unit.events,
         };
         run.follow(process, call, unit, self.timeout).await
+    }
+
+    async fn tell(&self, trace: Trace, events: &UnitEvents) {
+        for entry in trace.entries {
+            match entry {
+                TraceEntry::Phase { phase, took, detail } if self.detail > 0 => events.phase(phase, took, detail).await,
+                TraceEntry::Notice { level, message } if level <= self.detail => events.notice(level, message).await,
+                TraceEntry::Phase { .. } | TraceEntry::Notice { .. } => {}
+            }
+        }
     }
 
     fn exec(&self, call: &Call, token: &str) -> Exec {
@@ -132,6 +146,7 @@ impl RunCommand {
 /// A process and what is said and heard while it runs.
 struct Running<'a> {
     conversation: Option<Conversation<'a>>,
+    fed: bool,
     feeder: Option<JoinHandle<()>>,
     stdin: Option<Broadcast>,
     input: Input,
@@ -151,7 +166,7 @@ impl Running<'_> {
         let began = Instant::now();
         let deadline = limit.map(|limit| began + limit);
         if self.conversation.is_none() {
-            self.feed();
+            self.feed().await;
         }
         loop {
             let happening = tokio::select! {
@@ -203,7 +218,7 @@ impl Running<'_> {
                 }
                 Turn::Over(failure) => return Some(failure),
                 Turn::Runs(own) => {
-                    self.feed();
+                    self.feed().await;
                     own
                 }
             },
@@ -218,20 +233,22 @@ impl Running<'_> {
     }
 
     /// Sends standard input from now on; called again, it goes on.
-    fn feed(&mut self) {
-        if self.feeder.is_some() {
+    async fn feed(&mut self) {
+        if std::mem::replace(&mut self.fed, true) {
             return;
         }
+        // A process that takes no input says how it ended in its own time.
+        let Some(mut stdin) = self.stdin.take() else {
+            let _ = self.input.finish().await;
+            return;
+        };
         let input = self.input.clone();
-        let stdin = self.stdin.take();
         self.feeder = Some(tokio::spawn(async move {
-            if let Some(mut stdin) = stdin {
-                let mut position = 0;
-                while let Some(bytes) = stdin.read_at(position).await {
-                    position += bytes.len() as u64;
-                    if input.write(bytes).await.is_err() {
-                        return;
-                    }
+            let mut position = 0;
+            while let Some(bytes) = stdin.read_at(position).await {
+                position += bytes.len() as u64;
+                if input.write(bytes).await.is_err() {
+                    return;
                 }
             }
             let _ = input.finish().await;
@@ -274,15 +291,6 @@ fn streams(exec: &Exec) -> Streams {
 fn timed_out(limit: Duration, ending: Ending) -> Failure {
     Failure::new(Code::Timeout, format!("not done after {}; {}", human(limit), ending.describe()))
         .hint("--timeout sets how long a command may take")
-}
-
-async fn tell(trace: Trace, events: &UnitEvents) {
-    for entry in trace.entries {
-        match entry {
-            TraceEntry::Phase { phase, took, detail } => events.phase(phase, took, detail).await,
-            TraceEntry::Notice { level, message } => events.notice(level, message).await,
-        }
-    }
 }
 
 /// Names that nobody can guess: for temporary files, prompts and marks.

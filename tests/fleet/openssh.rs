@@ -50,13 +50,15 @@ pub fn sshd_prepared(options: &[&str], prepare: impl Fn(&Path)) -> Option<Daemon
     start(|directory, port| {
         prepare(directory);
         let place = directory.display();
+        // A shell that sshd starts reads the .bashrc of HOME, and what stands in that of this machine is not for tests.
+        fs::create_dir_all(directory.join("home")).expect("the directory can be written");
         let options: String =
             options.iter().map(|line| format!("{}\n", line.replace("{}", &place.to_string()))).collect();
         let configuration = format!(
             "{options}ListenAddress 127.0.0.1\nPort {port}\nHostKey {place}/host_key\nPidFile none\nUsePAM no\n\
              StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              AuthorizedKeysFile {place}/authorized_keys\nAcceptEnv *\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n\
-             PrintMotd no\nPrintLastLog no\n"
+             PrintMotd no\nPrintLastLog no\nSetEnv HOME={place}/home\n"
         );
         fs::write(directory.join("sshd_config"), configuration).expect("the directory can be written");
         let mut command = Command::new(&program);

@@ -4,7 +4,7 @@
 //! temporary paths, fingerprints and random names are replaced, so that whole texts can be compared.
 
 use crate::fleet::Fleet;
-use crate::fleet::openssh::Daemon;
+use crate::fleet::openssh::{Daemon, sshd};
 use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::borrow::Cow;
@@ -74,7 +74,13 @@ pub struct Bugle {
     input: Input,
     descriptors: Vec<(u32, PathBuf)>,
     before: Vec<String>,
+    namespace: Namespace,
     redactor: Redactor,
+}
+
+enum Namespace {
+    Shared,
+    OwnMounts,
 }
 
 enum Input {
@@ -96,6 +102,7 @@ impl Bugle {
             input: Input::Nothing,
             descriptors: Vec::new(),
             before: Vec::new(),
+            namespace: Namespace::Shared,
             redactor,
         }
     }
@@ -172,6 +179,17 @@ impl Bugle {
         self
     }
 
+    /// What is mounted in the lines before is seen by nobody else. `None` where that is not allowed.
+    pub fn with_own_mounts(mut self) -> Option<Self> {
+        let tried = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+        if !tried.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no mount namespaces");
+            return None;
+        }
+        self.namespace = Namespace::OwnMounts;
+        Some(self)
+    }
+
     /// Replaces this text in the answer.
     pub fn redact(mut self, text: &str, with: &str) -> Self {
         self.redactor.replacements.push((text.into(), with.into()));
@@ -188,6 +206,9 @@ impl Bugle {
         if ignores_interrupts() {
             // A shell without job control starts what is in its background so.
             words.extend(["env".into(), "--default-signal=INT".into()]);
+        }
+        if matches!(self.namespace, Namespace::OwnMounts) {
+            words.extend(["unshare".into(), "-m".into()]);
         }
         if !line.is_empty() || !redirections.is_empty() {
             write!(line, "\nexec \"$0\" \"$@\"{redirections}").expect("a String takes everything");
@@ -273,6 +294,11 @@ impl Bugle {
             command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).output().expect("the binary was built");
         Answer::new(output.status, output.stdout, output.stderr, &self.redactor)
     }
+}
+
+/// A real sshd. What login shells read is not that of the person who runs the tests.
+pub fn server() -> Option<Daemon> {
+    sshd(&["MaxStartups 100", "SetEnv HOME={}"])
 }
 
 /// The ssh_config with which a server is reached, for ssh and for bugle.
@@ -397,6 +423,11 @@ impl Lines {
     }
 }
 
+/// A text of a file with what differs from run to run replaced.
+pub fn redacted(text: &str) -> String {
+    Redactor::default().redact(text).into_owned()
+}
+
 /// How often anybody called a host of the fleet.
 pub fn calls(fleet: &Fleet) -> usize {
     fleet.hosts().iter().map(|host| host.counts().connections).sum()
@@ -499,6 +530,9 @@ impl Redactor {
     }
 
     fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if text.is_empty() {
+            return Cow::Borrowed(text);
+        }
         let mut text = text.to_owned();
         for (from, to) in &self.replacements {
             text = text.replace(from, to);

@@ -1,8 +1,7 @@
 //! `run` and `script`: what reaches the hosts and how the options shape a run.
 
-use crate::bugle::{Bugle, Place, calls};
+use crate::bugle::{Bugle, Place, calls, server};
 use crate::interrupts::gone;
-use crate::fleet::openssh::sshd;
 use crate::fleet::{Behaviour, Cut, Exec, Fleet, Login, Reception, USER};
 
 const DONE: &str = "3 hosts in <time>: 3 ok\n";
@@ -66,7 +65,7 @@ fn variables_and_directory_are_set_whatever_is_in_them() {
 
 #[test]
 fn a_terminal_is_given_when_asked_for() {
-    let Some(sshd) = sshd(&[]) else { return };
+    let Some(sshd) = server() else { return };
     let run = |arguments: &[&str]| Bugle::on_daemon(&sshd, ["host"]).env("TERM", "xterm").args(["run", "host"]).args(arguments).run();
     run(&["--tty", "test -t 1 && echo $TERM; stty size; echo err >&2"]).is(0, "xterm\r\n24 80\r\nerr\r\n", "");
     run(&["test -t 1 || echo none"]).is(0, "none\n", "");
@@ -177,7 +176,7 @@ fn a_run_stops_when_more_hosts_failed_than_allowed() {
     run(&["--max-fail", "2", "false"]).is(
         4,
         "",
-        "db01,web[01-02] (3): exit.status: exit status 1\nnever started: db02,web[03-04] (3)\n\
+        "web[01-03] (3): exit.status: exit status 1\nnever started: db[01-02],web04 (3)\n\
          6 hosts in <time>: 0 ok, 3 failed, 3 never started; stopped early: more hosts failed than allowed\n",
     );
     run(&["--max-fail", "50%", "[ $FLEET_HOST != db01 ]"]).is(
@@ -189,7 +188,7 @@ fn a_run_stops_when_more_hosts_failed_than_allowed() {
 
 #[test]
 fn a_time_limit_ends_the_command_on_its_host_and_not_the_others() {
-    let Some(sshd) = sshd(&[]) else { return };
+    let Some(sshd) = server() else { return };
     let place = Place::new();
     let pids = place.path().join("pids");
     let command = format!("case $N in 2) echo $$ >>{}; exec sleep 1000;; esac; echo done", pids.display());
@@ -209,7 +208,7 @@ fn a_time_limit_ends_the_command_on_its_host_and_not_the_others() {
 
 #[test]
 fn a_deadline_ends_what_runs_and_starts_nothing_more() {
-    let Some(sshd) = sshd(&[]) else { return };
+    let Some(sshd) = server() else { return };
     let place = Place::new();
     let pids = place.path().join("pids");
     let answer = Bugle::on_daemon(&sshd, ["h1", "h2", "h3"])
@@ -269,8 +268,20 @@ fn hosts_are_reached_by_what_is_typed_alone() {
     let address = web.address.ip().to_string();
     typed(&["--port", &port, "run", &address, "echo $FLEET_HOST"]).is(0, "web01\n", "");
     typed(&["run", &format!("ssh://{address}:{port}"), "echo $FLEET_HOST"]).is(0, "web01\n", "");
-    let jump = format!("{}@{}", USER, web.address);
-    let before = db.counts().connections;
-    typed(&["-J", &jump, "run", &db.address.to_string(), "echo $FLEET_HOST"]).is(0, "db01\n", "");
-    assert_eq!((web.counts().tunnels, db.counts().connections), (1, before + 1));
+}
+
+#[test]
+fn a_jump_host_is_passed_with_its_own_configuration() {
+    let fleet = Fleet::start(3);
+    let (web, db) = (fleet.host("web01"), fleet.host("db01"));
+    // What is typed is for the last host, as with ssh; so the file has to say how the first is reached.
+    Bugle::on(&fleet).args(["-J", &web.address.to_string(), "run", "db01", "echo $FLEET_HOST"]).run().is(0, "db01\n", "");
+    assert_eq!((web.counts().tunnels, db.counts().connections, db.commands().len()), (1, 1, 1));
+    assert!(web.commands().is_empty());
+    Bugle::on(&fleet).args(["-J", "127.1.0.1:1", "run", "db01", "true"]).run().is(
+        255,
+        "",
+        "db01: tcp.refused: jump host `127.1.0.1`: connection refused on port 1\n\
+         hint: is sshd running there, and on that port? -v shows the address\n",
+    );
 }

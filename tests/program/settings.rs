@@ -98,13 +98,14 @@ fn a_wrong_setting_is_named_with_its_place() {
 fn a_configuration_file_that_others_can_write_is_refused() {
     let fleet = Fleet::start(1);
     let place = Place::new();
+    let user = rustix::process::geteuid().as_raw();
     for (mode, shown) in [(0o620, "0620"), (0o602, "0602")] {
         place.file_with_mode(FILE, "fanout: 1\n", mode);
         Bugle::on(&fleet).at(&place).args(["run", "all", "true"]).run().is(
             2,
             "",
             &format!(
-                "error: the configuration `<home>/.config/bugle/config.yaml` is not trusted: mode {shown}, owner 0\n\
+                "error: the configuration `<home>/.config/bugle/config.yaml` is not trusted: mode {shown}, owner {user}\n\
                  hint: chmod go-w <home>/.config/bugle/config.yaml; it must belong to you or root\n"
             ),
         );

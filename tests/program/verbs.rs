@@ -63,7 +63,7 @@ fn hosts_prints_who_is_selected_a_name_a_line() {
 fn hosts_shows_the_selection_in_every_form() {
     bugle().args(["hosts", "all", "--fold"]).run().is(0, "db01,web[01-03]\n", "");
     bugle().args(["hosts", "all", "--count"]).run().is(0, "4\n", "");
-    bugle().args(["hosts", "web01,db", "--groups"]).run().is(0, "web01: prod,web\ndb01: db,prod\n", "");
+    bugle().args(["hosts", "web01,db", "--groups"]).run().is(0, "web01: prod web\ndb01: db prod\n", "");
     bugle().args(["hosts", "all", "--limit", "web", "--limit", "!web03", "-x", "web01"]).run().is(0, "web02\n", "");
     let json = r#"[
   {
@@ -119,6 +119,8 @@ fn the_inventory_is_shown_in_the_shapes_of_ansible() {
   |  |--web01
   |  |--web02
   |  |--web03
+  |--@db:
+  |  |--db01
   |--@prod:
   |  |--@db:
   |  |  |--db01
@@ -149,6 +151,7 @@ fn the_inventory_is_shown_in_the_shapes_of_ansible() {
         "children": [
             "ungrouped",
             "web",
+            "db",
             "prod"
         ]
     },
@@ -253,7 +256,7 @@ fn man_writes_a_page_for_every_verb() {
     for verb in ["", "-run", "-script", "-hosts", "-inventory", "-config", "-completions", "-man"] {
         let page = place.read(&format!("pages/man1/bugle{verb}.1"));
         assert!(page.contains(".TH bugle"), "bugle{verb}.1 is no manual page");
-        assert!(page.contains("Examples:"), "bugle{verb}.1 has no examples");
+        assert!(page.contains("Example"), "bugle{verb}.1 has no examples");
     }
 }
 

@@ -4,8 +4,8 @@ use crate::fleet::openssh::Daemon;
 use crate::fleet::{Fleet, Host, USER};
 use bugle::connection::algorithms::Algorithms;
 use bugle::connection::{
-    Ask, Configured, ConnectError, Connection, Connector, Destination, IdentitiesOnly, KeyFileError, KeySources,
-    Keyring, LoginMethod, Profile, Route, SocketOptions, Strictness, Terminal, Trace,
+    Ask, Configured, ConnectError, Connection, Connector, Destination, KeyFileError, KeySources, Keyring, LoginMethod,
+    Profile, Route, SocketOptions, Strictness, Terminal, Trace,
 };
 use bugle::event::{Event, Phase, Stream, What};
 use bugle::host::{Endpoint, HostId, HostName, Roster};
@@ -225,6 +225,7 @@ impl Caller {
             input: self.input.clone(),
             terminal: self.terminal.clone(),
             timeout: self.timeout,
+            detail: u8::MAX,
         }
     }
 }
@@ -371,6 +372,7 @@ fn profile(identity_files: Vec<PathBuf>, known_hosts: PathBuf) -> Profile {
         alive_interval: Some(Duration::from_secs(15)),
         alive_count: 3,
         algorithms: Algorithms::default(),
+        required_rsa_bits: 1024,
         rekey_bytes: None,
         rekey_time: None,
         strictness: Strictness::Yes,
@@ -379,13 +381,7 @@ fn profile(identity_files: Vec<PathBuf>, known_hosts: PathBuf) -> Profile {
         global_known_hosts: Vec::new(),
         revoked_host_keys: Vec::new(),
         hash_known_hosts: false,
-        keys: KeySources {
-            identity_files,
-            configured: Configured::Yes,
-            certificate_files: Vec::new(),
-            identities_only: IdentitiesOnly::No,
-            agent: None,
-        },
+        keys: KeySources { identity_files, configured: Configured::Yes, prompts: 3, ..KeySources::default() },
         methods: LoginMethod::ALL.to_vec(),
         batch_mode: true,
         forward_agent: None,

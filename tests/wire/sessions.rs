@@ -256,18 +256,6 @@ async fn a_command_that_nobody_listens_to_does_not_stall_the_others() {
 }
 
 #[tokio::test]
-async fn a_report_that_pauses_does_not_cost_the_connection() {
-    const LENGTH: usize = 30_000_000;
-    // A server that wants to hear from its clients; somebody reads our output in a pager.
-    let Some(sshd) = openssh::sshd(&["ClientAliveInterval 1", "ClientAliveCountMax 1"]) else { return };
-    let mut running = Caller::daemon(&sshd).start(&format!("head -c {LENGTH} /dev/zero")).await;
-    running.says("\0").await;
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    let answer = running.end().await;
-    assert_eq!((answer.outcome(), answer.stdout.len()), (&Outcome::Ok, LENGTH));
-}
-
-#[tokio::test]
 async fn our_agent_is_lent_only_where_it_was_asked_for() {
     let Some(agent) = openssh::agent() else { return };
     let fleet = Fleet::start(1);

@@ -76,10 +76,8 @@ impl<W: Work> Dispatcher<W> {
             }
             Course::Ending { until, reason } if *until <= now => {
                 let mut failure = reason.failure();
-                failure.message.push_str(&format!(
-                    ", and it did not end within {}: what it started may still run there",
-                    human(self.plan.grace)
-                ));
+                failure.message =
+                    format!("it did not end within {}: what it started may still run there", human(self.plan.grace));
                 self.drop_units(failure);
             }
             Course::Dropped { until, .. } if *until <= now => self.finish_dropped(),
@@ -98,7 +96,7 @@ impl<W: Work> Dispatcher<W> {
         self.cancel.request(reason);
         for (host, last) in self.take_waiting() {
             let mut failure = reason.failure();
-            failure.message.push_str(&format!(", while it waited for another try after: {}", last.message));
+            failure.message = format!("ended while it waited for another try after: {}", last.message);
             self.finish_host(host, Outcome::Cancelled(failure), Instant::now());
         }
     }

@@ -1,0 +1,99 @@
+//! What a person at a terminal is asked, and what happens where there is none.
+
+use crate::bugle::Bugle;
+use crate::fleet::keys::line;
+use crate::fleet::{Behaviour, Fleet, HostKey, pattern};
+use std::fs;
+
+fn fleet() -> Fleet {
+    let unknown = || Behaviour::showing(HostKey::Unknown);
+    Fleet::of([("web01", unknown()), ("web02", unknown()), ("db01", Behaviour::default())])
+}
+
+const TABLE: &str = "\
+Nobody vouches for these host keys yet:
+  [127.1.0.1]:<port>  ED25519  SHA256:<fingerprint>
+  [127.1.0.2]:<port>  ED25519  SHA256:<fingerprint>
+Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.
+Trust these 2 host keys and remember them? [yes/no] ";
+
+#[test]
+fn unknown_host_keys_are_asked_about_once_and_remembered_when_trusted() {
+    let fleet = fleet();
+    let before = fs::read_to_string(fleet.known_hosts()).expect("it was written");
+    let run = |answers: &[&str]| Bugle::on(&fleet).args(["run", "all", "-f", "1", "--output", "stream", "-q", "echo ran"]).run_on_terminal(answers);
+    let Some(screen) = run(&["yes"]) else { return };
+    let expected = format!("{TABLE}yes\n2 host keys added to <fleet>/known_hosts\nweb01: ran\nweb02: ran\ndb01: ran\n");
+    assert_eq!(screen.exited(0).stdout, expected);
+    let after = fs::read_to_string(fleet.known_hosts()).expect("it is there");
+    assert!(after.starts_with(&before), "what stood there stays");
+    assert_eq!(after.lines().count(), before.lines().count() + 2, "{after}");
+    for host in ["web01", "web02"] {
+        let host = fleet.host(host);
+        let key: Vec<_> = line(&host.key).split_whitespace().take(2).map(str::to_owned).collect();
+        assert!(after.contains(&format!("{} {}\n", pattern(host), key.join(" "))), "{after}");
+    }
+    let Some(screen) = run(&[]) else { return };
+    assert_eq!(screen.exited(0).stdout, "web01: ran\nweb02: ran\ndb01: ran\n");
+}
+
+#[test]
+fn nothing_is_started_when_the_keys_are_not_trusted() {
+    for answer in ["no", "", "YES PLEASE"] {
+        let fleet = fleet();
+        let before = fs::read(fleet.known_hosts()).expect("it was written");
+        let Some(screen) = Bugle::on(&fleet).args(["run", "all", "echo ran"]).run_on_terminal(&[answer]) else { return };
+        let expected = format!(
+            "{TABLE}{answer}\nerror: the host keys were not trusted; nothing was started\n\
+             hint: leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts\n"
+        );
+        assert_eq!(screen.exited(2).stdout, expected);
+        assert!(fleet.hosts().iter().all(|host| host.commands().is_empty()));
+        assert_eq!(fs::read(fleet.known_hosts()).expect("it is there"), before);
+    }
+}
+
+#[test]
+fn a_key_that_several_hosts_share_is_pointed_out() {
+    // One host behind two names of known_hosts' kind: the second is a port of the first, through the same server.
+    let fleet = Fleet::one(Behaviour::showing(HostKey::Unknown));
+    let host = fleet.host("host");
+    let aliases = ["a", "b"].map(|alias| format!("{alias} ansible_host={} ansible_port={}\n", host.address.ip(), host.address.port()));
+    let place = crate::bugle::Place::new();
+    let inventory = place.file("aliases", aliases.concat());
+    let call = Bugle::on(&fleet).at(&place).arg("-i").arg(inventory).args(["run", "a,b", "-q", "--output", "none", "true"]);
+    let Some(screen) = call.run_on_terminal(&["yes"]) else { return };
+    assert_eq!(
+        screen.exited(0).stdout,
+        "Nobody vouches for these host keys yet:\n  [127.1.0.1]:<port>  ED25519  SHA256:<fingerprint>\n\
+         Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.\n\
+         Trust this host key and remember it? [yes/no] yes\n1 host key added to <fleet>/known_hosts\n"
+    );
+}
+
+#[test]
+fn in_batch_nobody_is_asked_and_the_next_command_is_told() {
+    let fleet = fleet();
+    let refused = |bugle: Bugle| bugle.args(["run", "web", "--output", "none", "true"]);
+    let answer = refused(Bugle::on(&fleet)).run().exited(3).said("");
+    answer.told("web01: hostkey.unknown: nobody vouches for the host key ED25519 SHA256:<fingerprint> of `[127.1.0.1]:<port>`\nhint: ");
+    let Some(screen) = refused(Bugle::on(&fleet).args(["-o", "BatchMode=yes"])).run_on_terminal(&[]) else { return };
+    screen.exited(3);
+}
+
+#[test]
+fn wide_work_is_asked_about_at_a_terminal() {
+    let fleet = Fleet::light(120, 2);
+    let run = |arguments: &[&str], answers: &[&str]| {
+        Bugle::on(&fleet).args(["run", "all", "-q", "--output", "group"]).args(arguments).arg("reboot now").run_on_terminal(answers)
+    };
+    let question = "run `reboot now` on 120 hosts (host[00001-00120])? [yes/no] ";
+    let Some(screen) = run(&[], &["no"]) else { return };
+    assert_eq!(screen.exited(2).stdout, format!("{question}no\nerror: nothing was started\nhint: --yes does not ask\n"));
+    assert_eq!(crate::bugle::calls(&fleet), 0);
+    let answer = "---------------\nhost[00001-00120] (120)\n---------------\nLinux 6.1.0\nhello from a light fleet\n";
+    let Some(screen) = run(&["--yes"], &[]) else { return };
+    assert_eq!(screen.exited(0).stdout, answer);
+    let Some(screen) = run(&[], &["yes"]) else { return };
+    assert_eq!(screen.exited(0).stdout, format!("{question}yes\n{answer}"));
+}
