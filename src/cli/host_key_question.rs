@@ -110,7 +110,8 @@ fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<(), Faile
     }
     connector.learned().write().map_err(Failed::fault)?;
     for (file, count) in files {
-        writeln!(io::stderr(), "{count} host keys added to {}", file.display()).map_err(Failed::fault)?;
+        let keys = if count == 1 { "host key" } else { "host keys" };
+        writeln!(io::stderr(), "{count} {keys} added to {}", file.display()).map_err(Failed::fault)?;
     }
     Ok(())
 }

@@ -174,7 +174,11 @@ fn beside(path: &Path) -> Result<NamedTempFile, ReportError> {
         .prefix(".junit-")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
-        .map_err(|source| ReportError::Create { path: path.into(), source })
+        .map_err(|error| {
+            // Without the name of the temporary file, which nobody asked about.
+            let source = error.raw_os_error().map_or(error, io::Error::from_raw_os_error);
+            ReportError::Create { path: path.into(), source }
+        })
 }
 
 impl Reporter for Junit {

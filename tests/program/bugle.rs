@@ -237,19 +237,32 @@ impl Bugle {
 
     /// Starts it, in a process group of its own.
     pub fn start(self) -> Running {
+        let (reader, writer) = std::io::pipe().expect("the system has pipes");
+        let stdout = Gathered::of(reader);
+        self.start_into(writer, stdout)
+    }
+
+    /// Starts it with an output that nobody reads until [`Running::wait`] does.
+    pub fn start_unread(self) -> Running {
+        let (reader, writer) = std::io::pipe().expect("the system has pipes");
+        self.start_into(writer, Gathered::Later(reader))
+    }
+
+    fn start_into(self, stdout: std::io::PipeWriter, gathered: Gathered) -> Running {
         let mut command = self.command();
         let stdin = if matches!(self.input, Input::Nothing) { Stdio::null() } else { Stdio::piped() };
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().expect("the binary was built");
+        // It keeps the other end of the pipe.
+        drop(command);
         let mut stdin = child.stdin.take();
         if let Input::Bytes(bytes) = self.input {
             let mut pipe = stdin.take().expect("it is piped");
             // Who ends without reading it all says so by its exit code.
             std::thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
-        let stdout = Gathered::of(child.stdout.take().expect("it is piped"));
         let stderr = Lines::of(child.stderr.take().expect("it is piped"));
-        Running { child, _stdin: stdin, stdout, stderr, redactor: self.redactor, _place: self.place }
+        Running { child, _stdin: stdin, stdout: gathered, stderr, redactor: self.redactor, _place: self.place }
     }
 
     /// Runs it on a terminal, answers each question that ends in `[yes/no] ` with the next answer, and gives what was on
@@ -340,6 +353,20 @@ impl Running {
         kill_process_group(group, signal).expect("it is running");
     }
 
+    /// Waits for its end while nobody reads what it wrote, and gives the exit code.
+    #[track_caller]
+    pub fn wait_unread(&mut self) -> Option<i32> {
+        let started = std::time::Instant::now();
+        while started.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("it is ours") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
+        panic!("bugle did not end");
+    }
+
     /// Waits for a line on standard error that contains this.
     #[track_caller]
     pub fn wait_for_talk(&mut self, text: &str) {
@@ -361,8 +388,12 @@ impl Running {
     }
 }
 
-/// All that comes on a stream, read on a thread.
-struct Gathered(mpsc::Receiver<Vec<u8>>);
+/// All that comes on a stream.
+enum Gathered {
+    /// Read on a thread.
+    Now(mpsc::Receiver<Vec<u8>>),
+    Later(std::io::PipeReader),
+}
 
 impl Gathered {
     fn of(mut source: impl Read + Send + 'static) -> Self {
@@ -372,11 +403,14 @@ impl Gathered {
             let _ = source.read_to_end(&mut all);
             let _ = sender.send(all);
         });
-        Self(receiver)
+        Self::Now(receiver)
     }
 
-    fn end(&self) -> Option<Vec<u8>> {
-        self.0.recv_timeout(PATIENCE).ok()
+    fn end(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Now(receiver) => receiver.recv_timeout(PATIENCE).ok(),
+            Self::Later(reader) => Self::of(reader).end(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hosts that misbehave: the stable code, the words and the hint that the user gets.
 
-use crate::bugle::Bugle;
+use crate::bugle::{Bugle, Place, server};
 use crate::fleet::{Behaviour, Certified, Cut, Exec, Fleet, HostKey, Login, Reception};
 use russh::{MethodKind, cipher, kex};
 use std::time::Duration;
@@ -78,6 +78,18 @@ fn one_unreachable_host_does_not_stop_the_others() {
         "h2: tcp.refused: connection refused on port <port>\nhint: is sshd running there, and on that port? -v shows the address\n\
          3 hosts in <time>: 2 ok, 1 unreachable\n",
     );
+}
+
+#[test]
+fn a_server_that_is_killed_under_a_command_is_lost_and_never_called_again() {
+    let Some(sshd) = server() else { return };
+    let place = Place::new();
+    let command = format!("echo once >>{}/ran; echo begun; kill -9 $PPID; sleep 1000", place.path().display());
+    let answer = Bugle::on_daemon(&sshd, ["h1"]).at(&place).args(["run", "h1", "--output", "stream", "--retries", "5", &command]).run();
+    assert_eq!(place.read("ran"), "once\n");
+    let answer = answer.exited(3);
+    assert!(answer.stderr.starts_with("h1: session.lost: "), "{}", answer.stderr);
+    answer.told("hint: whether the command finished is unknown: look at the host before running it again\n1 host in <time>: 0 ok, 1 unreachable\n");
 }
 
 #[test]

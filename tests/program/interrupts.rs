@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A command that says its process id to the test once it runs.
 pub struct Begun {
@@ -49,6 +49,17 @@ pub fn gone(pids: &str) {
     for pid in pids.split_whitespace() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         assert!(stat.is_empty() || stat.contains(") Z "), "process {pid} is still there: {stat}");
+    }
+}
+
+/// Waits until nothing runs under this process id.
+#[track_caller]
+fn until_gone(pid: &str) {
+    let started = Instant::now();
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    while !state().is_empty() && !state().contains(") Z ") {
+        assert!(started.elapsed() < Duration::from_secs(30), "process {pid} is still there");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -128,6 +139,30 @@ fn the_second_ctrl_c_ends_at_once() {
          h1: interrupted: ended at once by a second signal: what it started may still run there\n\
          never started: h2\n2 hosts in <time>: 0 ok, 1 cancelled, 1 never started; interrupted\n",
     );
+}
+
+#[test]
+fn a_reader_that_stalls_holds_up_neither_a_time_limit_nor_ctrl_c() {
+    for arguments in [&["h1"][..], &["all", "--output", "stream"], &["all", "--output", "json"]] {
+        let Some(sshd) = server() else { return };
+        let place = Place::new();
+        let begun = Begun::new(&place);
+        let run = |options: &[&str]| {
+            Bugle::on_daemon(&sshd, ["h1", "h2"]).at(&place).arg("run").args(arguments).args(options).arg(begun.then("exec yes")).start_unread()
+        };
+        let running = run(&["--timeout", "500ms"]);
+        let first = begun.next();
+        until_gone(&first);
+        let mut answer = running.wait();
+        assert!(answer.bytes.len() > 65_536 && answer.code() != 0, "{arguments:?}: {}", answer.stderr);
+        let mut running = run(&[]);
+        let second = begun.next();
+        running.signal(Signal::INT);
+        until_gone(&second);
+        running.signal(Signal::INT);
+        assert_eq!(running.wait_unread(), Some(130), "{arguments:?}");
+        answer.bytes.clear();
+    }
 }
 
 #[test]

@@ -60,7 +60,15 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
     ] {
         Bugle::on(&fleet).args(arguments).run().is(2, "", &expected);
     }
-    for arguments in [&["run", "all", "--port", "0", "true"][..], &["run", "all", "--port", "70000", "true"], &["rnu"], &["run", "all", "--pause", "1s", "true"]] {
+    for arguments in [
+        &["run", "all", "--timeout", "0", "true"][..],
+        &["run", "all", "--deadline", "0s", "true"],
+        &["run", "all", "--connect-timeout", "0ms", "true"],
+        &["run", "all", "--json", "-", "--junit", "-", "true"],
+        &["run", "all", "--output", "json", "--junit", "-", "true"],
+        &["script", "all", "/dev/null"],
+        &["run", "all", "-o", "UserKnownHostsFile=/", "true"],
+        &["run", "all", "--port", "0", "true"], &["run", "all", "--port", "70000", "true"], &["rnu"], &["run", "all", "--pause", "1s", "true"]] {
         Bugle::on(&fleet).args(arguments).run().exited(2).said("");
     }
     assert_eq!(calls(&fleet), 0);

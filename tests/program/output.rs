@@ -84,6 +84,20 @@ fn json_goes_into_a_file_beside_what_is_shown() {
 }
 
 #[test]
+fn json_on_standard_output_stands_alone_unless_answers_are_asked_for() {
+    let fleet = Fleet::start(2);
+    let run = |arguments: &[&str]| Bugle::on(&fleet).args(["run", "all", "-q", "--json", "-"]).args(arguments).arg("echo out").run().exited(0);
+    for arguments in [&[][..], &["--output", "json"]] {
+        let stdout = run(arguments).bytes;
+        let starts = stdout.split(|&byte| byte == b'\n').filter(|line| line.windows(13).any(|part| part == b"\"run_started\"")).count();
+        let all = serde_json::Deserializer::from_slice(&stdout).into_iter::<serde_json::Value>().all(|event| event.is_ok());
+        assert!(all && starts == 1, "{arguments:?}: {}", String::from_utf8_lossy(&stdout));
+    }
+    let both = run(&["--output", "stream"]).stdout;
+    assert!(both.contains("\nweb01: out\n") && both.contains("\"text\":\"out\\n\""), "{both}");
+}
+
+#[test]
 fn junit_has_a_case_for_every_host() {
     let fleet = Fleet::start(3);
     let place = Place::new();

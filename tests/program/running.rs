@@ -254,7 +254,7 @@ fn the_exit_code_is_the_largest_status_when_asked_for() {
 #[test]
 fn hosts_are_reached_by_what_is_typed_alone() {
     let fleet = Fleet::start(3);
-    let (web, db) = (fleet.host("web01"), fleet.host("db01"));
+    let web = fleet.host("web01");
     let typed = |arguments: &[&str]| {
         let known = format!("UserKnownHostsFile={}", fleet.known_hosts().display());
         Bugle::alone()

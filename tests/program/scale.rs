@@ -39,6 +39,9 @@ fn a_window_that_the_open_files_do_not_allow_is_told() {
     let fleet = Fleet::start(1);
     let answer = Bugle::on(&fleet).after("ulimit -n 64").args(["run", "web01", "-v", "-f", "100", "true"]).run().exited(0);
     answer.told("note: 16 hosts at once instead of 100: a process may have 64 files open here (`ulimit -n`)\n");
+    // A soft limit is raised.
+    let answer = Bugle::on(&fleet).after("ulimit -Sn 64").args(["run", "web01", "-v", "-f", "100", "true"]).run().exited(0);
+    assert!(!answer.stderr.contains("note:"), "{}", answer.stderr);
 }
 
 #[test]

@@ -261,6 +261,12 @@ fn man_writes_a_page_for_every_verb() {
 }
 
 #[test]
+fn a_place_for_the_pages_that_is_none_is_named() {
+    let expected = "error: cannot write `/dev/null/pages`\ncaused by: Not a directory (os error 20)\n";
+    Bugle::alone().args(["man", "/dev/null/pages"]).run().is(5, "", expected);
+}
+
+#[test]
 fn every_verb_has_help_with_examples() {
     for verb in ["run", "script", "hosts", "inventory", "config", "completions", "man"] {
         let help = Bugle::alone().args([verb, "--help"]).run().exited(0).talked("");

@@ -145,6 +145,10 @@ async fn new_keys_are_made_in_the_middle_of_megabytes_both_ways() {
 #[tokio::test]
 async fn a_terminal_is_a_terminal() {
     let Some(sshd) = openssh::sshd(&[]) else { return };
+    if sshd.user != "root" {
+        eprintln!("skipped: sshd may not change the owner of a terminal");
+        return;
+    }
     let mut caller = Caller::daemon(&sshd);
     caller.terminal = Some(Terminal { name: "xterm-mono".into(), columns: 97, rows: 31 });
     let answer = caller.run("test -t 0 && test -t 1 && test -t 2 && stty size && echo $TERM && echo err >&2").await;
