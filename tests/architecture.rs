@@ -214,8 +214,12 @@ fn what_matters_is_done_in_few_places() {
             "docs/security.md names every program that is started",
             &["connection/proxy.rs", "inventory/script.rs", "ssh_config/canonical.rs", "ssh_config/resolve.rs"],
         ),
-        (r"\bstderr\(\)", "only the command line talks by itself", &["cli/"]),
-        (r"\bstdout\(\)", "only the command line has the standard output", &["cli/"]),
+        (
+            r"\bio::stderr\(\)",
+            "only the command line talks by itself, and a LocalCommand that was asked for",
+            &["cli/", "connection/proxy.rs"],
+        ),
+        (r"\bio::stdout\(\)", "only the command line has the standard output", &["cli/"]),
     ] {
         for path in places_of(pattern) {
             let is_known = places.iter().any(|place| path == *place || place.ends_with('/') && path.starts_with(place));

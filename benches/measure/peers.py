@@ -94,7 +94,9 @@ class Peers:
     def bssh(self, command, hosts, fanout):
         place = self.place
         nodes = ",".join(f"{place.user}@{host}:{place.port}" for host in hosts)
-        return ["-H", nodes, "-i", place.dir / "key", "--parallel", fanout, "--strict-host-key-checking", "yes", command]
+        settings = ["-H", nodes, "-i", place.dir / "key", "--parallel", fanout, "--strict-host-key-checking", "yes"]
+        # Its first argument is taken for a host when it has a blank in it.
+        return [*settings, *command.split()]
 
     def bugle(self, verb, listed, fanout, *arguments):
         return [verb, "all", "-i", listed, "-F", self.place.dir / "ssh_config", "--fanout", fanout, *arguments]

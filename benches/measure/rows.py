@@ -45,9 +45,9 @@ def processor_time(bench):
     hosts = bench.place.hosts[:200]
 
     def all_answered(text):
-        # Some tools show equal answers once.
+        # Some tools show equal answers once, some repeat the command.
         answers = text.count("hello from the bench")
-        return None if answers == len(hosts) or (answers == 1 and "200" in text) else f"{answers} answers"
+        return None if answers >= len(hosts) or (answers == 1 and "200" in text) else f"{answers} answers"
 
     commands = bench.commands("echo hello from the bench", hosts)
     for name, cost in bench.in_turns(commands, all_answered).items():

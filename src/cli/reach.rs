@@ -202,6 +202,9 @@ impl<'a> Reach<'a> {
                 (ForwardAgent::Socket(socket), true) => Some(socket.clone()),
                 _ => None,
             },
+            local_command: was_typed(effective, Keyword::PermitLocalCommand)
+                .then(|| options.local_command.as_ref().map(ToString::to_string))
+                .flatten(),
             environment: environment(options, &self.known.ssh_config.account().environment),
         }
     }
@@ -219,8 +222,8 @@ impl<'a> Reach<'a> {
         if options.forward_x11 {
             ignored(Keyword::ForwardX11, "bugle does not forward X11");
         }
-        if options.permit_local_command && options.local_command.is_some() {
-            ignored(Keyword::LocalCommand, "it is not run for a fleet");
+        if options.local_command.is_some() && !was_typed(effective, Keyword::PermitLocalCommand) {
+            ignored(Keyword::LocalCommand, "for a fleet it is run only by -o PermitLocalCommand=yes on the command line");
         }
         if options.remote_command.is_some() {
             ignored(Keyword::RemoteCommand, "the command is given on the command line");

@@ -165,6 +165,11 @@ impl Attempt<'_> {
         }
         let how = logged_in.map_err(ConnectError::never)?;
         trace.end(format!("{} by {how}", self.destination.endpoint.user));
+        if let Some(command) = &profile.local_command
+            && let Some(complaint) = proxy::run_local(command).await
+        {
+            trace.notice(0, complaint);
+        }
         Ok(Arc::new(self.connection(handle, monitor, through)))
     }
 

@@ -82,6 +82,9 @@ pub struct Profile {
     pub batch_mode: bool,
     /// The agent that hosts may use, where the command line asks for it.
     pub forward_agent: Option<PathBuf>,
+    /// What is run on this machine after each login, where the command line permits it (`LocalCommand`, tokens
+    /// expanded).
+    pub local_command: Option<String>,
     /// Variables to send along with each command.
     pub environment: Vec<(String, String)>,
 }

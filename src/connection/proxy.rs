@@ -3,6 +3,7 @@
 use super::wire::Carrier;
 use crate::outcome::{Code, Failure};
 use std::ffi::OsString;
+use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,8 +47,7 @@ impl Complaint {
 /// Starts the command in the user's shell, replacing the shell, as ssh does (`ssh_proxy_connect` in sshconnect.c).
 /// Host and user names in it were checked before they were expanded.
 pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
-    let shell =
-        std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"));
+    let shell = user_shell();
     let failed = |reason: String| {
         Failure::new(Code::ProxyFailed, format!("cannot start the ProxyCommand `{command}`: {reason}"))
     };
@@ -82,26 +82,49 @@ pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
     Ok((Carrier::Other(Box::new(Proxy { _child: child, input, output })), complaint))
 }
 
+/// The shell that commands of the configuration are for.
+fn user_shell() -> OsString {
+    std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"))
+}
+
+/// Runs `LocalCommand` to its end (`ssh_local_cmd` in sshconnect.c). Standard output is the run's data, so what the command
+/// prints goes to standard error. How it ended, where that was not well.
+pub(super) async fn run_local(command: &str) -> Option<String> {
+    let ended = Command::new(user_shell())
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
+        .kill_on_drop(true)
+        .status()
+        .await;
+    match ended {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(format!("LocalCommand ended with {status}")),
+        Err(error) => Some(format!("LocalCommand cannot be started: {error}")),
+    }
+}
+
 impl AsyncRead for Proxy {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.output).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Proxy {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.input).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.input).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.input).poll_shutdown(context)
     }
 }

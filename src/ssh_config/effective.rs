@@ -113,6 +113,11 @@ pub(super) fn options(chosen: &Chosen, tokens: &Tokens<'_>) -> Result<Options, U
         Ok((name.to_owned(), value))
     });
     let remote_command = optional(Keyword::RemoteCommand, &|text| tokens.percent(text, MOST))?;
+    // ssh looks at the tokens only when the command is run.
+    let local_command = match chosen.is_on(Keyword::PermitLocalCommand) {
+        true => optional(Keyword::LocalCommand, &|text| tokens.percent(text, MOST))?,
+        false => None,
+    };
     let version_addendum = optional(Keyword::VersionAddendum, &|text| tokens.percent_dollar(text, MOST))?;
     let known_hosts_command = optional(Keyword::KnownHostsCommand, &|text| tokens.known_hosts_command(text))?;
     let control_path = optional(Keyword::ControlPath, &path_text)?;
@@ -163,7 +168,7 @@ pub(super) fn options(chosen: &Chosen, tokens: &Tokens<'_>) -> Result<Options, U
         kbd_interactive_authentication: chosen.is_on(Keyword::KbdInteractiveAuthentication),
         kex_algorithms: chosen.algorithms(Keyword::KexAlgorithms),
         known_hosts_command: known_hosts_command.map(Arc::from),
-        local_command: chosen.text_or_none(Keyword::LocalCommand).cloned(),
+        local_command: local_command.map(Arc::from),
         local_forwards: forwards(Keyword::LocalForward)?,
         log_level: log_level(chosen),
         macs: chosen.algorithms(Keyword::MACs),

@@ -245,7 +245,7 @@ keywords! {
         G::Choice(FLAG), Some("yes"), Honoured, "";
     NoHostAuthenticationForLocalhost [], G::Choice(FLAG), Some("no"), Honoured, "";
     PasswordAuthentication [], G::Choice(FLAG), Some("yes"), Honoured, "";
-    PermitLocalCommand [], G::Choice(FLAG), Some("no"), NoEffect, "no command is run on this machine for a login";
+    PermitLocalCommand [], G::Choice(FLAG), Some("no"), Interactive, "for a fleet only where the command line permits it";
     ProxyUseFdpass [], G::Choice(FLAG), Some("no"), NoEffect, "";
     PubkeyAuthentication ["dsaauthentication"], G::Choice(PUBKEY), Some("yes"), Honoured, "";
     RequestTTY [], G::Choice(REQUEST_TTY), Some("auto"), Interactive, "";
@@ -282,7 +282,7 @@ keywords! {
     KbdInteractiveDevices [], G::Text, None, NoEffect, "";
     KexAlgorithms [], G::Algorithms(Family::KeyExchange), None, Honoured, "";
     CASignatureAlgorithms [], G::Algorithms(Family::PlainKey), None, Honoured, "";
-    LocalCommand [], G::Command, None, NoEffect, "no command is run on this machine for a login";
+    LocalCommand [], G::Command, None, Interactive, "for a fleet only where the command line permits it";
     RemoteCommand [], G::Command, None, Interactive, "";
     LogLevel [], G::Choice(LOG_LEVEL), Some("info"), NoEffect, "`-v` and `--quiet` say how much is shown";
     MACs [], G::Algorithms(Family::Mac), None, Honoured, "";

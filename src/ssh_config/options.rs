@@ -206,7 +206,7 @@ pub struct Options {
     pub kex_algorithms: AlgorithmList,
     /// `KnownHostsCommand`: what is known of it expanded, `%f %H %I %K %t %%` left for the connection.
     pub known_hosts_command: Option<Arc<str>>,
-    /// `LocalCommand`, as written.
+    /// `LocalCommand`, expanded; nothing unless `PermitLocalCommand`.
     pub local_command: Option<Arc<str>>,
     /// `LocalForward`.
     pub local_forwards: Vec<Forward>,

@@ -1,6 +1,6 @@
 //! A command in `/bin/sh`, joined to a session channel: what sshd does after the login, without changing the user.
 
-use super::host::Host;
+use super::host::{Host, Sitting};
 use super::server::Ends;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
@@ -29,11 +29,19 @@ pub(super) struct Session {
     pub(super) reader: ChannelReadHalf,
     pub(super) writer: ChannelWriteHalf<Msg>,
     pub(super) handle: Handle,
+    /// Given back before the channel is closed: whoever hears of the end may open the next one at once.
+    pub(super) place: Place,
+}
+
+/// The place of a session among those of its connection and its host.
+pub(super) struct Place {
+    pub(super) _of_the_connection: Arc<()>,
+    pub(super) _of_the_host: Sitting,
 }
 
 /// Runs a command to its end, or until the caller goes away.
 pub(super) async fn run(session: Session, host: &Arc<Host>, ends: Ends, setup: &Setup, command: &[u8]) {
-    let Session { mut reader, writer, handle } = session;
+    let Session { mut reader, writer, handle, place } = session;
     let mut child = match spawn(host, ends, setup, command) {
         Ok(child) => child,
         Err(_) => {
@@ -75,8 +83,10 @@ pub(super) async fn run(session: Session, host: &Arc<Host>, ends: Ends, setup: &
         }
     };
     if let Ok(status) = status {
-        finish(&writer, &handle, status).await;
+        tell(&writer, &handle, status).await;
     }
+    drop(place);
+    let _ = writer.close().await;
 }
 
 fn spawn(host: &Host, ends: Ends, setup: &Setup, command: &[u8]) -> std::io::Result<Child> {
@@ -127,7 +137,8 @@ async fn copy(source: Option<impl AsyncRead + Unpin>, writer: &ChannelWriteHalf<
     }
 }
 
-async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, status: ExitStatus) {
+/// How it ended.
+async fn tell(writer: &ChannelWriteHalf<Msg>, handle: &Handle, status: ExitStatus) {
     let _ = writer.eof().await;
     match (status.code(), status.signal()) {
         (Some(code), _) => {
@@ -140,7 +151,6 @@ async fn finish(writer: &ChannelWriteHalf<Msg>, handle: &Handle, status: ExitSta
                 .await;
         }
     }
-    let _ = writer.close().await;
 }
 
 /// Kills every process that was started through connections to this address: nothing outlives the servers of a test,

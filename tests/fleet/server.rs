@@ -3,13 +3,13 @@
 use super::behaviour::{Exec, Forwarding, HostKey, Login};
 use super::host::{Host, Sitting, Visit};
 use super::line::Line;
-use super::process::{self, Session, Setup};
+use super::process::{self, Place, Session, Setup};
 use super::{PASSWORD, USER};
 use russh::keys::{Certificate, PrivateKey, PublicKey};
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, MethodKind, MethodSet};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelWriteHalf, MethodKind, MethodSet};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -210,12 +210,11 @@ impl Handler for Server {
             return Ok(());
         }
         reply.accept().await;
-        let (open, sitting) = (Arc::clone(&self.sessions), Sitting::begin(host));
+        let place = Place { _of_the_connection: Arc::clone(&self.sessions), _of_the_host: Sitting::begin(host) };
         let (host, ends, handle) = (Arc::clone(host), self.ends, session.handle());
-        tokio::spawn(async move {
-            attend(channel, handle, &host, ends).await;
-            drop((open, sitting));
-        });
+        let (reader, writer) = channel.split();
+        let opened = Session { reader, writer, handle, place };
+        tokio::spawn(async move { attend(opened, &host, ends).await });
         Ok(())
     }
 
@@ -263,11 +262,10 @@ impl Handler for Server {
 }
 
 /// A session channel from its opening to its end.
-async fn attend(channel: Channel<Msg>, handle: Handle, host: &Arc<Host>, ends: Ends) {
-    let id = channel.id();
-    let (mut reader, writer) = channel.split();
+async fn attend(mut session: Session, host: &Arc<Host>, ends: Ends) {
+    let (id, handle) = (session.writer.id(), session.handle.clone());
     let mut setup = Setup::default();
-    while let Some(message) = reader.wait().await {
+    while let Some(message) = session.reader.wait().await {
         match message {
             ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
                 setup.environment.push((variable_name, variable_value));
@@ -282,7 +280,7 @@ async fn attend(channel: Channel<Msg>, handle: Handle, host: &Arc<Host>, ends: E
             }
             ChannelMsg::Exec { command, .. } => {
                 host.asked(&command);
-                return execute(Session { reader, writer, handle }, host, ends, &setup, &command).await;
+                return execute(session, host, ends, &setup, &command).await;
             }
             ChannelMsg::Close => return,
             _ => {}
@@ -296,18 +294,29 @@ async fn execute(session: Session, host: &Arc<Host>, ends: Ends, setup: &Setup, 
     if exec == Exec::Shell {
         return process::run(session, host, ends, setup, command).await;
     }
+    let Session { mut reader, writer, handle, place } = session;
     // A caller who is gone by now has no use for the rest.
-    let _ = play(exec, &session, host, id).await;
-    let Session { mut reader, .. } = session;
+    let played = play(exec, &writer, &handle, host).await;
+    drop(place);
+    if played == Ok(Then::Close) {
+        let _ = handle.close(id).await;
+    }
     while !matches!(reader.wait().await, Some(ChannelMsg::Close) | None) {}
 }
 
+/// What follows a command that was played.
+#[derive(PartialEq, Eq)]
+enum Then {
+    Close,
+    Nothing,
+}
+
 /// Plays what a command would do, without one.
-async fn play(exec: Exec, session: &Session, host: &Host, id: russh::ChannelId) -> Result<(), ()> {
-    let Session { writer, handle, .. } = session;
+async fn play(exec: Exec, writer: &ChannelWriteHalf<Msg>, handle: &Handle, host: &Host) -> Result<Then, ()> {
+    let id = writer.id();
     if exec == Exec::Refused {
         handle.channel_failure(id).await?;
-        return handle.close(id).await;
+        return Ok(Then::Close);
     }
     handle.channel_success(id).await?;
     match exec {
@@ -315,26 +324,22 @@ async fn play(exec: Exec, session: &Session, host: &Host, id: russh::ChannelId) 
             writer.data_bytes(text.as_bytes()).await.map_err(drop)?;
             handle.eof(id).await?;
             handle.exit_status_request(id, 0).await?;
-            handle.close(id).await
         }
-        Exec::NoStatus => {
-            handle.eof(id).await?;
-            handle.close(id).await
-        }
+        Exec::NoStatus => handle.eof(id).await?,
         Exec::Cut(how) => {
             writer.data_bytes(&b"begun\n"[..]).await.map_err(drop)?;
             // A question that the client answers with no, and only once it has read what came before.
             let _ = handle.channel_open_agent().await;
             host.cut(how);
-            Ok(())
+            return Ok(Then::Nothing);
         }
         Exec::LateStderr => {
             writer.data_bytes(&b"out\n"[..]).await.map_err(drop)?;
             handle.eof(id).await?;
             handle.extended_data(id, 1, &b"late\n"[..]).await.map_err(drop)?;
             handle.exit_status_request(id, 3).await?;
-            handle.close(id).await
         }
-        Exec::Shell | Exec::Refused => Ok(()),
+        Exec::Shell | Exec::Refused => {}
     }
+    Ok(Then::Close)
 }

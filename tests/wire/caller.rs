@@ -385,6 +385,7 @@ fn profile(identity_files: Vec<PathBuf>, known_hosts: PathBuf) -> Profile {
         methods: LoginMethod::ALL.to_vec(),
         batch_mode: true,
         forward_agent: None,
+        local_command: None,
         environment: Vec::new(),
     }
 }
