@@ -1,5 +1,8 @@
 //! The program as its users meet it: the `bugle` binary against fleets, with its exact output and exit codes.
 
+// Who is skipped says so aloud.
+#![allow(clippy::print_stderr)]
+
 mod fleet;
 
 #[path = "program/as_ssh.rs"]

@@ -16,12 +16,13 @@ def main():
     choice = parser.parse_args()
     with Place(rows.HOSTS, rows.FAR) as place:
         bench = rows.Bench(place, choice.runs, choice.path, choice.bugle_only)
-        print("| measure | who | figure |")
-        print("| --- | --- | --- |")
+        print("| measure | bugle | to reach | others in the same run |")
+        print("| --- | --- | --- | --- |")
         for name in choice.only:
             print(f"[{name}]", file=sys.stderr)
-            for measure, who, figure in rows.ROWS[name](bench):
-                print(f"| {measure} | {who} | {figure} |", flush=True)
+            for measure, goal, figures in rows.ROWS[name](bench):
+                others = " · ".join(f"{who} {figure}" for who, figure in figures.items() if who != "bugle")
+                print(f"| {measure} | {figures['bugle']} | {goal} | {others} |", flush=True)
 
 
 main()

@@ -40,7 +40,6 @@ Host *
   GlobalKnownHostsFile /dev/null
   StrictHostKeyChecking yes
   BatchMode yes
-  LogLevel ERROR
 """
 
 

@@ -6,9 +6,10 @@
 use super::failure::Failed;
 use super::prompt;
 use crate::connection::{Connector, Destination, Keyring, Trace};
+use crate::host::HostName;
 use crate::known_hosts::{Addition, HostQuery, NameStyle, PublicKey};
 use futures::stream::{self, StreamExt};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const ROUNDS: usize = 5;
 
 /// A key that nobody vouches for, and where it would be written.
 struct Stranger {
+    /// The name that the user knows the host by.
+    name: HostName,
     query: HostQuery,
     key: PublicKey,
     file: PathBuf,
@@ -63,7 +66,7 @@ pub(super) fn settle(
 
 /// Connects to each host once, up to its key. A host that fails otherwise is left to the run, which tells why.
 async fn gather(connector: &Connector, unknown: &[&Destination], fanout: usize) -> Vec<Stranger> {
-    let attempts = unknown.iter().map(|&destination| async move {
+    let attempts = unknown.iter().enumerate().map(|(position, &destination)| async move {
         let error = match connector.connect(destination, &mut Trace::default()).await {
             Ok(connection) => {
                 connection.close().await;
@@ -73,14 +76,23 @@ async fn gather(connector: &Connector, unknown: &[&Destination], fanout: usize) 
         };
         let (query, key) = *error.unknown_key?;
         let (file, style) = destination.profile.known_hosts_target()?;
-        Some(Stranger { query, key, file, style })
+        let name = destination.name_of(&query).clone();
+        Some((position, Stranger { name, query, key, file, style }))
     });
-    let mut found: Vec<Stranger> =
-        stream::iter(attempts).buffer_unordered(fanout).filter_map(|found| async { found }).collect().await;
-    found.sort_by_key(|stranger| stranger.query.lookup_name());
+    let met = stream::iter(attempts).buffer_unordered(fanout).filter_map(|found| async { found });
+    let mut found: Vec<(usize, Stranger)> = met.collect().await;
+    found.sort_by_key(|(position, _)| *position);
     // A shared jump host is met by everyone behind it.
-    found.dedup_by(|a, b| a.query == b.query && a.key == b.key);
-    found
+    let mut seen = HashSet::new();
+    found.into_iter().map(|(_, stranger)| stranger).filter(|stranger| seen.insert(stranger.query.clone())).collect()
+}
+
+impl Stranger {
+    /// `web01 (10.0.0.1)`, or only the name where that is what is dialled.
+    fn label(&self) -> String {
+        let known_as = self.query.lookup_name();
+        if known_as == self.name.as_str() { known_as } else { format!("{} ({known_as})", self.name) }
+    }
 }
 
 fn write_table(out: &mut Vec<u8>, strangers: &[Stranger]) -> io::Result<()> {
@@ -88,10 +100,10 @@ fn write_table(out: &mut Vec<u8>, strangers: &[Stranger]) -> io::Result<()> {
     for stranger in strangers {
         *users.entry(&stranger.key).or_default() += 1;
     }
-    let width = strangers.iter().map(|stranger| stranger.query.lookup_name().chars().count()).max().unwrap_or(0);
+    let width = strangers.iter().map(|stranger| stranger.label().chars().count()).max().unwrap_or(0);
     writeln!(out, "Nobody vouches for these host keys yet:")?;
     for stranger in strangers {
-        let name = stranger.query.lookup_name();
+        let name = stranger.label();
         let shared = match users[&stranger.key] {
             1 => String::new(),
             count => format!("  <- the same key on {count} hosts"),
@@ -103,7 +115,7 @@ fn write_table(out: &mut Vec<u8>, strangers: &[Stranger]) -> io::Result<()> {
 
 fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<(), Failed> {
     let mut files: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    for Stranger { query, key, file, style } in strangers {
+    for Stranger { query, key, file, style, .. } in strangers {
         let addition = Addition::new(query, vec![key]).map_err(Failed::mistake)?;
         *files.entry(file.clone()).or_default() += 1;
         connector.learned().add(file, style, addition);

@@ -85,13 +85,9 @@ fn check(global: &GlobalOptions) -> Result<u8, Failed> {
         }
     }
     if found {
-        writeln!(
-            out,
-            "{} hosts in {} groups, {} warnings",
-            inventory.host_count(),
-            groups(&inventory),
-            warnings.len()
-        )?;
+        let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        let hosts = counted(inventory.host_count(), "host");
+        writeln!(out, "{hosts} in {}, {}", counted(groups(&inventory), "group"), counted(warnings.len(), "warning"))?;
     } else {
         writeln!(out, "there is no inventory")?;
     }

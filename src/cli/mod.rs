@@ -19,10 +19,12 @@ mod script;
 mod settings;
 mod sources;
 
+use crate::exit_code;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failed;
 use options::GlobalOptions;
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Call a whole fleet of servers at once over SSH.
 #[derive(Parser, Debug)]
@@ -75,9 +77,12 @@ enum Verb {
 /// Runs the program with these arguments (the first is its name) and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    match parse(&arguments).and_then(|program| program.verb.run(&program.global)) {
-        Ok(code) => code,
-        Err(failed) => failed.report(&mut std::io::stderr(), &arguments),
+    let program = || parse(&arguments).and_then(|program| program.verb.run(&program.global));
+    match catch_unwind(AssertUnwindSafe(program)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(failed)) => failed.report(&mut std::io::stderr(), &arguments),
+        // The panic has told itself; it is a fault of ours.
+        Err(_) => exit_code::FAULT,
     }
 }
 

@@ -6,8 +6,8 @@ use super::failure::Failed;
 use super::sources::{COMMAND_LINE, Known};
 use crate::connection::algorithms::{self, Algorithms};
 use crate::connection::{
-    AddToAgent, Configured, Confirm, Destination, Family, IdentitiesOnly, KeySources, LoginMethod, Profile, Route,
-    SocketOptions, Strictness,
+    AddToAgent, Configured, Confirm, Destination, Display, Family, IdentitiesOnly, KeySources, LoginMethod, Profile,
+    Route, SocketOptions, Strictness,
 };
 use crate::host::Endpoint;
 use crate::inventory::{ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, is_template};
@@ -89,16 +89,18 @@ impl<'a> Reach<'a> {
             }
         };
         let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
+        let written = Login::of(name.as_str());
         let request = Request {
-            host: name.as_str(),
-            user: host.user.as_deref(),
-            port: host.port,
+            host: written.host,
+            user: host.user.as_deref().or(written.user),
+            port: host.port.or(written.port),
             layers: &layers,
             command,
             role: Role::Target,
         };
         let route = self.known.ssh_config.route(&request)?;
-        let password = self.password.clone().or_else(|| inventory.variables.password.clone());
+        // What is typed is for all hosts; a host that has its own is the exception, as with Ansible's --ask-pass.
+        let password = inventory.variables.password.clone().or_else(|| self.password.clone());
         let mut destination = self.destination(&route.target, password);
         destination.name = host.name.clone();
         if !route.hops.is_empty() {
@@ -202,10 +204,26 @@ impl<'a> Reach<'a> {
                 (ForwardAgent::Socket(socket), true) => Some(socket.clone()),
                 _ => None,
             },
+            display: self.display(effective),
             local_command: was_typed(effective, Keyword::PermitLocalCommand)
                 .then(|| options.local_command.as_ref().map(ToString::to_string))
                 .flatten(),
             environment: environment(options, &self.known.ssh_config.account().environment),
+        }
+    }
+
+    /// The display, where the command line asks to forward it; why it cannot be is told.
+    fn display(&mut self, effective: &Effective) -> Option<Display> {
+        if !effective.options.forward_x11 || !was_typed(effective, Keyword::ForwardX11) {
+            return None;
+        }
+        let name = self.known.ssh_config.account().environment.get("DISPLAY").cloned().unwrap_or_default();
+        match Display::of(&name) {
+            Ok(display) => Some(display),
+            Err(error) => {
+                self.remarks.insert(format!("no X11 forwarding: {error}"));
+                None
+            }
         }
     }
 
@@ -219,17 +237,38 @@ impl<'a> Reach<'a> {
         if options.forward_agent != ForwardAgent::No && !may_forward {
             ignored(Keyword::ForwardAgent, "a fleet is lent the agent only by -o ForwardAgent=yes on the command line");
         }
-        if options.forward_x11 {
-            ignored(Keyword::ForwardX11, "bugle does not forward X11");
+        if options.forward_x11 && !was_typed(effective, Keyword::ForwardX11) {
+            ignored(Keyword::ForwardX11, "a fleet opens windows only by -o ForwardX11=yes on the command line");
         }
         if options.local_command.is_some() && !was_typed(effective, Keyword::PermitLocalCommand) {
-            ignored(Keyword::LocalCommand, "for a fleet it is run only by -o PermitLocalCommand=yes on the command line");
+            ignored(
+                Keyword::LocalCommand,
+                "for a fleet it is run only by -o PermitLocalCommand=yes on the command line",
+            );
         }
         if options.remote_command.is_some() {
             ignored(Keyword::RemoteCommand, "the command is given on the command line");
         }
         for (list, name) in algorithms(options).unimplemented() {
             self.remarks.insert(format!("{list}: bugle does not implement `{name}` and does not offer it"));
+        }
+    }
+}
+
+/// A host as lists of other tools have it, `[user@]host[:port]`. In an inventory, as in Ansible's, all of it is the name.
+struct Login<'a> {
+    user: Option<&'a str>,
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Login<'a> {
+    fn of(name: &'a str) -> Self {
+        let Some((user, rest)) = name.rsplit_once('@') else { return Self { user: None, host: name, port: None } };
+        let port = rest.split_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match port {
+            Some((host, port)) => Self { user: Some(user), host, port: Some(port) },
+            None => Self { user: Some(user), host: rest, port: None },
         }
     }
 }

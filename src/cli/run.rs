@@ -122,7 +122,7 @@ impl HostOptions {
             Some(BecomeMethod::Doas) => Method::Doas,
             Some(BecomeMethod::Sudo) | None => Method::Sudo,
         };
-        Ok(Some(Privilege { method, user, password: password.or(inventory.become_password.as_ref()).cloned() }))
+        Ok(Some(Privilege { method, user, password: inventory.become_password.as_ref().or(password).cloned() }))
     }
 }
 
@@ -150,11 +150,11 @@ impl Job {
         let known = Known::load(global)?;
         let selection = known.select(targets)?;
         let lines = self.lines(&known, &selection.hosts)?;
-        if fanout.dry_run {
-            return self.show_plan(&selection.hosts, &lines, fanout);
-        }
-        let password = login_password(global)?;
-        let sudo_password = options.password()?;
+        // A dry run finds the same mistakes, and asks nobody anything.
+        let (password, sudo_password) = match fanout.dry_run {
+            true => (None, None),
+            false => (login_password(global)?, options.password()?),
+        };
         let mut reach = Reach::new(&known, fanout.connect_timeout, password);
         let hosts = reach.all(&selection.hosts, Some(&self.title))?;
         if let Some(local) = hosts.iter().find(|host| host.variables.kind == Some(ConnectionKind::Local)) {
@@ -166,6 +166,9 @@ impl Job {
         }
         let privileges =
             hosts.iter().map(|host| options.privilege(host, sudo_password.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        if fanout.dry_run {
+            return self.show_plan(&selection.hosts, &lines, &privileges, fanout);
+        }
         let input = match self.input {
             Some(bytes) => Some(Broadcast::from_bytes(bytes).map_err(Failed::fault)?),
             None => input()?,
@@ -242,20 +245,34 @@ impl Job {
         if told.is_empty() { Ok(lines) } else { Err(Failed::several(told, 20)) }
     }
 
-    fn show_plan(&self, hosts: &[Selected], lines: &[Arc<CommandLine>], fanout: &FanoutOptions) -> Result<u8, Failed> {
-        let mut groups: Vec<(&CommandLine, Vec<&str>)> = Vec::new();
-        let mut known: HashMap<&CommandLine, usize> = HashMap::new();
-        for (host, line) in hosts.iter().zip(lines) {
-            let group = *known.entry(line).or_insert_with(|| {
-                groups.push((line, Vec::new()));
-                groups.len() - 1
-            });
-            groups[group].1.push(host.name.as_str());
+    fn show_plan(
+        &self,
+        hosts: &[Selected],
+        lines: &[Arc<CommandLine>],
+        privileges: &[Option<Privilege>],
+        fanout: &FanoutOptions,
+    ) -> Result<u8, Failed> {
+        // What is done, and as whom: equal plans are shown once.
+        let mut order: Vec<(&CommandLine, Option<String>)> = Vec::new();
+        let mut names: HashMap<(&CommandLine, Option<String>), Vec<&str>> = HashMap::new();
+        for ((host, line), privilege) in hosts.iter().zip(lines).zip(privileges) {
+            let user =
+                privilege.as_ref().map(|privilege| format!("{} ({})", privilege.user, privilege.method.program()));
+            let key = (&**line, user);
+            if !names.contains_key(&key) {
+                order.push(key.clone());
+            }
+            names.entry(key).or_default().push(host.name.as_str());
         }
         let mut out = BufWriter::new(io::stdout().lock());
-        for (line, names) in groups {
+        for key in order {
+            let names = &names[&key];
+            let (line, user) = key;
             let what = if self.script.is_some() { "would run the script on" } else { "would run on" };
             writeln!(out, "{what} {} ({}):", fold(names.iter().copied()), names.len())?;
+            if let Some(user) = user {
+                writeln!(out, "  as {user}")?;
+            }
             for (name, value) in &line.environment {
                 writeln!(out, "  with {name}={value}")?;
             }

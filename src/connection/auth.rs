@@ -273,7 +273,10 @@ impl Login<'_> {
                     "the server takes {taken}: name a key with -I FILE, add one with ssh-add, or use --ask-pass"
                 ));
         }
-        let hint = if self.remaining.as_ref().is_some_and(|left| left.contains(&MethodKind::PublicKey)) {
+        let hint = if self.offered.is_empty() {
+            "the password was refused; a host with another one has it as `ansible_password` in its inventory variables"
+                .to_owned()
+        } else if self.remaining.as_ref().is_some_and(|left| left.contains(&MethodKind::PublicKey)) {
             format!(
                 "is the public key in authorized_keys of `{}` there, and is that the right user (-l USER)?",
                 self.credentials.user

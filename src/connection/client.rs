@@ -5,6 +5,7 @@
 
 use super::forward::AgentRelay;
 use super::host_keys::{HostKeyCheck, Trust};
+use super::x11::Display;
 use crate::outcome::Failure;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
@@ -48,6 +49,7 @@ pub(super) struct Client {
     pub(super) facts: Arc<Facts>,
     pub(super) host_key: HostKeyCheck,
     pub(super) agent: Option<AgentRelay>,
+    pub(super) display: Option<Display>,
 }
 
 impl Handler for Client {
@@ -111,6 +113,22 @@ impl Handler for Client {
         if let Some(agent) = self.agent.as_ref().filter(|_| self.facts.read().trust == Trust::Full) {
             reply.accept().await;
             agent.relay(channel);
+        }
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        channel: Channel<Msg>,
+        _originator_address: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let trust = self.facts.read().trust;
+        if let Some(display) = self.display.as_ref().filter(|_| trust == Trust::Full) {
+            reply.accept().await;
+            display.relay(channel);
         }
         Ok(())
     }

@@ -145,7 +145,8 @@ impl Attempt<'_> {
         let offer = profile.algorithms.offer(&check.known_types()).map_err(ConnectError::never)?;
         trace.notice(3, algorithms::describe(&offer));
         let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
-        let client = Client { facts: Arc::clone(&self.facts), host_key: check, agent };
+        let client =
+            Client { facts: Arc::clone(&self.facts), host_key: check, agent, display: profile.display.clone() };
         let made = russh::client::connect_stream(Arc::new(config(profile, offer)), wire, client).await;
         let mut handle = match made {
             Ok(handle) => handle,

@@ -22,6 +22,7 @@ mod session;
 mod signer;
 mod trace;
 mod wire;
+mod x11;
 
 pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
@@ -33,6 +34,7 @@ pub use options::{Destination, LoginMethod, Profile, Route, Strictness};
 pub use russh::Sig as Signal;
 pub use session::{Exec, Happening, Input, InputClosed, Process, Terminal};
 pub use trace::{Entry as TraceEntry, Trace};
+pub use x11::{Display, DisplayError};
 
 use crate::host::Endpoint;
 use crate::known_hosts::{KnownHosts, ReadError, RevokedKeys, RevokedKeysError};
@@ -137,8 +139,8 @@ impl Connection {
         self.handle.is_closed()
     }
 
-    /// Whether the agent may be lent to the server.
-    fn may_use_agent(&self) -> bool {
+    /// Whether the agent and the display may be lent to the server.
+    fn is_trusted(&self) -> bool {
         self.facts.read().trust == Trust::Full
     }
 

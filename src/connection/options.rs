@@ -5,6 +5,7 @@
 use super::algorithms::Algorithms;
 use super::dial::SocketOptions;
 use super::keyring::KeySources;
+use super::x11::Display;
 use crate::host::{Endpoint, HostName};
 use crate::known_hosts::{HostQuery, NameStyle};
 use crate::secret::Secret;
@@ -82,6 +83,8 @@ pub struct Profile {
     pub batch_mode: bool,
     /// The agent that hosts may use, where the command line asks for it.
     pub forward_agent: Option<PathBuf>,
+    /// The display that hosts may open windows on, where the command line asks for it.
+    pub display: Option<Display>,
     /// What is run on this machine after each login, where the command line permits it (`LocalCommand`, tokens
     /// expanded).
     pub local_command: Option<String>,
@@ -148,6 +151,11 @@ impl Destination {
     /// Whose key it must show.
     pub(super) fn host_query(&self) -> HostQuery {
         HostQuery { host: self.endpoint.address.clone(), port: self.endpoint.port, alias: self.host_key_alias.clone() }
+    }
+
+    /// The name of the host on this way whose key a question is about.
+    pub fn name_of(&self, query: &HostQuery) -> &HostName {
+        self.with_hops().find(|hop| hop.host_query() == *query).map_or(&self.name, |hop| &hop.name)
     }
 
     /// Whether its key is not checked: this machine itself, under `NoHostAuthenticationForLocalhost`.

@@ -4,7 +4,8 @@
 //! at most [`QUEUE`] bytes; only when that is full does a slow reader slow its host down, which is then what is wanted.
 //! Every path ends in [`Process::close`] or in dropping the connection. Nothing here knows what the bytes mean.
 
-use super::{Connection, trace::Trace};
+use super::trace::Trace;
+use super::{Connection, Display};
 use crate::event::{Phase, Stream};
 use crate::outcome::{Code, Failure, RemoteExit};
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub struct Exec {
     pub terminal: Option<Terminal>,
     /// Lets the host use our agent.
     pub forward_agent: bool,
+    /// Lets the host open windows here.
+    pub display: Option<Display>,
 }
 
 /// The terminal that a command is given.
@@ -151,11 +154,15 @@ impl Process {
 
     async fn request(&self, exec: &Exec) -> Result<(), russh::Error> {
         let channel = &self.writer;
-        if exec.forward_agent && self.connection.may_use_agent() {
+        if exec.forward_agent && self.connection.is_trusted() {
             channel.agent_forward(false).await?;
         }
         if let Some(terminal) = &exec.terminal {
             channel.request_pty(false, &terminal.name, terminal.columns, terminal.rows, 0, 0, &[]).await?;
+        }
+        if let Some(display) = exec.display.as_ref().filter(|_| self.connection.is_trusted()) {
+            let told = display.announcement();
+            channel.request_x11(false, false, told.protocol, told.cookie, told.screen).await?;
         }
         for (name, value) in &exec.environment {
             channel.set_env(false, name.as_str(), value.as_str()).await?;

@@ -227,7 +227,7 @@ keywords! {
     ClearAllForwardings [], G::Choice(FLAG), Some("no"), Interactive, "a fan-out never forwards";
     ExitOnForwardFailure [], G::Choice(FLAG), Some("no"), Interactive, "";
     FingerprintHash [], G::Choice(DIGEST), Some("sha256"), NoEffect, "fingerprints are SHA256";
-    ForwardX11 [], G::Choice(FLAG), Some("no"), NoEffect, "";
+    ForwardX11 [], G::Choice(FLAG), Some("no"), Interactive, "a fan-out opens windows only when told to on its command line";
     ForwardX11Trusted [], G::Choice(FLAG), Some("no"), NoEffect, "";
     GatewayPorts [], G::Choice(FLAG), Some("no"), Interactive, "";
     GSSAPIAuthentication [], G::Choice(FLAG), Some("no"), NoEffect, "";

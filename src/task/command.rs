@@ -139,6 +139,7 @@ impl RunCommand {
             environment: profile.environment.clone(),
             terminal,
             forward_agent: profile.forward_agent.is_some(),
+            display: profile.display.clone(),
         }
     }
 }

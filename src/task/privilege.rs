@@ -196,7 +196,10 @@ impl<'a> Conversation<'a> {
         let said: Vec<u8> = [&self.stdout, &self.stderr].into_iter().flatten().flatten().copied().collect();
         let said = String::from_utf8_lossy(&said);
         let said = said.trim();
-        let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        // The program names itself before its reason; further lines are what followed from it.
+        let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        let own = lines.clone().find(|line| line.starts_with(program));
+        let reason = own.or_else(|| lines.next_back()).unwrap_or_default();
         let lower = said.to_lowercase();
         if [
             "sorry, try again",
@@ -227,7 +230,7 @@ impl<'a> Conversation<'a> {
             return Failure::new(Code::SudoRefused, format!("there is no {program} on the host"))
                 .hint("log in as that user (-l), or choose another way: set ansible_become_method to su or doas");
         }
-        let why = if last.is_empty() { "it said nothing".to_owned() } else { last.to_owned() };
+        let why = if reason.is_empty() { "it said nothing" } else { reason };
         Failure::new(
             Code::SudoRefused,
             format!("{program} refused to run the command as `{}`: {why}", self.privilege.user),

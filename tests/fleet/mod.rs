@@ -199,13 +199,12 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        for host in self.hosts.iter().filter(|host| !host.commands().is_empty() && host.behaviour.exec == Exec::Shell) {
-            process::sweep(host.address);
-        }
         if let Some(runtime) = self.runtime.take() {
             // Also from inside another runtime, where waiting is not allowed.
             runtime.shutdown_background();
         }
+        let ran_commands = |host: &&Arc<Host>| !host.commands().is_empty() && host.behaviour.exec == Exec::Shell;
+        self.hosts.iter().filter(ran_commands).for_each(|host| process::sweep(host.address));
     }
 }
 

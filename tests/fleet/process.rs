@@ -157,17 +157,25 @@ async fn tell(writer: &ChannelWriteHalf<Msg>, handle: &Handle, status: ExitStatu
 /// whatever its parents and groups have become.
 pub(super) fn sweep(address: SocketAddr) {
     let end = format!(" {} {}", address.ip(), address.port());
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    // A process may have had a child while the others were looked at.
+    while kill_those_from(&end) {}
+}
+
+/// Kills the processes whose `SSH_CONNECTION` ends so; whether there were any.
+fn kill_those_from(end: &str) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let mut any = false;
     for process in processes.flatten() {
         let pid = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        // The dead have no environment any more.
         let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
         let mut variables = environment.split(|&byte| byte == 0);
         let is_ours = variables.any(|one| one.starts_with(b"SSH_CONNECTION=") && one.ends_with(end.as_bytes()));
         if let Some(pid) = pid.filter(|_| is_ours) {
-            // One that has just ended is no matter.
-            let _ = kill_process(pid, Signal::KILL);
+            any |= kill_process(pid, Signal::KILL).is_ok();
         }
     }
+    any
 }
 
 /// Signals a process group; one that is gone is no matter.

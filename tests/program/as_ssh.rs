@@ -1,6 +1,6 @@
 //! One host in `raw` output against `ssh` on the same server: status, stdout and stderr are the same.
 
-use crate::bugle::{Bugle, Place, ssh_config, server};
+use crate::bugle::{Bugle, Place, server, ssh_config};
 use crate::fleet::openssh::{Daemon, find};
 use std::io::Write;
 use std::path::Path;
@@ -67,7 +67,10 @@ struct Outcome {
 }
 
 fn outcome(mut command: Command, input: Option<&str>) -> Outcome {
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("it was found");
     if let Some(input) = input {
         // Who reads nothing of it may be gone.
@@ -107,10 +110,20 @@ fn status_and_both_streams_are_those_of_ssh() {
                         let (theirs, ours) = (outcome(theirs, input), by_bugle(config, home, command, input));
                         if theirs != ours {
                             let text = |outcome: &Outcome| {
-                                let lossy = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
-                                format!("{:?} {:?} {:?}", outcome.status, lossy(&outcome.stdout), lossy(&outcome.stderr))
+                                let lossy =
+                                    |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
+                                format!(
+                                    "{:?} {:?} {:?}",
+                                    outcome.status,
+                                    lossy(&outcome.stdout),
+                                    lossy(&outcome.stderr)
+                                )
                             };
-                            differences.push(format!("`{command}`\n  ssh:   {}\n  bugle: {}", text(&theirs), text(&ours)));
+                            differences.push(format!(
+                                "`{command}`\n  ssh:   {}\n  bugle: {}",
+                                text(&theirs),
+                                text(&ours)
+                            ));
                         }
                     }
                     differences

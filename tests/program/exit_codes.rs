@@ -38,7 +38,9 @@ fn the_exit_code_says_how_the_run_went() {
 #[test]
 fn nobody_is_called_where_the_code_is_2() {
     let fleet = mixed_fleet();
-    for arguments in [&["good", "--timeout", "x", "true"][..], &["good&absent", "true"], &["all", "--outdir", "/proc/none", "true"]] {
+    for arguments in
+        [&["good", "--timeout", "x", "true"][..], &["good&absent", "true"], &["all", "--outdir", "/proc/none", "true"]]
+    {
         Bugle::on(&fleet).arg("run").args(arguments).run().exited(2).said("");
     }
     assert_eq!(calls(&fleet), 0);
@@ -61,7 +63,11 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
     }
     let place = Place::new();
     let inventory = place.file("hosts", "host[00001:20000]\n");
-    let listing = Bugle::alone().at(&place).after("{ \"$0\" \"$@\"; echo $? >code; } | head -n 1; exit 0").arg("-i").arg(inventory);
+    let listing = Bugle::alone()
+        .at(&place)
+        .after("{ \"$0\" \"$@\"; echo $? >code; } | head -n 1; exit 0")
+        .arg("-i")
+        .arg(inventory);
     listing.args(["-F", "none", "hosts", "all"]).run().is(0, "host00001\n", "");
     assert_eq!(place.read("code"), "0\n");
 }
@@ -85,7 +91,9 @@ fn a_full_disk_behind_standard_output_is_a_fault_that_says_so() {
 fn a_full_disk_behind_a_file_stops_the_run_and_names_the_file() {
     let fleet = Fleet::start(1);
     let run = |arguments: &[&str]| {
-        let bugle = Bugle::on(&fleet).with_own_mounts()?.after("mkdir small && mount -t tmpfs -o size=64k none small || exit 99");
+        let bugle = Bugle::on(&fleet)
+            .with_own_mounts()?
+            .after("mkdir small && mount -t tmpfs -o size=64k none small || exit 99");
         Some(bugle.args(["run", "web01", "--output", "none"]).args(arguments).run())
     };
     let flood = "head -c 1000000 /dev/zero | tr '\\0' x";
@@ -98,7 +106,11 @@ fn a_full_disk_behind_a_file_stops_the_run_and_names_the_file() {
         let answer = answer.exited(5).said("");
         answer.told(&format!("error: cannot write `{named}`\ncaused by: No space left on device (os error 28)\n"));
     }
-    Bugle::on(&fleet).args(["run", "web01", "--json", "/dev/full", "echo x"]).run().exited(5).told("error: cannot write `/dev/full`\n");
+    Bugle::on(&fleet)
+        .args(["run", "web01", "--json", "/dev/full", "echo x"])
+        .run()
+        .exited(5)
+        .told("error: cannot write `/dev/full`\n");
 }
 
 #[test]

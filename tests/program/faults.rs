@@ -13,18 +13,43 @@ fn table() -> Vec<(&'static str, Behaviour, &'static str, &'static str)> {
         ("absent", receiving(Reception::Absent), "tcp.refused", "is sshd running there"),
         ("deaf", receiving(Reception::Deaf), "tcp.timeout", "is the host up"),
         ("silent", receiving(Reception::Silent), "pre_banner.timeout", "is that port really sshd's?"),
-        ("tarpit", receiving(Reception::Tarpit(Duration::from_millis(100))), "pre_banner.timeout", "is that port really sshd's?"),
-        ("web-server", receiving(Reception::Says("HTTP/1.1 400 Bad Request\r\n\r\n")), "pre_banner.not_ssh", "is this the right port?"),
+        (
+            "tarpit",
+            receiving(Reception::Tarpit(Duration::from_millis(100))),
+            "pre_banner.timeout",
+            "is that port really sshd's?",
+        ),
+        (
+            "web-server",
+            receiving(Reception::Says("HTTP/1.1 400 Bad Request\r\n\r\n")),
+            "pre_banner.not_ssh",
+            "is this the right port?",
+        ),
         ("ancient", receiving(Reception::Says("SSH-1.5-old\r\n")), "pre_banner.not_ssh", "upgrade it"),
         ("throttled", receiving(Reception::Says("Exceeded MaxStartups\r\n")), "pre_banner.throttled", "lower --fanout"),
-        ("penalised", receiving(Reception::Says("Not allowed at this time\r\n")), "pre_banner.throttled", "PerSourcePenalties"),
+        (
+            "penalised",
+            receiving(Reception::Says("Not allowed at this time\r\n")),
+            "pre_banner.throttled",
+            "PerSourcePenalties",
+        ),
         ("closing", receiving(Reception::Closes), "pre_banner.closed", "hosts.deny"),
         ("resetting", receiving(Reception::Resets), "pre_banner.closed", "hosts.deny"),
         ("stuck", receiving(Reception::NamesItselfOnly), "kex.timeout", "MTU"),
         ("broken-off", receiving(Reception::ResetsInKeyExchange), "kex.failed", ""),
         ("nonsense", receiving(Reception::SpeaksNonsense), "kex.failed", ""),
-        ("old-kex", Behaviour::taking(&[kex::DH_G1_SHA1], &[], &[]), "kex.no_common.kex", "-o KexAlgorithms=+diffie-hellman-group1-sha1"),
-        ("old-cipher", Behaviour::taking(&[], &[cipher::AES_256_CBC], &[]), "kex.no_common.cipher", "-o Ciphers=+aes256-cbc"),
+        (
+            "old-kex",
+            Behaviour::taking(&[kex::DH_G1_SHA1], &[], &[]),
+            "kex.no_common.kex",
+            "-o KexAlgorithms=+diffie-hellman-group1-sha1",
+        ),
+        (
+            "old-cipher",
+            Behaviour::taking(&[], &[cipher::AES_256_CBC], &[]),
+            "kex.no_common.cipher",
+            "-o Ciphers=+aes256-cbc",
+        ),
         ("unknown", showing(HostKey::Unknown), "hostkey.unknown", "-o StrictHostKeyChecking=accept-new"),
         ("changed", showing(HostKey::Changed), "hostkey.changed", "somebody may be listening in"),
         ("revoked", showing(HostKey::Revoked), "hostkey.revoked", "do not log in"),
@@ -35,8 +60,18 @@ fn table() -> Vec<(&'static str, Behaviour, &'static str, &'static str)> {
         ("stalling", Behaviour::letting_in(Login::Stalls), "auth.timeout", "--connect-timeout gives more time"),
         ("forced", Behaviour::executing(Exec::Refused), "session.refused", "ForceCommand"),
         ("mute", Behaviour::executing(Exec::NoStatus), "session.lost", "look at the host before running it again"),
-        ("reset", Behaviour::executing(Exec::Cut(Cut::Reset)), "session.lost", "look at the host before running it again"),
-        ("cut", Behaviour::executing(Exec::Cut(Cut::Close)), "session.lost", "look at the host before running it again"),
+        (
+            "reset",
+            Behaviour::executing(Exec::Cut(Cut::Reset)),
+            "session.lost",
+            "look at the host before running it again",
+        ),
+        (
+            "cut",
+            Behaviour::executing(Exec::Cut(Cut::Close)),
+            "session.lost",
+            "look at the host before running it again",
+        ),
     ]
 }
 
@@ -70,7 +105,8 @@ fn every_way_to_fail_has_its_code_and_a_hint() {
 
 #[test]
 fn one_unreachable_host_does_not_stop_the_others() {
-    let members = [("h1", Behaviour::default()), ("h2", Behaviour::receiving(Reception::Absent)), ("h3", Behaviour::default())];
+    let members =
+        [("h1", Behaviour::default()), ("h2", Behaviour::receiving(Reception::Absent)), ("h3", Behaviour::default())];
     let fleet = Fleet::of(members);
     Bugle::on(&fleet).args(["run", "all", "-f", "1", "echo ran"]).run().is(
         3,
@@ -85,7 +121,10 @@ fn a_server_that_is_killed_under_a_command_is_lost_and_never_called_again() {
     let Some(sshd) = server() else { return };
     let place = Place::new();
     let command = format!("echo once >>{}/ran; echo begun; kill -9 $PPID; sleep 1000", place.path().display());
-    let answer = Bugle::on_daemon(&sshd, ["h1"]).at(&place).args(["run", "h1", "--output", "stream", "--retries", "5", &command]).run();
+    let answer = Bugle::on_daemon(&sshd, ["h1"])
+        .at(&place)
+        .args(["run", "h1", "--output", "stream", "--retries", "5", &command])
+        .run();
     assert_eq!(place.read("ran"), "once\n");
     let answer = answer.exited(3);
     assert!(answer.stderr.starts_with("h1: session.lost: "), "{}", answer.stderr);
@@ -126,7 +165,11 @@ fn text_of_a_server_cannot_pass_for_talk_of_ours() {
     let behaviour = Behaviour::receiving(Reception::Says("HTTP\x1b[2J\rhost: ok\n5 hosts: 5 ok\r\n"));
     let fleet = Fleet::one(behaviour);
     let answer = Bugle::on(&fleet).args(["run", "host", "--retries", "0", "true"]).run().exited(255).said("");
-    assert!(answer.stderr.starts_with("host: pre_banner.not_ssh: ") && !answer.stderr.contains(['\x1b', '\r']), "{}", answer.stderr);
+    assert!(
+        answer.stderr.starts_with("host: pre_banner.not_ssh: ") && !answer.stderr.contains(['\x1b', '\r']),
+        "{}",
+        answer.stderr
+    );
     assert!(!answer.stderr.contains("\n5 hosts") && !answer.stderr.contains("\nhost: ok"), "{}", answer.stderr);
 }
 

@@ -71,7 +71,9 @@ fn kill(pid: &str) {
 
 #[test]
 fn the_first_ctrl_c_ends_what_runs_and_names_who_was_never_started() {
-    for (signal, code, word) in [(Signal::INT, 130, "interrupted"), (Signal::TERM, 143, "terminated"), (Signal::HUP, 143, "terminated")] {
+    for (signal, code, word) in
+        [(Signal::INT, 130, "interrupted"), (Signal::TERM, 143, "terminated"), (Signal::HUP, 143, "terminated")]
+    {
         let Some(sshd) = server() else { return };
         let place = Place::new();
         let begun = Begun::new(&place);
@@ -102,7 +104,10 @@ fn what_was_gathered_before_ctrl_c_is_shown() {
         running.wait_for_talk(&format!("\"event\":\"output\",\"host\":\"{host}\""));
     }
     running.signal(Signal::INT);
-    running.wait().exited(130).said("---------------\nh[1-2] (2): cancelled (interrupted)\n---------------\ngathered\n");
+    running
+        .wait()
+        .exited(130)
+        .said("---------------\nh[1-2] (2): cancelled (interrupted)\n---------------\ngathered\n");
 }
 
 #[test]
@@ -124,7 +129,8 @@ fn the_second_ctrl_c_ends_at_once() {
     let place = Place::new();
     let begun = Begun::new(&place);
     let command = begun.then("trap '' TERM INT HUP; while :; do sleep 0.1; done");
-    let mut running = Bugle::on_daemon(&sshd, ["h1", "h2"]).at(&place).args(["run", "all", "-f", "1", &command]).start();
+    let mut running =
+        Bugle::on_daemon(&sshd, ["h1", "h2"]).at(&place).args(["run", "all", "-f", "1", &command]).start();
     let pid = begun.next();
     running.signal(Signal::INT);
     running.wait_for_talk("interrupt again to end at once\n");
@@ -148,7 +154,8 @@ fn a_reader_that_stalls_holds_up_neither_a_time_limit_nor_ctrl_c() {
         let start = |options: &[&str]| {
             let place = Place::new();
             let begun = Begun::new(&place);
-            let bugle = Bugle::on_daemon(&sshd, ["h1", "h2"]).at(&place).args(["run", "-f", "1"]).args(arguments).args(options);
+            let bugle =
+                Bugle::on_daemon(&sshd, ["h1", "h2"]).at(&place).args(["run", "-f", "1"]).args(arguments).args(options);
             let running = bugle.arg(begun.then("exec yes")).start_unread();
             let pid = begun.next();
             (running, pid)
@@ -189,7 +196,8 @@ fn ctrl_c_is_not_heard_by_who_was_told_to_ignore_it() {
     let go = place.path().join("go");
     mknodat(CWD, &go, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("the directory can be written");
     let command = begun.then(&format!("read line <{}; echo $line", go.display()));
-    let running = Bugle::on_daemon(&sshd, ["host"]).at(&place).after("trap '' INT").args(["run", "host", &command]).start();
+    let running =
+        Bugle::on_daemon(&sshd, ["host"]).at(&place).after("trap '' INT").args(["run", "host", &command]).start();
     begun.next();
     running.signal(Signal::INT);
     std::fs::write(&go, "went on\n").expect("somebody reads it");

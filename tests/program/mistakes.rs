@@ -68,7 +68,11 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
         &["run", "all", "--output", "json", "--junit", "-", "true"],
         &["script", "all", "/dev/null"],
         &["run", "all", "-o", "UserKnownHostsFile=/", "true"],
-        &["run", "all", "--port", "0", "true"], &["run", "all", "--port", "70000", "true"], &["rnu"], &["run", "all", "--pause", "1s", "true"]] {
+        &["run", "all", "--port", "0", "true"],
+        &["run", "all", "--port", "70000", "true"],
+        &["rnu"],
+        &["run", "all", "--pause", "1s", "true"],
+    ] {
         Bugle::on(&fleet).args(arguments).run().exited(2).said("");
     }
     assert_eq!(calls(&fleet), 0);
@@ -76,7 +80,11 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
 
 #[test]
 fn nobody_is_selected_where_there_is_nobody() {
-    Bugle::alone().args(["-F", "none", "run", "all", "true"]).run().is(2, "", "error: `all` selects no host\n  all\n  ^^^\n");
+    Bugle::alone().args(["-F", "none", "run", "all", "true"]).run().is(
+        2,
+        "",
+        "error: `all` selects no host\n  all\n  ^^^\n",
+    );
 }
 
 #[test]
@@ -91,7 +99,9 @@ fn options_of_ssh_are_checked_as_in_a_file() {
     ] {
         let answer = Bugle::on(&fleet).args(["-o", option, "run", "all", "true"]).run().exited(2).said("");
         assert!(answer.stderr.starts_with("error: command line"), "{option}: {}", answer.stderr);
-        parts.iter().for_each(|part| assert!(answer.stderr.contains(part), "{option}: `{part}` is not in\n{}", answer.stderr));
+        parts
+            .iter()
+            .for_each(|part| assert!(answer.stderr.contains(part), "{option}: `{part}` is not in\n{}", answer.stderr));
     }
     assert_eq!(calls(&fleet), 0);
 }
@@ -119,8 +129,16 @@ fn wrong_inventories_are_shown_with_file_line_and_column() {
             "all:\n  hosts:\n    'a;touch x':\n",
             "error: <home>/inv.yaml:3:5: the host name `a;touch x` contains `;`, which is not allowed in names\n    3 |     'a;touch x':\n      |     ^\n",
         ),
-        ("inv.ini", "web01 ansible_port=abc\n", "error: <home>/inv.ini:1:7: `ansible_port` of `web01`: must be a port from 1 to 65535, not `abc`\n"),
-        ("inv.ini", "web01 ansible_port=0\n", "error: <home>/inv.ini:1:7: `ansible_port` of `web01`: must be a port from 1 to 65535, not `0`\n"),
+        (
+            "inv.ini",
+            "web01 ansible_port=abc\n",
+            "error: <home>/inv.ini:1:7: `ansible_port` of `web01`: must be a port from 1 to 65535, not `abc`\n",
+        ),
+        (
+            "inv.ini",
+            "web01 ansible_port=0\n",
+            "error: <home>/inv.ini:1:7: `ansible_port` of `web01`: must be a port from 1 to 65535, not `0`\n",
+        ),
         (
             "inv.ini",
             "web01 ansible_user='a;b'\n",
@@ -134,14 +152,21 @@ fn wrong_inventories_are_shown_with_file_line_and_column() {
     ] {
         let place = Place::new();
         let inventory = place.file(name, text);
-        let answer = Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(inventory).args(["run", "all", "true"]).run();
+        let answer =
+            Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(inventory).args(["run", "all", "true"]).run();
         // Variables may show their line as well.
-        let head: String = answer.stderr.lines().take(expected.lines().count()).map(|line| format!("{line}\n")).collect();
+        let head: String =
+            answer.stderr.lines().take(expected.lines().count()).map(|line| format!("{line}\n")).collect();
         assert_eq!(head, expected);
         answer.exited(2).said("");
     }
     let place = Place::new();
-    let missing = Bugle::alone().at(&place).args(["-F", "none", "-i", "none.yaml", "run", "all", "true"]).run().exited(2).said("");
+    let missing = Bugle::alone()
+        .at(&place)
+        .args(["-F", "none", "-i", "none.yaml", "run", "all", "true"])
+        .run()
+        .exited(2)
+        .said("");
     missing.told("none.yaml");
 }
 
@@ -149,23 +174,45 @@ fn wrong_inventories_are_shown_with_file_line_and_column() {
 fn an_inventory_program_that_fails_is_shown_with_what_it_said() {
     let place = Place::new();
     let program = place.file_with_mode("inventory", "#!/bin/sh\necho the database is down >&2\nexit 3\n", 0o700);
-    let answer = Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(program).args(["run", "all", "true"]).run().exited(2).said("");
+    let answer = Bugle::alone()
+        .at(&place)
+        .args(["-F", "none", "-i"])
+        .arg(program)
+        .args(["run", "all", "true"])
+        .run()
+        .exited(2)
+        .said("");
     answer.told("the database is down").told("inventory");
 }
 
 #[test]
 fn a_wrong_ssh_config_is_shown_with_file_and_line() {
     for (text, parts) in [
-        ("Host *\n  Prot 22\n", &["error: <home>/config:2:3: unknown keyword `", "      Prot 22\n      ^\n", "did you mean `Port`?\n"][..]),
-        ("Host *\n  Port abc\n", &["error: <home>/config:2:8: `abc` is no value of `Port`: expected a port from 1 to 65535\n"]),
+        (
+            "Host *\n  Prot 22\n",
+            &["error: <home>/config:2:3: unknown keyword `", "      Prot 22\n      ^\n", "did you mean `Port`?\n"][..],
+        ),
+        (
+            "Host *\n  Port abc\n",
+            &["error: <home>/config:2:8: `abc` is no value of `Port`: expected a port from 1 to 65535\n"],
+        ),
         ("Host *\n  User \"a\n", &["error: <home>/config:2:"]),
         ("Match hots x\n", &["error: <home>/config:1:", "hots"]),
         ("Include none/*\nMatch\n", &["error: <home>/config:2:"]),
     ] {
         let place = Place::new();
         let config = place.file("config", text);
-        let answer = Bugle::alone().at(&place).args(["-i", "a,", "-F"]).arg(config).args(["run", "all", "true"]).run().exited(2).said("");
-        parts.iter().for_each(|part| assert!(answer.stderr.contains(part), "{text}: `{part}` is not in\n{}", answer.stderr));
+        let answer = Bugle::alone()
+            .at(&place)
+            .args(["-i", "a,", "-F"])
+            .arg(config)
+            .args(["run", "all", "true"])
+            .run()
+            .exited(2)
+            .said("");
+        parts
+            .iter()
+            .for_each(|part| assert!(answer.stderr.contains(part), "{text}: `{part}` is not in\n{}", answer.stderr));
     }
     let answer = Bugle::alone().args(["-F", "none.config", "run", "a", "true"]).run().exited(2).said("");
     answer.told("none.config");
@@ -181,7 +228,11 @@ fn keys_and_known_hosts_that_others_can_touch_are_refused_with_their_mode() {
         place.file_with_mode("key", &key, mode);
         let path = place.path().join("key").display().to_string();
         let answer = run(&["-I", &path]).exited(2).said("");
-        assert!(answer.stderr.starts_with(&format!("error: the key file `<home>/key` has mode {shown}: ")), "{}", answer.stderr);
+        assert!(
+            answer.stderr.starts_with(&format!("error: the key file `<home>/key` has mode {shown}: ")),
+            "{}",
+            answer.stderr
+        );
         answer.told("hint: chmod 600 <home>/key\n");
     }
     place.file("nonsense", "x\n");
@@ -207,7 +258,11 @@ fn an_ssh_config_of_the_user_that_others_can_write_is_refused() {
     place.file("passwd", passwd);
     let Some(bugle) = Bugle::alone().with_own_mounts() else { return };
     // The home is that of passwd(5), as with ssh.
-    let answer = bugle.at(&place).after("mount --bind passwd /etc/passwd || exit 99").args(["-i", "a,", "run", "a", "true"]).run();
+    let answer = bugle
+        .at(&place)
+        .after("mount --bind passwd /etc/passwd || exit 99")
+        .args(["-i", "a,", "run", "a", "true"])
+        .run();
     answer.exited(2).said("").told("<home>/.ssh/config").told("0620").told("hint: chmod go-w <home>/.ssh/config");
 }
 
@@ -232,7 +287,17 @@ fn names_with_a_meaning_to_a_shell_reach_none() {
     fs::remove_file(place.path().join("matched")).expect("it is there");
     fs::remove_file(place.path().join("proxied")).expect("it is there");
     let evil = "x$(touch${IFS}witness)";
-    for name in [evil, "x`touch${IFS}witness`", "x;touch${IFS}witness", "x|touch${IFS}witness", "-oProxyCommand=x", "x\ny", "x'y", "x\"y", "x\\y"] {
+    for name in [
+        evil,
+        "x`touch${IFS}witness`",
+        "x;touch${IFS}witness",
+        "x|touch${IFS}witness",
+        "-oProxyCommand=x",
+        "x\ny",
+        "x'y",
+        "x\"y",
+        "x\\y",
+    ] {
         let inventory = place.file("inventory.yaml", format!("all:\n  hosts:\n    {}:\n", serde_json::json!(name)));
         let file = inventory.display().to_string();
         let variable = |variable: &str| {

@@ -54,7 +54,9 @@ db01: exit status 3
 fn json_tells_every_event_of_a_host_in_order() {
     let fleet = Fleet::start(1);
     let answer = Bugle::on(&fleet).args(["run", "web01", "--output", "json", "echo out; exit 3"]).run().exited(1);
-    let steps = answer.stdout.lines().filter(|line| !["phase_finished", "noticed"].iter().any(|event| line.contains(&format!("\"event\":\"{event}\""))));
+    let steps = answer.stdout.lines().filter(|line| {
+        !["phase_finished", "noticed"].iter().any(|event| line.contains(&format!("\"event\":\"{event}\"")))
+    });
     let expected = [
         r#"{"at":<seconds>,"event":"run_started","schema":1,"verb":"run","title":"echo out; exit 3","fanout":64,"hosts":["web01"]}"#,
         r#"{"at":<seconds>,"event":"host_started","host":"web01"}"#,
@@ -73,7 +75,10 @@ fn json_tells_every_event_of_a_host_in_order() {
 fn json_goes_into_a_file_beside_what_is_shown() {
     let fleet = Fleet::start(3);
     let place = Place::new();
-    let answer = Bugle::on(&fleet).at(&place).args(["run", "all", "-f", "1", "--output", "group", "--json", "run.jsonl", "printf '\\377'"]).run();
+    let answer = Bugle::on(&fleet)
+        .at(&place)
+        .args(["run", "all", "-f", "1", "--output", "group", "--json", "run.jsonl", "printf '\\377'"])
+        .run();
     answer.exited(0);
     let text = place.read("run.jsonl");
     let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -86,11 +91,17 @@ fn json_goes_into_a_file_beside_what_is_shown() {
 #[test]
 fn json_on_standard_output_stands_alone_unless_answers_are_asked_for() {
     let fleet = Fleet::start(2);
-    let run = |arguments: &[&str]| Bugle::on(&fleet).args(["run", "all", "-q", "--json", "-"]).args(arguments).arg("echo out").run().exited(0);
+    let run = |arguments: &[&str]| {
+        Bugle::on(&fleet).args(["run", "all", "-q", "--json", "-"]).args(arguments).arg("echo out").run().exited(0)
+    };
     for arguments in [&[][..], &["--output", "json"]] {
         let stdout = run(arguments).bytes;
-        let starts = stdout.split(|&byte| byte == b'\n').filter(|line| line.windows(13).any(|part| part == b"\"run_started\"")).count();
-        let all = serde_json::Deserializer::from_slice(&stdout).into_iter::<serde_json::Value>().all(|event| event.is_ok());
+        let starts = stdout
+            .split(|&byte| byte == b'\n')
+            .filter(|line| line.windows(13).any(|part| part == b"\"run_started\""))
+            .count();
+        let all =
+            serde_json::Deserializer::from_slice(&stdout).into_iter::<serde_json::Value>().all(|event| event.is_ok());
         assert!(all && starts == 1, "{arguments:?}: {}", String::from_utf8_lossy(&stdout));
     }
     let both = run(&["--output", "stream"]).stdout;
@@ -132,7 +143,10 @@ fn a_junit_report_never_takes_the_place_of_what_is_no_file() {
     place.file("real.xml", "");
     symlink("real.xml", place.path().join("link.xml")).expect("the directory can be written");
     Bugle::on(&fleet).at(&place).args(["run", "web01", "--junit", "link.xml", "true"]).run().exited(0);
-    assert!(place.path().join("link.xml").symlink_metadata().is_ok_and(|facts| facts.is_symlink()), "the link was replaced");
+    assert!(
+        place.path().join("link.xml").symlink_metadata().is_ok_and(|facts| facts.is_symlink()),
+        "the link was replaced"
+    );
     assert!(place.read("real.xml").contains("<testsuites"), "the report is where the link leads");
 }
 
@@ -145,7 +159,10 @@ fn outdir_holds_both_streams_of_every_host_byte_for_byte() {
     symlink(&victim, place.path().join("out/web01.out")).expect("the directory can be written");
     let run = || Bugle::on(&fleet).at(&place).args(["run", "all", "--outdir", "out", "--output", "none"]);
     run().arg("printf 'a\\0\\377'; [ $FLEET_HOST = web02 ] || echo e >&2").run().is(0, "", "3 hosts in <time>: 3 ok\n");
-    let mut names: Vec<_> = fs::read_dir(place.path().join("out")).expect("it was made").map(|entry| entry.expect("it is there").file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(place.path().join("out"))
+        .expect("it was made")
+        .map(|entry| entry.expect("it is there").file_name())
+        .collect();
     names.sort();
     assert_eq!(names, ["db01.err", "db01.out", "web01.err", "web01.out", "web02.err", "web02.out"]);
     assert_eq!(fs::read(place.path().join("out/web01.out")).expect("it was written"), b"a\0\xff");
@@ -157,7 +174,11 @@ fn outdir_holds_both_streams_of_every_host_byte_for_byte() {
 fn quiet_leaves_answers_and_failures() {
     let fleet = Fleet::start(3);
     let answer = Bugle::on(&fleet).args(["run", "all", "-q", "-f", "1", COMMAND]).run();
-    answer.is(1, "web01: same\nweb02: same\ndb01: same\ndb01: other\n", "db01: bad\ndb01: exit.status: exit status 3\n");
+    answer.is(
+        1,
+        "web01: same\nweb02: same\ndb01: same\ndb01: other\n",
+        "db01: bad\ndb01: exit.status: exit status 3\n",
+    );
 }
 
 #[test]
@@ -176,7 +197,8 @@ fn verbose_tells_every_step_with_its_time() {
             "web01: ok in <time>\n",
         ] {
             let found = answer.stderr[from..].find(step);
-            from += found.unwrap_or_else(|| panic!("{level}: no `{step}` after {from} in\n{}", answer.stderr)) + step.len();
+            from +=
+                found.unwrap_or_else(|| panic!("{level}: no `{step}` after {from} in\n{}", answer.stderr)) + step.len();
         }
     }
 }
@@ -204,21 +226,29 @@ fn a_terminal_gets_groups_progress_and_no_control_sequences_of_hosts() {
     );
     let Some(screen) = Bugle::on(&fleet).args(["run", "web01", hostile]).run_on_terminal(&[]) else { return };
     assert_eq!(screen.bytes, b"a\x1b[31mb\rweb09: forged\r\n", "one host is raw, as with ssh");
-    let Some(screen) = Bugle::on(&fleet).args(["run", "all", "-q", "--output", "none", "true"]).run_on_terminal(&[]) else { return };
+    let Some(screen) = Bugle::on(&fleet).args(["run", "all", "-q", "--output", "none", "true"]).run_on_terminal(&[])
+    else {
+        return;
+    };
     assert_eq!(screen.stdout, "", "quiet has no progress");
 }
 
 #[test]
 fn colour_only_where_it_is_wanted() {
     let fleet = Fleet::start(2);
-    let run = |arguments: &[&str]| Bugle::on(&fleet).args(arguments).args(["run", "all", "--output", "group", "exit 3"]).run().stderr;
+    let run = |arguments: &[&str]| {
+        Bugle::on(&fleet).args(arguments).args(["run", "all", "--output", "group", "exit 3"]).run().stderr
+    };
     assert!(run(&["--color", "always"]).contains("\u{1b}["));
     for arguments in [&[][..], &["--color", "never"], &["--color", "auto"]] {
         assert!(!run(arguments).contains('\u{1b}'), "{arguments:?}");
     }
     let coloured = |name: &str, value: &str| {
         let bugle = Bugle::on(&fleet).env("TERM", "xterm").env(name, value);
-        bugle.args(["run", "all", "--output", "group", "exit 3"]).run_on_terminal(&[]).map(|screen| screen.stdout.contains("\u{1b}[3"))
+        bugle
+            .args(["run", "all", "--output", "group", "exit 3"])
+            .run_on_terminal(&[])
+            .map(|screen| screen.stdout.contains("\u{1b}[3"))
     };
     let Some(plain) = coloured("NO_COLOR", "1") else { return };
     assert_eq!((plain, coloured("NO_COLOR", "")), (false, Some(true)));

@@ -71,7 +71,11 @@ fn a_wrong_password_is_told_apart_from_a_command_that_fails() {
         let call = bugle(&fleet, &place).args(["run", "all", "--sudo", "--sudo-pass-fd", "3", "echo ran; exit 1"]);
         call.descriptor(3, password).run()
     };
-    run("wrong\n").is(1, "", &format!("web[01-02] (2): sudo.password: wrong password for sudo\n{TOLD}2 hosts in <time>: 0 ok, 2 failed\n"));
+    run("wrong\n").is(
+        1,
+        "",
+        &format!("web[01-02] (2): sudo.password: wrong password for sudo\n{TOLD}2 hosts in <time>: 0 ok, 2 failed\n"),
+    );
     run("open sesame\n").exited(1).told("web[01-02] (2): exit.status: exit status 1\n");
     run("\n").is(2, "", "error: file descriptor 3 holds no password\n");
 }
@@ -129,7 +133,11 @@ fn the_real_sudo_and_su_run_commands_as_others() {
         let vars = place.file("vars.ini", format!("host ansible_become_method={method} ansible_become_user={user}\n"));
         for _ in 0..5 {
             let call = Bugle::on_daemon(&sshd, ["host"]).at(&place).arg("-i").arg(&vars);
-            call.args(["run", "host", "--sudo", "id -un; echo err >&2; exit 4"]).run().is(4, &format!("{user}\n"), "err\n");
+            call.args(["run", "host", "--sudo", "id -un; echo err >&2; exit 4"]).run().is(
+                4,
+                &format!("{user}\n"),
+                "err\n",
+            );
         }
     }
 }

@@ -21,7 +21,11 @@ Trust these 2 host keys and remember them? [yes/no] ";
 fn unknown_host_keys_are_asked_about_once_and_remembered_when_trusted() {
     let fleet = fleet();
     let before = fs::read_to_string(fleet.known_hosts()).expect("it was written");
-    let run = |answers: &[&str]| Bugle::on(&fleet).args(["run", "all", "-f", "1", "--output", "stream", "-q", "echo ran"]).run_on_terminal(answers);
+    let run = |answers: &[&str]| {
+        Bugle::on(&fleet)
+            .args(["run", "all", "-f", "1", "--output", "stream", "-q", "echo ran"])
+            .run_on_terminal(answers)
+    };
     let Some(screen) = run(&["yes"]) else { return };
     let expected = format!("{TABLE}yes\n2 host keys added to <fleet>/known_hosts\nweb01: ran\nweb02: ran\ndb01: ran\n");
     assert_eq!(screen.exited(0).stdout, expected);
@@ -42,7 +46,9 @@ fn nothing_is_started_when_the_keys_are_not_trusted() {
     for answer in ["no", "", "YES PLEASE"] {
         let fleet = fleet();
         let before = fs::read(fleet.known_hosts()).expect("it was written");
-        let Some(screen) = Bugle::on(&fleet).args(["run", "all", "echo ran"]).run_on_terminal(&[answer]) else { return };
+        let Some(screen) = Bugle::on(&fleet).args(["run", "all", "echo ran"]).run_on_terminal(&[answer]) else {
+            return;
+        };
         let expected = format!(
             "{TABLE}{answer}\nerror: the host keys were not trusted; nothing was started\n\
              hint: leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts\n"
@@ -58,10 +64,12 @@ fn a_key_that_several_hosts_share_is_pointed_out() {
     // One host behind two names of known_hosts' kind: the second is a port of the first, through the same server.
     let fleet = Fleet::one(Behaviour::showing(HostKey::Unknown));
     let host = fleet.host("host");
-    let aliases = ["a", "b"].map(|alias| format!("{alias} ansible_host={} ansible_port={}\n", host.address.ip(), host.address.port()));
+    let aliases = ["a", "b"]
+        .map(|alias| format!("{alias} ansible_host={} ansible_port={}\n", host.address.ip(), host.address.port()));
     let place = crate::bugle::Place::new();
     let inventory = place.file("aliases", aliases.concat());
-    let call = Bugle::on(&fleet).at(&place).arg("-i").arg(inventory).args(["run", "a,b", "-q", "--output", "none", "true"]);
+    let call =
+        Bugle::on(&fleet).at(&place).arg("-i").arg(inventory).args(["run", "a,b", "-q", "--output", "none", "true"]);
     let Some(screen) = call.run_on_terminal(&["yes"]) else { return };
     assert_eq!(
         screen.exited(0).stdout,
@@ -85,11 +93,18 @@ fn in_batch_nobody_is_asked_and_the_next_command_is_told() {
 fn wide_work_is_asked_about_at_a_terminal() {
     let fleet = Fleet::light(120, 2);
     let run = |arguments: &[&str], answers: &[&str]| {
-        Bugle::on(&fleet).args(["run", "all", "-q", "--output", "group"]).args(arguments).arg("reboot now").run_on_terminal(answers)
+        Bugle::on(&fleet)
+            .args(["run", "all", "-q", "--output", "group"])
+            .args(arguments)
+            .arg("reboot now")
+            .run_on_terminal(answers)
     };
     let question = "run `reboot now` on 120 hosts (host[00001-00120])? [yes/no] ";
     let Some(screen) = run(&[], &["no"]) else { return };
-    assert_eq!(screen.exited(2).stdout, format!("{question}no\nerror: nothing was started\nhint: --yes does not ask\n"));
+    assert_eq!(
+        screen.exited(2).stdout,
+        format!("{question}no\nerror: nothing was started\nhint: --yes does not ask\n")
+    );
     assert_eq!(crate::bugle::calls(&fleet), 0);
     let answer = "---------------\nhost[00001-00120] (120)\n---------------\nLinux 6.1.0\nhello from a light fleet\n";
     let Some(screen) = run(&["--yes"], &[]) else { return };

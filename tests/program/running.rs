@@ -1,8 +1,8 @@
 //! `run` and `script`: what reaches the hosts and how the options shape a run.
 
 use crate::bugle::{Bugle, Place, calls, server};
-use crate::interrupts::gone;
 use crate::fleet::{Behaviour, Cut, Exec, Fleet, Login, Reception, USER};
+use crate::interrupts::gone;
 
 const DONE: &str = "3 hosts in <time>: 3 ok\n";
 
@@ -28,7 +28,11 @@ fn one_host_answers_as_it_would_to_ssh() {
 #[test]
 fn words_of_a_command_are_joined_as_ssh_joins_them() {
     let fleet = Fleet::start(1);
-    Bugle::on(&fleet).args(["run", "web01", "echo", "a  b", "'c  d'", "$FLEET_HOST"]).run().is(0, "a b c  d web01\n", "");
+    Bugle::on(&fleet).args(["run", "web01", "echo", "a  b", "'c  d'", "$FLEET_HOST"]).run().is(
+        0,
+        "a b c  d web01\n",
+        "",
+    );
     Bugle::on(&fleet).args(["run", "web01", "--", "echo", "-n", "--output", "x"]).run().is(0, "--output x", "");
     assert_eq!(fleet.host("web01").commands(), ["echo a  b 'c  d' $FLEET_HOST", "echo -n --output x"]);
 }
@@ -56,17 +60,31 @@ fn much_standard_input_arrives_whole() {
 fn variables_and_directory_are_set_whatever_is_in_them() {
     let fleet = Fleet::start(1);
     let run = |arguments: &[&str]| Bugle::on(&fleet).args(["run", "web01"]).args(arguments).run();
-    run(&["--env", "A=it's $HOME", "--env", "B=", "--chdir", "/", "echo \"$A|$B|$(pwd)\""]).is(0, "it's $HOME||/\n", "");
+    run(&["--env", "A=it's $HOME", "--env", "B=", "--chdir", "/", "echo \"$A|$B|$(pwd)\""]).is(
+        0,
+        "it's $HOME||/\n",
+        "",
+    );
     let answer = run(&["--chdir", "/no where", "echo ran"]).exited(1).said("");
     assert!(answer.stderr.contains("/no where"), "{}", answer.stderr);
-    run(&["--env", "A-B=1", "true"]).is(2, "", "error: `--env A-B=1`: write NAME=VALUE\nhint: a name has letters, digits and _ only\n");
-    run(&["--env", "A", "true"]).is(2, "", "error: `--env A`: write NAME=VALUE\nhint: a name has letters, digits and _ only\n");
+    run(&["--env", "A-B=1", "true"]).is(
+        2,
+        "",
+        "error: `--env A-B=1`: write NAME=VALUE\nhint: a name has letters, digits and _ only\n",
+    );
+    run(&["--env", "A", "true"]).is(
+        2,
+        "",
+        "error: `--env A`: write NAME=VALUE\nhint: a name has letters, digits and _ only\n",
+    );
 }
 
 #[test]
 fn a_terminal_is_given_when_asked_for() {
     let Some(sshd) = server() else { return };
-    let run = |arguments: &[&str]| Bugle::on_daemon(&sshd, ["host"]).env("TERM", "xterm").args(["run", "host"]).args(arguments).run();
+    let run = |arguments: &[&str]| {
+        Bugle::on_daemon(&sshd, ["host"]).env("TERM", "xterm").args(["run", "host"]).args(arguments).run()
+    };
     run(&["--tty", "test -t 1 && echo $TERM; stty size; echo err >&2"]).is(0, "xterm\r\n24 80\r\nerr\r\n", "");
     run(&["test -t 1 || echo none"]).is(0, "none\n", "");
 }
@@ -75,8 +93,11 @@ fn a_terminal_is_given_when_asked_for() {
 fn templates_are_rendered_for_each_host() {
     let fleet = Fleet::start(3);
     let run = |arguments: &[&str]| Bugle::on(&fleet).args(["run", "-f", "1", "--template"]).args(arguments).run();
-    run(&["all", "--env", "G={{ group_names | join(',') }}", "echo {{ inventory_hostname }} $G"])
-        .is(0, "web01: web01 web\nweb02: web02 web\ndb01: db01 db\n", DONE);
+    run(&["all", "--env", "G={{ group_names | join(',') }}", "echo {{ inventory_hostname }} $G"]).is(
+        0,
+        "web01: web01 web\nweb02: web02 web\ndb01: db01 db\n",
+        DONE,
+    );
     run(&["all", "echo {{ nope }}"]).is(
         2,
         "",
@@ -121,7 +142,12 @@ fn a_script_runs_with_its_own_interpreter_and_arguments() {
     let shell = place.file("job one.sh", "echo \"${0##*/}|$1|$2|$#|$A\"; exit 3\n");
     let awk = place.file("job.awk", "#!/usr/bin/awk -f\nBEGIN { print \"awk\", ARGV[1] }\n");
     let run = |script: &std::path::Path, arguments: &[&str]| {
-        Bugle::on(&fleet).at(&place).args(["script", "all", "-f", "1", "--env", "A=x"]).arg(script).args(arguments).run()
+        Bugle::on(&fleet)
+            .at(&place)
+            .args(["script", "all", "-f", "1", "--env", "A=x"])
+            .arg(script)
+            .args(arguments)
+            .run()
     };
     run(&shell, &["a b", "--sudo"]).is(
         1,
@@ -129,7 +155,11 @@ fn a_script_runs_with_its_own_interpreter_and_arguments() {
         "web[01-02] (2): exit.status: exit status 3\n2 hosts in <time>: 0 ok, 2 failed\n",
     );
     run(&awk, &["it's"]).is(0, "web01: awk it's\nweb02: awk it's\n", "2 hosts in <time>: 2 ok\n");
-    run(&place.path().join("none"), &[]).is(2, "", "error: cannot read the script `<home>/none`: No such file or directory (os error 2)\n");
+    run(&place.path().join("none"), &[]).is(
+        2,
+        "",
+        "error: cannot read the script `<home>/none`: No such file or directory (os error 2)\n",
+    );
     run(place.path(), &[]).is(2, "", "error: `<home>` is not a script: a file of at most 64 MiB is needed\n");
 }
 
@@ -138,7 +168,8 @@ fn half_a_script_is_never_run() {
     let fleet = Fleet::one(Behaviour::executing(Exec::Cut(Cut::Reset)));
     let place = Place::new();
     let script = place.file("job.sh", "echo ran >&2\n");
-    let answer = Bugle::on(&fleet).args(["script", "host", "--output", "none", "--yes"]).arg(script).run().exited(3).said("");
+    let answer =
+        Bugle::on(&fleet).args(["script", "host", "--output", "none", "--yes"]).arg(script).run().exited(3).said("");
     assert!(answer.stderr.contains("session.lost") && !answer.stderr.contains("ran\n"), "{}", answer.stderr);
     assert_eq!(fleet.host("host").commands().len(), 1, "what may have begun is not begun again");
 }
@@ -216,9 +247,11 @@ fn a_deadline_ends_what_runs_and_starts_nothing_more() {
         .args(["run", "all", "-f", "1", "--deadline", "1s"])
         .arg(format!("echo $$ >>{}; exec sleep 1000", pids.display()))
         .run();
-    answer.exited(4).said("").told("never started: h[2-3] (2)\n").told(
-        "3 hosts in <time>: 0 ok, 1 cancelled, 2 never started; stopped early: the deadline passed\n",
-    );
+    answer
+        .exited(4)
+        .said("")
+        .told("never started: h[2-3] (2)\n")
+        .told("3 hosts in <time>: 0 ok, 1 cancelled, 2 never started; stopped early: the deadline passed\n");
     gone(&place.read("pids"));
 }
 
@@ -227,14 +260,27 @@ fn throttled_hosts_are_tried_again_and_refused_logins_are_not() {
     let throttled = Behaviour::receiving(Reception::SaysAtFirst("Exceeded MaxStartups\r\n", 2));
     let fleet = Fleet::one(throttled.clone());
     let answer = Bugle::on(&fleet).args(["run", "host", "-v", "echo ran"]).run().exited(0).said("ran\n");
-    let tries = answer.stderr.lines().filter(|line| line.contains("pre_banner.throttled") && line.contains("next try in <time>"));
+    let tries = answer
+        .stderr
+        .lines()
+        .filter(|line| line.contains("pre_banner.throttled") && line.contains("next try in <time>"));
     assert_eq!(tries.count(), 2, "{}", answer.stderr);
     assert_eq!(calls(&fleet), 3);
     let fleet = Fleet::one(throttled);
-    Bugle::on(&fleet).args(["run", "host", "--retries", "0", "echo ran"]).run().exited(255).said("").told("host: pre_banner.throttled: ");
+    Bugle::on(&fleet)
+        .args(["run", "host", "--retries", "0", "echo ran"])
+        .run()
+        .exited(255)
+        .said("")
+        .told("host: pre_banner.throttled: ");
     assert_eq!(calls(&fleet), 1);
     let fleet = Fleet::one(Behaviour::letting_in(Login::Nobody));
-    Bugle::on(&fleet).args(["run", "host", "--retries", "5", "echo ran"]).run().exited(255).said("").told("host: auth.refused: ");
+    Bugle::on(&fleet)
+        .args(["run", "host", "--retries", "5", "echo ran"])
+        .run()
+        .exited(255)
+        .said("")
+        .told("host: auth.refused: ");
     assert_eq!(calls(&fleet), 1);
 }
 
@@ -275,7 +321,10 @@ fn a_jump_host_is_passed_with_its_own_configuration() {
     let fleet = Fleet::start(3);
     let (web, db) = (fleet.host("web01"), fleet.host("db01"));
     // What is typed is for the last host, as with ssh; so the file has to say how the first is reached.
-    Bugle::on(&fleet).args(["-J", &web.address.to_string(), "run", "db01", "echo $FLEET_HOST"]).run().is(0, "db01\n", "");
+    Bugle::on(&fleet)
+        .args(["-J", &web.address.to_string(), "run", "db01", "echo $FLEET_HOST"])
+        .run()
+        .is(0, "db01\n", "");
     assert_eq!((web.counts().tunnels, db.counts().connections, db.commands().len()), (1, 1, 1));
     assert!(web.commands().is_empty());
     Bugle::on(&fleet).args(["-J", "127.1.0.1:1", "run", "db01", "true"]).run().is(

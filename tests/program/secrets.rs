@@ -29,7 +29,12 @@ fn contains(bytes: &[u8], secret: &str) -> bool {
 
 #[track_caller]
 fn does_not_tell(answer: &Answer, secret: &str) {
-    assert!(!contains(&answer.bytes, secret) && !answer.stderr.contains(secret), "{}\n{}", answer.stdout, answer.stderr);
+    assert!(
+        !contains(&answer.bytes, secret) && !answer.stderr.contains(secret),
+        "{}\n{}",
+        answer.stdout,
+        answer.stderr
+    );
 }
 
 fn passwords_only() -> Behaviour {
@@ -38,10 +43,15 @@ fn passwords_only() -> Behaviour {
 
 #[test]
 fn passwords_are_in_no_output_and_no_file() {
-    let fleet = Fleet::of([("h1", passwords_only()), ("h2", Behaviour::letting_in(Login::Nobody)), ("h3", Behaviour::default())]);
+    let fleet = Fleet::of([
+        ("h1", passwords_only()),
+        ("h2", Behaviour::letting_in(Login::Nobody)),
+        ("h3", Behaviour::default()),
+    ]);
     for (password, code) in [(CANARY, 3), (PASSWORD, 3)] {
         let place = Place::new();
-        let vars = place.file("vars.ini", format!("h3 ansible_password='{password}' ansible_become_password='{password}'\n"));
+        let vars =
+            place.file("vars.ini", format!("h3 ansible_password='{password}' ansible_become_password='{password}'\n"));
         for mode in ["stream", "group", "json"] {
             let answer = Bugle::on(&fleet)
                 .at(&place)
@@ -66,9 +76,26 @@ fn passwords_are_in_no_output_and_no_file() {
 fn passwords_are_in_no_mistake() {
     let fleet = Fleet::one(passwords_only());
     let place = Place::new();
-    let vars = place.file("vars.ini", format!("host ansible_password={CANARY} ansible_port=abc ansible_become_password={CANARY}\n"));
-    for arguments in [&["run", "host", "true"][..], &["run", "host", "--dry-run", "true"], &["config", "host"], &["hosts", "host", "--json", "-"]] {
-        does_not_tell(&Bugle::on(&fleet).arg("-i").arg(&vars).args(arguments).args(["--pass-fd", "3"]).descriptor(3, CANARY).run(), CANARY);
+    let vars = place.file(
+        "vars.ini",
+        format!("host ansible_password={CANARY} ansible_port=abc ansible_become_password={CANARY}\n"),
+    );
+    for arguments in [
+        &["run", "host", "true"][..],
+        &["run", "host", "--dry-run", "true"],
+        &["config", "host"],
+        &["hosts", "host", "--json", "-"],
+    ] {
+        does_not_tell(
+            &Bugle::on(&fleet)
+                .arg("-i")
+                .arg(&vars)
+                .args(arguments)
+                .args(["--pass-fd", "3"])
+                .descriptor(3, CANARY)
+                .run(),
+            CANARY,
+        );
     }
 }
 
@@ -77,7 +104,10 @@ fn other_processes_see_no_password() {
     let fleet = Fleet::of([("host", passwords_only())]);
     let place = Place::new();
     let begun = Begun::new(&place);
-    let running = Bugle::on(&fleet).at(&place).args(["run", "host", "--pass-fd", "3", "--sudo-pass-fd", "4"]).arg(begun.then("exec sleep 1000"));
+    let running = Bugle::on(&fleet)
+        .at(&place)
+        .args(["run", "host", "--pass-fd", "3", "--sudo-pass-fd", "4"])
+        .arg(begun.then("exec sleep 1000"));
     let running = running.descriptor(3, PASSWORD).descriptor(4, CANARY).start();
     let remote = begun.next();
     for process in [running.id().to_string(), remote] {

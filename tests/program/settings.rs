@@ -24,7 +24,9 @@ fn every_option_reads_its_environment_variable() {
 #[test]
 fn switches_in_the_environment_are_off_when_they_say_so() {
     let fleet = Fleet::start(2);
-    for (value, talk) in [("0", "2 hosts in <time>: 2 ok\n"), ("false", "2 hosts in <time>: 2 ok\n"), ("1", ""), ("yes", "")] {
+    for (value, talk) in
+        [("0", "2 hosts in <time>: 2 ok\n"), ("false", "2 hosts in <time>: 2 ok\n"), ("1", ""), ("yes", "")]
+    {
         Bugle::on(&fleet).env("BUGLE_QUIET", value).args(["run", "all", "true"]).run().is(0, "", talk);
     }
 }
@@ -39,11 +41,50 @@ fn the_configuration_file_gives_defaults_for_any_long_option() {
     place.file(FILE, "limit: [web, '!web01']\nenv: [A=file]\noption:\n  - ConnectTimeout=3\n");
     run(Bugle::on(&fleet)).is(0, "file\n", "");
     run(Bugle::on(&fleet).env("BUGLE_ENV", "A=environment")).is(0, "environment\n", "");
-    run(Bugle::on(&fleet).env("BUGLE_ENV", "A=environment").env("BUGLE_LIMIT", "web02").args(["--color", "never"])).is(0, "environment\n", "");
-    let typed = Bugle::on(&fleet).at(&place).env("BUGLE_ENV", "A=environment").args(["run", "all", "--env", "A=typed", "echo $A"]).run();
+    run(Bugle::on(&fleet).env("BUGLE_ENV", "A=environment").env("BUGLE_LIMIT", "web02").args(["--color", "never"])).is(
+        0,
+        "environment\n",
+        "",
+    );
+    let typed = Bugle::on(&fleet)
+        .at(&place)
+        .env("BUGLE_ENV", "A=environment")
+        .args(["run", "all", "--env", "A=typed", "echo $A"])
+        .run();
     typed.is(0, "typed\n", "");
     place.file(FILE, "");
     run(Bugle::on(&fleet).args(["-q"])).exited(0);
+}
+
+#[test]
+fn what_is_typed_wins_over_its_opposite_from_elsewhere() {
+    let fleet = Fleet::start(3);
+    let place = Place::new();
+    let config = place.file("config.yaml", "fail-fast: true\npass-fd: 9\n");
+    let run = |bugle: Bugle| {
+        bugle.at(&place).args(["run", "all", "-f", "1", "--max-fail", "2", "--output", "none", "false"]).run()
+    };
+    let all = "db01,web[01-02] (3): exit.status: exit status 1\n3 hosts in <time>: 0 ok, 3 failed\n";
+    run(Bugle::on(&fleet).env("BUGLE_FAIL_FAST", "1")).is(1, "", all);
+    run(Bugle::on(&fleet).arg("--config").arg(&config).args(["--pass-fd", "3"]).descriptor(3, "x\n")).is(1, "", all);
+    let asked = Bugle::on(&fleet).env("BUGLE_PASS_FD", "9").args(["run", "all", "--ask-pass", "true"]).run().exited(2);
+    asked.told("nobody can be asked for a password");
+}
+
+#[test]
+fn an_option_with_an_optional_value_can_be_switched_on_and_off() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    let sudo = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do [ \"$1\" != -u ] || user=$2; shift; done\nshift\nBECAME=$user exec \"$@\"\n";
+    place.file_with_mode("bin/sudo", sudo, 0o700);
+    let path = format!("SetEnv=PATH={}/bin:/usr/bin:/bin", place.path().display());
+    let run = |bugle: Bugle| bugle.at(&place).args(["-o", &path, "run", "web01", "echo \"as $BECAME\""]).run();
+    for (value, user) in [("true", "root"), ("false", ""), ("admin", "admin")] {
+        place.file(FILE, format!("sudo: {value}\n"));
+        run(Bugle::on(&fleet)).is(0, &format!("as {user}\n"), "");
+        place.file(FILE, "");
+        run(Bugle::on(&fleet).env("BUGLE_SUDO", value)).is(0, &format!("as {user}\n"), "");
+    }
 }
 
 #[test]

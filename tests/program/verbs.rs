@@ -1,8 +1,8 @@
 //! The verbs that call nobody: `hosts`, `inventory`, `config`, `completions`, `man`, and the help.
 
 use crate::bugle::{Bugle, Place, calls};
-use crate::fleet::openssh::find;
 use crate::fleet::Fleet;
+use crate::fleet::openssh::find;
 use std::process::Command;
 
 const INVENTORY: &str = "\
@@ -84,7 +84,13 @@ fn hosts_shows_the_selection_in_every_form() {
 fn hosts_writes_its_json_into_a_file() {
     let place = Place::new();
     let inventory = place.file("hosts", "web01\n");
-    Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(inventory).args(["hosts", "all", "--json", "out.json"]).run().is(0, "", "");
+    Bugle::alone()
+        .at(&place)
+        .args(["-F", "none", "-i"])
+        .arg(inventory)
+        .args(["hosts", "all", "--json", "out.json"])
+        .run()
+        .is(0, "", "");
     assert!(place.read("out.json").contains(r#""name": "web01""#));
 }
 
@@ -94,7 +100,11 @@ fn targets_come_from_standard_input_and_from_files() {
     let place = Place::new();
     place.file("list", "web[02-03]\n");
     let inventory = place.file("inventory.yaml", INVENTORY);
-    Bugle::alone().at(&place).arg("-i").arg(inventory).args(["-F", "none", "hosts", "^list"]).run().is(0, "web02\nweb03\n", "");
+    Bugle::alone().at(&place).arg("-i").arg(inventory).args(["-F", "none", "hosts", "^list"]).run().is(
+        0,
+        "web02\nweb03\n",
+        "",
+    );
 }
 
 #[test]
@@ -209,11 +219,13 @@ fn names_that_the_inventory_does_not_have_are_answered_with_the_nearest() {
 #[test]
 fn config_prints_what_ssh_would_use_and_where_it_comes_from() {
     let place = Place::new();
-    let config = place.file("config", "Host web*\n  User deploy\n  Ciphers aes128-ctr\nHost *\n  User nobody\n  Compression yes\n");
+    let config = place
+        .file("config", "Host web*\n  User deploy\n  Ciphers aes128-ctr\nHost *\n  User nobody\n  Compression yes\n");
     let inventory = place.file("inventory", "web01 ansible_host=192.0.2.1 ansible_port=2222\n");
     let bugle = || Bugle::alone().at(&place).arg("-F").arg(&config).arg("-i").arg(&inventory);
     let plain = bugle().args(["config", "web01", "-o", "ServerAliveInterval=7"]).run().exited(0).talked("");
-    let explained = bugle().args(["config", "web01", "-o", "ServerAliveInterval=7", "--explain"]).run().exited(0).talked("");
+    let explained =
+        bugle().args(["config", "web01", "-o", "ServerAliveInterval=7", "--explain"]).run().exited(0).talked("");
     for (line, origin) in [
         ("host web01", "default"),
         ("user deploy", "<home>/config:2"),
@@ -225,7 +237,8 @@ fn config_prints_what_ssh_would_use_and_where_it_comes_from() {
         ("tcpkeepalive yes", "default"),
     ] {
         assert_eq!(plain.stdout.lines().filter(|&found| found == line).count(), 1, "{line}\n{}", plain.stdout);
-        let found = explained.stdout.lines().find_map(|found| found.strip_prefix(line)?.trim_start().strip_prefix("# "));
+        let found =
+            explained.stdout.lines().find_map(|found| found.strip_prefix(line)?.trim_start().strip_prefix("# "));
         assert_eq!(found, Some(origin), "{line}\n{}", explained.stdout);
     }
     let words = explained.stdout.lines().map(|line| line.split_once(" # ").map_or(line, |(value, _)| value.trim_end()));
@@ -286,7 +299,9 @@ fn without_arguments_the_help_is_shown_and_nothing_is_done() {
 #[test]
 fn verbs_that_only_look_call_nobody() {
     let fleet = Fleet::start(3);
-    for arguments in [&["hosts", "all"][..], &["inventory", "--list"], &["config", "web01"], &["run", "all", "--dry-run", "true"]] {
+    for arguments in
+        [&["hosts", "all"][..], &["inventory", "--list"], &["config", "web01"], &["run", "all", "--dry-run", "true"]]
+    {
         Bugle::on(&fleet).args(arguments).run().exited(0);
     }
     assert_eq!(calls(&fleet), 0);

@@ -386,6 +386,7 @@ fn profile(identity_files: Vec<PathBuf>, known_hosts: PathBuf) -> Profile {
         batch_mode: true,
         forward_agent: None,
         local_command: None,
+        display: None,
         environment: Vec::new(),
     }
 }
