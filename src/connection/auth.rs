@@ -3,7 +3,7 @@
 //! One login never makes more than [`MAX_OFFERS`] key offers and one try per password, because servers count:
 //! MaxAuthTries ends the connection and PerSourcePenalties then refuses the whole address. It is never tried again.
 
-use super::client::Client;
+use super::client::{Client, Facts};
 use super::keyring::{Offer, Offers};
 use super::trace::Trace;
 use crate::outcome::{Code, Failure};
@@ -37,6 +37,7 @@ pub(super) struct Credentials {
 
 struct Login<'a> {
     handle: &'a mut Handle<Client>,
+    facts: &'a Facts,
     credentials: &'a Credentials,
     keys: VecDeque<&'a Offer>,
     offered: Vec<&'a Offer>,
@@ -59,11 +60,13 @@ enum Step {
 /// Logs in, or says why not.
 pub(super) async fn login(
     handle: &mut Handle<Client>,
+    facts: &Facts,
     credentials: &Credentials,
     trace: &mut Trace,
 ) -> Result<String, Failure> {
     let mut login = Login {
         handle,
+        facts,
         credentials,
         keys: credentials.offers.list.iter().take(MAX_OFFERS).collect(),
         offered: Vec::new(),
@@ -78,8 +81,8 @@ pub(super) async fn login(
 impl Login<'_> {
     async fn run(&mut self, trace: &mut Trace) -> Result<String, Failure> {
         let mut how = Vec::new();
-        if self.next_method().is_none() {
-            // Nothing to offer: `none` makes the server name what it takes, for the message.
+        if self.next_method() != Some(MethodKind::PublicKey) {
+            // A refused key would tell what the server takes; without one it is asked, which no server counts as a try.
             match self.handle.authenticate_none(&self.credentials.user).await {
                 Ok(AuthResult::Success) => {
                     trace.notice(0, "the server let us in without any authentication");
@@ -88,7 +91,9 @@ impl Login<'_> {
                 Ok(AuthResult::Failure { remaining_methods, .. }) => self.remaining = Some(remaining_methods),
                 Err(error) => return Err(self.broken(&error)),
             }
-            return Err(self.refused());
+            if self.handle.is_closed() {
+                return Err(self.thrown_out());
+            }
         }
         while let Some(method) = self.next_method() {
             let (label, step) = match method {
@@ -248,15 +253,14 @@ impl Login<'_> {
 
     /// The server ended the connection instead of answering.
     fn thrown_out(&self) -> Failure {
-        if self.offered.len() > 1 {
-            Failure::new(Code::AuthTooMany, format!("the server ended the login after {}", self.what_was_tried()))
-                .hint("offer fewer keys: -I FILE, or `IdentitiesOnly yes` with an `IdentityFile` in ssh_config")
-        } else {
-            Failure::new(
-                Code::AuthRefused,
-                format!("the server ended the connection during the login after {}", self.what_was_tried()),
-            )
+        let tried = self.what_was_tried();
+        let last_words = self.facts.read().ended.clone().unwrap_or_default();
+        if self.offered.len() > 1 || last_words.to_lowercase().contains("too many authentication failures") {
+            return Failure::new(Code::AuthTooMany, format!("the server ended the login after {tried}"))
+                .hint("offer fewer keys: -I FILE, or `IdentitiesOnly yes` with an `IdentityFile` in ssh_config");
         }
+        Failure::new(Code::AuthRefused, format!("the server ended the connection during the login, after {tried}"))
+            .hint("sshd's log on the host says why: AllowUsers, a locked account, or MaxAuthTries")
     }
 
     fn refused(&self) -> Failure {

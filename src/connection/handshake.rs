@@ -159,7 +159,7 @@ impl Attempt<'_> {
         for (number, offer) in (1..).zip(credentials.offers.list.iter()) {
             trace.notice(3, format!("key {number}: {}", offer.describe()));
         }
-        let logged_in = login(&mut handle, &credentials, trace).await;
+        let logged_in = login(&mut handle, &self.facts, &credentials, trace).await;
         let banner = std::mem::take(&mut self.facts.read().banner);
         if !banner.trim().is_empty() {
             trace.notice(1, banner.trim_end().to_owned());

@@ -1,6 +1,6 @@
 //! What a person at a terminal is asked, and what happens where there is none.
 
-use crate::bugle::Bugle;
+use crate::bugle::{Bugle, Place, calls};
 use crate::fleet::keys::line;
 use crate::fleet::{Behaviour, Fleet, HostKey, pattern};
 use std::fs;
@@ -12,8 +12,8 @@ fn fleet() -> Fleet {
 
 const TABLE: &str = "\
 Nobody vouches for these host keys yet:
-  [127.1.0.1]:<port>  ED25519  SHA256:<fingerprint>
-  [127.1.0.2]:<port>  ED25519  SHA256:<fingerprint>
+  web01 ([127.1.0.1]:<port>)  ED25519  SHA256:<fingerprint>
+  web02 ([127.1.0.2]:<port>)  ED25519  SHA256:<fingerprint>
 Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.
 Trust these 2 host keys and remember them? [yes/no] ";
 
@@ -60,22 +60,39 @@ fn nothing_is_started_when_the_keys_are_not_trusted() {
 }
 
 #[test]
-fn a_key_that_several_hosts_share_is_pointed_out() {
-    // One host behind two names of known_hosts' kind: the second is a port of the first, through the same server.
+fn one_server_of_two_names_is_asked_about_once() {
     let fleet = Fleet::one(Behaviour::showing(HostKey::Unknown));
-    let host = fleet.host("host");
-    let aliases = ["a", "b"]
-        .map(|alias| format!("{alias} ansible_host={} ansible_port={}\n", host.address.ip(), host.address.port()));
-    let place = crate::bugle::Place::new();
-    let inventory = place.file("aliases", aliases.concat());
+    let address = fleet.host("host").address;
+    let alias = |name: &str| format!("{name} ansible_host={} ansible_port={}\n", address.ip(), address.port());
+    let place = Place::new();
+    let inventory = place.file("aliases", alias("a") + &alias("b"));
     let call =
         Bugle::on(&fleet).at(&place).arg("-i").arg(inventory).args(["run", "a,b", "-q", "--output", "none", "true"]);
     let Some(screen) = call.run_on_terminal(&["yes"]) else { return };
     assert_eq!(
         screen.exited(0).stdout,
-        "Nobody vouches for these host keys yet:\n  [127.1.0.1]:<port>  ED25519  SHA256:<fingerprint>\n\
+        "Nobody vouches for these host keys yet:\n  a ([127.1.0.1]:<port>)  ED25519  SHA256:<fingerprint>\n\
          Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.\n\
          Trust this host key and remember it? [yes/no] yes\n1 host key added to <fleet>/known_hosts\n"
+    );
+}
+
+#[test]
+fn a_key_that_several_hosts_share_is_pointed_out() {
+    // All hosts of a light fleet have one key.
+    let fleet = Fleet::light(2, 1);
+    let place = Place::new();
+    let known = format!("UserKnownHostsFile={}/known_hosts", place.path().display());
+    let call = Bugle::on(&fleet).at(&place).args(["-o", &known, "run", "all", "-q", "--output", "group", "true"]);
+    let Some(screen) = call.run_on_terminal(&["yes"]) else { return };
+    assert_eq!(
+        screen.exited(0).stdout,
+        "Nobody vouches for these host keys yet:\n\
+         \x20 host00001 ([127.1.0.1]:<port>)  ED25519  SHA256:<fingerprint>  <- the same key on 2 hosts\n\
+         \x20 host00002 ([127.1.0.2]:<port>)  ED25519  SHA256:<fingerprint>  <- the same key on 2 hosts\n\
+         Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.\n\
+         Trust these 2 host keys and remember them? [yes/no] yes\n2 host keys added to <home>/known_hosts\n\
+         ---------------\nhost[00001-00002] (2)\n---------------\nLinux 6.1.0\nhello from a light fleet\n"
     );
 }
 
@@ -105,7 +122,7 @@ fn wide_work_is_asked_about_at_a_terminal() {
         screen.exited(2).stdout,
         format!("{question}no\nerror: nothing was started\nhint: --yes does not ask\n")
     );
-    assert_eq!(crate::bugle::calls(&fleet), 0);
+    assert_eq!(calls(&fleet), 0);
     let answer = "---------------\nhost[00001-00120] (120)\n---------------\nLinux 6.1.0\nhello from a light fleet\n";
     let Some(screen) = run(&["--yes"], &[]) else { return };
     assert_eq!(screen.exited(0).stdout, answer);
