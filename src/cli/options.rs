@@ -26,7 +26,7 @@ pub(super) struct GlobalOptions {
     /// Connect to this port
     #[arg(long, value_name = "PORT", global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) port: Option<u16>,
-    /// Log in with this key, before any others [repeatable]
+    /// Log in with this key [repeatable]
     #[arg(short = 'I', long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
     pub(super) identity: Vec<PathBuf>,
     /// Go through these jump hosts: `[user@]host[:port],…`

@@ -10,9 +10,14 @@ use std::path::Path;
 /// A password is one line; what is longer is not one.
 const SECRET_LIMIT: u64 = 4096;
 
-/// Whether questions can be asked: somebody sees them and can answer.
+/// Whether somebody sees what is shown on standard error and can answer.
 pub(super) fn is_interactive() -> bool {
-    io::stderr().is_terminal() && File::open("/dev/tty").is_ok()
+    io::stderr().is_terminal() && has_terminal()
+}
+
+/// Whether there is a terminal to ask on, wherever the standard streams go.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Asks for something that is not shown while it is typed.
@@ -59,11 +64,18 @@ pub(super) fn password(
     if !asked {
         return Ok(None);
     }
-    if !is_interactive() {
+    if !has_terminal() {
         return Err(Failed::mistake_text("nobody can be asked for a password: there is no terminal")
             .hint(format!("hand it over with {option} FD")));
     }
-    secret(question).map(Some).map_err(Failed::fault)
+    match secret(question) {
+        Ok(secret) if !secret.expose().is_empty() => Ok(Some(secret)),
+        Ok(_) => Err(Failed::mistake_text("no password was given")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(Failed::mistake_text("no password was given"))
+        }
+        Err(error) => Err(Failed::fault(error)),
+    }
 }
 
 /// Asks for passphrases on the terminal, where there is one and the configuration allows it.
@@ -73,10 +85,13 @@ pub(super) struct Passphrases {
 
 impl Ask for Passphrases {
     fn passphrase(&self, path: &Path, attempt: u32) -> Option<Secret> {
-        if !self.allowed || !is_interactive() {
+        if !self.allowed || !has_terminal() {
             return None;
         }
         let again = if attempt > 1 { "wrong passphrase, once more. " } else { "" };
-        secret(&format!("{again}passphrase for key `{}`", path.display())).ok()
+        secret(&format!("{again}passphrase for key `{}`", path.display()))
+            .ok()
+            // An empty line leaves the key out, as with ssh.
+            .filter(|passphrase| !passphrase.expose().is_empty())
     }
 }

@@ -6,12 +6,14 @@
 use super::client::{Client, Facts};
 use super::keyring::{Offer, Offers};
 use super::trace::Trace;
+use crate::duration::human;
 use crate::outcome::{Code, Failure};
 use crate::secret::Secret;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
-use russh::keys::{Algorithm, HashAlg};
+use russh::keys::{Algorithm, Certificate, HashAlg};
 use russh::{MethodKind, MethodSet};
 use std::collections::VecDeque;
+use std::time::SystemTime;
 
 /// Keys offered in one login: one below sshd's default MaxAuthTries of 6.
 pub(super) const MAX_OFFERS: usize = 5;
@@ -46,6 +48,8 @@ struct Login<'a> {
     /// What the server says it would still take; `None` until it has said so.
     remaining: Option<MethodSet>,
     unanswered: Option<String>,
+    /// Methods that did their part of a login that wants several.
+    accepted: Vec<&'static str>,
 }
 
 enum Step {
@@ -74,6 +78,7 @@ pub(super) async fn login(
         questions_left: credentials.password.is_some(),
         remaining: None,
         unanswered: None,
+        accepted: Vec::new(),
     };
     login.run(trace).await
 }
@@ -109,6 +114,7 @@ impl Login<'_> {
                 Step::Partial(methods) => {
                     trace.notice(2, format!("{label} accepted; the server wants more: {}", names(&methods)));
                     how.push(label);
+                    self.accepted.push((&method).into());
                     self.remaining = Some(methods);
                     self.passwords_left |= method != MethodKind::Password && self.credentials.password.is_some();
                 }
@@ -277,7 +283,8 @@ impl Login<'_> {
                     "the server takes {taken}: name a key with -I FILE, add one with ssh-add, or use --ask-pass"
                 ));
         }
-        let hint = if self.offered.is_empty() {
+        let has_sent_password = self.credentials.password.is_some() && !(self.passwords_left && self.questions_left);
+        let hint = if has_sent_password && (self.offered.is_empty() || !self.accepted.is_empty()) {
             "the password was refused; a host with another one has it as `ansible_password` in its inventory variables"
                 .to_owned()
         } else if self.remaining.as_ref().is_some_and(|left| left.contains(&MethodKind::PublicKey)) {
@@ -296,7 +303,15 @@ impl Login<'_> {
         } else {
             String::new()
         };
-        let why = if missing.is_empty() { String::new() } else { format!("; {missing}") };
+        let mut why = if missing.is_empty() { String::new() } else { format!("; {missing}") };
+        if !self.accepted.is_empty() {
+            why.push_str(&format!("; {} was accepted, the rest was not", self.accepted.join(" and ")));
+        }
+        for offer in &self.offered {
+            if let Some(reason) = offer.certificate.as_ref().and_then(out_of_time) {
+                why.push_str(&format!("; the certificate {} {reason}", offer.origin));
+            }
+        }
         Failure::new(
             Code::AuthRefused,
             format!(
@@ -314,6 +329,18 @@ impl Login<'_> {
             tried.push("a password".into());
         }
         if tried.is_empty() { "nothing".into() } else { tried.join(", ") }
+    }
+}
+
+/// Why a certificate does not hold now by this machine's clock, if so.
+fn out_of_time(certificate: &Certificate) -> Option<String> {
+    let now = SystemTime::now();
+    let begins = certificate.valid_after_time().and_then(|begins| begins.duration_since(now).ok());
+    let ended = certificate.valid_before_time().and_then(|ends| now.duration_since(ends).ok());
+    match (begins, ended) {
+        (Some(wait), _) => Some(format!("is not valid before {} from now", human(wait))),
+        (None, Some(ago)) => Some(format!("expired {} ago", human(ago))),
+        (None, None) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! missing passphrase once. [`Keyring::offers`] then gives a host's keys in OpenSSH's order. It never talks to a host.
 
 use super::Ask;
+use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
 use super::signer::{Signer, connect_agent};
 use russh::keys::agent::AgentIdentity;
@@ -220,9 +221,12 @@ impl Keyring {
     }
 
     /// OpenSSH's order (pubkey_prepare in sshconnect2.c): configured keys that the agent holds, the agent's other keys,
-    /// then the files; a key's certificate goes before the key.
+    /// then the files; a key's certificate goes before the key. Only where they are too many for one login do the files
+    /// come before the agent's other keys: what is named must not be what is cut off.
     fn collect(&self, source: &KeySources) -> Offers {
         let mut list = Vec::new();
+        let mut strangers = Vec::new();
+        let mut files = Vec::new();
         let mut missing = Vec::new();
         let agent = source.agent.as_deref().map(Arc::<Path>::from);
         let named: Vec<(&PathBuf, PublicKey)> =
@@ -240,7 +244,7 @@ impl Keyring {
             if source.identities_only == IdentitiesOnly::No {
                 let others = held.iter().filter(|key| !is_named(key.public.key_data()));
                 let (certified, plain): (Vec<_>, Vec<_>) = others.partition(|key| key.certificate.is_some());
-                list.extend(certified.into_iter().chain(plain).map(|key| key.offer(&signer)));
+                strangers.extend(certified.into_iter().chain(plain).map(|key| key.offer(&signer)));
             }
             if let Some(Err(reason)) = self.agents.get(agent.as_ref()) {
                 missing.push(format!("the agent at `{}` does not answer: {reason}", agent.display()));
@@ -249,14 +253,18 @@ impl Keyring {
         for path in &source.identity_files {
             match self.files.get(path) {
                 Some(Ok(KeyFile { private: Some(key), .. })) => {
-                    if !list.iter().any(|offer| offer.public.key_data() == key.public_key().key_data()) {
+                    if !list
+                        .iter()
+                        .chain(&strangers)
+                        .any(|offer: &Offer| offer.public.key_data() == key.public_key().key_data())
+                    {
                         let offer = Offer {
                             public: key.public_key().clone(),
                             certificate: None,
                             signer: Signer::Key(Arc::clone(key)),
                             origin: path.display().to_string(),
                         };
-                        with_certificates(&certificates, offer, &mut list);
+                        with_certificates(&certificates, offer, &mut files);
                     }
                 }
                 Some(Ok(file)) if !self.agent_holds(source, file.public.as_ref()) => {
@@ -270,6 +278,10 @@ impl Keyring {
                 Some(Ok(_)) | None => {}
             }
         }
+        let named_first = list.len() + strangers.len() + files.len() > MAX_OFFERS;
+        let (next, last) = if named_first { (files, strangers) } else { (strangers, files) };
+        list.extend(next);
+        list.extend(last);
         Offers { list: list.into(), missing: missing.into() }
     }
 
