@@ -15,6 +15,11 @@ impl Secret {
         Self(Zeroizing::new(clear))
     }
 
+    /// Whether there is nothing to hide.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The clear text, for handing to a protocol and nothing else.
     pub fn expose(&self) -> &str {
         &self.0

@@ -212,7 +212,13 @@ fn what_matters_is_done_in_few_places() {
         (
             r"process::(\w+::)?(\{[^}]*)?\bCommand\b",
             "docs/security.md names every program that is started",
-            &["connection/proxy.rs", "inventory/script.rs", "ssh_config/canonical.rs", "ssh_config/resolve.rs"],
+            &[
+                "connection/proxy.rs",
+                "connection/x11.rs",
+                "inventory/script.rs",
+                "ssh_config/canonical.rs",
+                "ssh_config/resolve.rs",
+            ],
         ),
         (
             r"\bio::stderr\(\)",

@@ -69,7 +69,7 @@ pub(super) fn password(
             .hint(format!("hand it over with {option} FD")));
     }
     match secret(question) {
-        Ok(secret) if !secret.expose().is_empty() => Ok(Some(secret)),
+        Ok(secret) if !secret.is_empty() => Ok(Some(secret)),
         Ok(_) => Err(Failed::mistake_text("no password was given")),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Err(Failed::mistake_text("no password was given"))
@@ -92,6 +92,6 @@ impl Ask for Passphrases {
         secret(&format!("{again}passphrase for key `{}`", path.display()))
             .ok()
             // An empty line leaves the key out, as with ssh.
-            .filter(|passphrase| !passphrase.expose().is_empty())
+            .filter(|passphrase| !passphrase.is_empty())
     }
 }

@@ -228,7 +228,7 @@ keywords! {
     ExitOnForwardFailure [], G::Choice(FLAG), Some("no"), Interactive, "";
     FingerprintHash [], G::Choice(DIGEST), Some("sha256"), NoEffect, "fingerprints are SHA256";
     ForwardX11 [], G::Choice(FLAG), Some("no"), Interactive, "a fan-out opens windows only when told to on its command line";
-    ForwardX11Trusted [], G::Choice(FLAG), Some("no"), NoEffect, "";
+    ForwardX11Trusted [], G::Choice(FLAG), Some("no"), NoEffect, "forwarding is always of the trusted kind";
     GatewayPorts [], G::Choice(FLAG), Some("no"), Interactive, "";
     GSSAPIAuthentication [], G::Choice(FLAG), Some("no"), NoEffect, "";
     GSSAPIKeyExchange [], G::Choice(FLAG), None, NoEffect, "Debian's and Red Hat's";

@@ -9,18 +9,15 @@ const MEMORY: &str = "ulimit -d 80000";
 #[test]
 fn five_thousand_targets_finish_with_64_open_files() {
     let fleet = Fleet::light(1_000, 2);
-    // The others are not there: their addresses have nobody on this port.
-    let place = Place::new();
-    let port = fleet.hosts()[0].address.port();
+    // The others share an address at which nobody is.
     let absent = Fleet::of([("nobody", Behaviour::receiving(Reception::Absent))]);
-    let far = absent.host("nobody").address;
-    let others: String = (1..=4_000)
-        .map(|number| format!("far{number:04} ansible_host={} ansible_port={}\n", far.ip(), far.port()))
-        .collect();
-    let inventory = place.file("others", others);
+    let address = absent.host("nobody").address;
+    let line = |number| format!("far{number:04} ansible_host={} ansible_port={}\n", address.ip(), address.port());
+    let place = Place::new();
+    let inventory = place.file("others", (1..=4_000).map(line).collect::<String>());
     let answer = Bugle::on(&fleet)
         .at(&place)
-        .redact(&far.port().to_string(), "<far>")
+        .redact(&address.port().to_string(), "<far>")
         .after("ulimit -n 64")
         .arg("-i")
         .arg(inventory)
@@ -33,7 +30,7 @@ fn five_thousand_targets_finish_with_64_open_files() {
          hint: is sshd running there, and on that port? -v shows the address\n\
          5000 hosts in <time>: 1000 ok, 4000 unreachable\n",
     );
-    assert_eq!(calls(&fleet), 1_000, "each was called once on port {port}");
+    assert_eq!(calls(&fleet), 1_000, "each was called once");
 }
 
 #[test]
@@ -49,12 +46,13 @@ fn a_window_that_the_open_files_do_not_allow_is_told() {
 }
 
 #[test]
-fn a_gigabyte_from_one_host_takes_no_memory() {
+fn output_without_an_end_takes_no_memory() {
     let Some(sshd) = server() else { return };
-    // A gigabyte once; a fourth of it is more than three times the limit as well.
-    for (mode, size) in
-        [("stream", 1 << 30), ("raw", 1 << 28), ("none", 1 << 28), ("group", 1 << 28), ("json", 1 << 28)]
-    {
+    // Less of it where this build, which is not optimised, is slow; far more than the limit anyhow, but for JSON, which
+    // is six times as long.
+    let cases: [(&str, u64); 5] =
+        [("none", 1 << 30), ("raw", 1 << 30), ("group", 1 << 28), ("stream", 1 << 28), ("json", 1 << 25)];
+    for (mode, size) in cases {
         let place = Place::new();
         let answer = Bugle::on_daemon(&sshd, ["host"])
             .at(&place)
