@@ -37,7 +37,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, Failed> {
-    if arguments.check {
+    // A shape that is typed is stronger than a check that the configuration file asks for.
+    if arguments.check && !arguments.list && arguments.host.is_none() && arguments.graph.is_none() {
         return check(global);
     }
     let (inventory, _) = load_inventory(global)?;

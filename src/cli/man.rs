@@ -13,9 +13,18 @@ pub(super) struct Arguments {
     directory: PathBuf,
 }
 
+/// The pages cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{}`", directory.display())]
+struct PagesError {
+    directory: PathBuf,
+    source: std::io::Error,
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failed> {
     let command = settings::with_environment(Program::command());
-    std::fs::create_dir_all(&arguments.directory).map_err(Failed::fault)?;
-    clap_mangen::generate_to(command, &arguments.directory).map_err(Failed::fault)?;
+    let failed = |source| Failed::fault(PagesError { directory: arguments.directory.clone(), source });
+    std::fs::create_dir_all(&arguments.directory).map_err(failed)?;
+    clap_mangen::generate_to(command, &arguments.directory).map_err(failed)?;
     Ok(crate::exit_code::SUCCESS)
 }

@@ -36,7 +36,7 @@ pub(super) struct GlobalOptions {
     #[arg(long, global = true)]
     pub(super) ask_pass: bool,
     /// Read the login password from this file descriptor
-    #[arg(long, value_name = "FD", global = true, conflicts_with = "ask_pass")]
+    #[arg(long, value_name = "FD", global = true)]
     pub(super) pass_fd: Option<i32>,
     /// Say more: -v what happens to each host, -vv phases in detail, -vvv everything
     #[arg(short = 'v', long, action = ArgAction::Count, global = true)]
@@ -86,13 +86,13 @@ pub(super) struct FanoutOptions {
     #[arg(short = 'f', long, value_name = "N", default_value_t)]
     pub(super) fanout: Fanout,
     /// TCP, key exchange and login together
-    #[arg(long, value_name = "D", value_parser = duration::parse)]
+    #[arg(long, value_name = "D", value_parser = time_limit)]
     pub(super) connect_timeout: Option<Duration>,
     /// The work on one host; its process is ended then
-    #[arg(long, value_name = "D", value_parser = duration::parse)]
+    #[arg(long, value_name = "D", value_parser = time_limit)]
     pub(super) timeout: Option<Duration>,
     /// The whole run: nothing is started after it, what runs is ended
-    #[arg(long, value_name = "D", value_parser = duration::parse)]
+    #[arg(long, value_name = "D", value_parser = time_limit)]
     pub(super) deadline: Option<Duration>,
     /// Tries after the first, for resets and overload; never after a refused login or once the work began
     #[arg(long, value_name = "N", default_value_t)]
@@ -106,8 +106,8 @@ pub(super) struct FanoutOptions {
     /// Start no further host once more than this many have failed; with --serial also judged per batch
     #[arg(long, value_name = "N|P%")]
     pub(super) max_fail: Option<MaxFail>,
-    /// The same as --max-fail 0
-    #[arg(long, conflicts_with = "max_fail")]
+    /// The same as --max-fail 0, where that is not given
+    #[arg(long)]
     pub(super) fail_fast: bool,
     /// Print what would be done and touch nothing
     #[arg(long)]
@@ -136,6 +136,15 @@ impl FanoutOptions {
     /// Whether every event is written somewhere.
     pub(super) fn wants_json(&self) -> bool {
         self.json.is_some() || self.output == OutputMode::Json
+    }
+}
+
+/// A duration that can end something.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(limit) if limit.is_zero() => Err(format!("`{text}` is no time at all: leave the option out for no limit")),
+        Ok(limit) => Ok(limit),
+        Err(error) => Err(error.to_string()),
     }
 }
 

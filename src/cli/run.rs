@@ -30,7 +30,7 @@ pub(super) struct HostOptions {
     #[arg(short = 'K', long)]
     ask_sudo_pass: bool,
     /// Read the sudo password from this file descriptor
-    #[arg(long, value_name = "FD", conflicts_with = "ask_sudo_pass")]
+    #[arg(long, value_name = "FD")]
     sudo_pass_fd: Option<i32>,
     /// Export a variable [repeatable]
     #[arg(long, value_name = "K=V")]
@@ -110,10 +110,16 @@ impl HostOptions {
     /// Who the command runs as on one host: the option over the inventory's `ansible_become*`.
     fn privilege(&self, host: &Reached, password: Option<&Secret>) -> Result<Option<Privilege>, Failed> {
         let inventory = &host.variables;
-        if self.sudo.is_none() && inventory.becomes != Some(true) {
+        // From a file or the environment the bare option comes as a truth value.
+        let typed = match self.sudo.as_ref().map(|user| user.as_deref().unwrap_or_default()) {
+            Some("" | "true" | "yes" | "on" | "1") => Some(None),
+            None | Some("false" | "no" | "off" | "0") => None,
+            Some(user) => Some(Some(user.to_owned())),
+        };
+        if typed.is_none() && inventory.becomes != Some(true) {
             return Ok(None);
         }
-        let typed = self.sudo.clone().flatten();
+        let typed = typed.flatten();
         let user = typed.or_else(|| inventory.become_user.clone()).unwrap_or_else(|| "root".into());
         crate::host::check_user(&user)
             .map_err(|error| Failed::mistake(error).hint("--sudo=USER takes a login name"))?;

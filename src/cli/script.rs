@@ -42,6 +42,12 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         )));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
+    if !bytes.starts_with(b"#!") && bytes.contains(&0) {
+        return Err(Failed::mistake_text(format!(
+            "`{}` is a program, not a script: it has no `#!` line and holds NUL bytes",
+            path.display()
+        )));
+    }
     let words: Vec<String> = arguments.arguments.iter().map(|word| quote(word)).collect();
     let job = Job {
         verb: "script",

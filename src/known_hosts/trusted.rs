@@ -28,6 +28,10 @@ pub(crate) fn read_open(path: &Path, mut file: &File) -> Result<Vec<u8>, ReadErr
     let unreadable = |source| ReadError::Unreadable { path: path.into(), source };
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.file_type().is_char_device() {
+        if metadata.is_dir() {
+            // Said before its mode is looked at: nobody should follow advice to change that of a directory.
+            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+        }
         let mode = metadata.mode() & 0o7777;
         if mode & 0o022 != 0 {
             return Err(ReadError::Writable { path: path.into(), mode });
