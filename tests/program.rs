@@ -23,6 +23,8 @@ mod output;
 mod privileges;
 #[path = "program/questions.rs"]
 mod questions;
+#[path = "program/redactor.rs"]
+mod redactor;
 #[path = "program/running.rs"]
 mod running;
 #[path = "program/scale.rs"]
@@ -31,5 +33,7 @@ mod scale;
 mod secrets;
 #[path = "program/settings.rs"]
 mod settings;
+#[path = "program/streams.rs"]
+mod streams;
 #[path = "program/verbs.rs"]
 mod verbs;

@@ -20,6 +20,7 @@ mod settings;
 mod sources;
 
 use crate::exit_code;
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failed;
 use options::GlobalOptions;
@@ -104,7 +105,24 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
             return Err(Failed::shown());
         }
     };
-    Program::from_arg_matches(&matches).map_err(Failed::usage)
+    let mut program = Program::from_arg_matches(&matches).map_err(Failed::usage)?;
+    let verb = matches.subcommand().map(|(_, verb)| verb);
+    let typed = |option: &str| {
+        let source =
+            verb.filter(|verb| verb.try_contains_id(option).is_ok()).and_then(|verb| verb.value_source(option));
+        source == Some(ValueSource::CommandLine)
+    };
+    // A question that was typed is stronger than a descriptor from the environment or the configuration file.
+    if typed("ask_pass") && !typed("pass_fd") {
+        program.global.pass_fd = None;
+    }
+    if let Verb::Run(run::Arguments { host, .. }) | Verb::Script(script::Arguments { host, .. }) = &mut program.verb
+        && typed("ask_sudo_pass")
+        && !typed("sudo_pass_fd")
+    {
+        host.sudo_pass_fd = None;
+    }
+    Ok(program)
 }
 
 impl Verb {

@@ -31,7 +31,7 @@ pub(super) struct HostOptions {
     ask_sudo_pass: bool,
     /// Read the sudo password from this file descriptor
     #[arg(long, value_name = "FD")]
-    sudo_pass_fd: Option<i32>,
+    pub(super) sudo_pass_fd: Option<i32>,
     /// Export a variable [repeatable]
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     command: Vec<String>,
     #[command(flatten)]
-    host: HostOptions,
+    pub(super) host: HostOptions,
     /// Send standard input to every host
     #[arg(long)]
     stdin: bool,

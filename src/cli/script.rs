@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
     #[command(flatten)]
-    host: HostOptions,
+    pub(super) host: HostOptions,
     #[command(flatten)]
     fanout: FanoutOptions,
 }

@@ -176,7 +176,9 @@ fn beside(path: &Path) -> Result<NamedTempFile, ReportError> {
         .tempfile_in(directory)
         .map_err(|error| {
             // Without the name of the temporary file, which nobody asked about.
-            let source = error.raw_os_error().map_or(error, io::Error::from_raw_os_error);
+            let inner = error.get_ref().and_then(|inner| inner.source()).and_then(|source| source.downcast_ref());
+            let code = inner.and_then(io::Error::raw_os_error).or(error.raw_os_error());
+            let source = code.map_or(error, io::Error::from_raw_os_error);
             ReportError::Create { path: path.into(), source }
         })
 }

@@ -5,27 +5,25 @@
 
 use crate::fleet::Fleet;
 use crate::fleet::openssh::{Daemon, sshd};
-use regex::Regex;
+use crate::redactor::Redactor;
+use crate::streams::{Gathered, Lines};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
-use std::sync::{LazyLock, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The binary under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_bugle");
 /// Nothing in these tests takes that long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory for a test's files, and its home.
 #[derive(Clone)]
@@ -76,6 +74,8 @@ pub struct Bugle {
     before: Vec<String>,
     namespace: Namespace,
     redactor: Redactor,
+    /// Places whose files are still used.
+    kept: Vec<Place>,
 }
 
 enum Namespace {
@@ -104,6 +104,7 @@ impl Bugle {
             before: Vec::new(),
             namespace: Namespace::Shared,
             redactor,
+            kept: Vec::new(),
         }
     }
 
@@ -136,7 +137,7 @@ impl Bugle {
     pub fn at(mut self, place: &Place) -> Self {
         // The first place still holds the files of a daemon.
         self.redactor.path(place.path(), "<home>");
-        self.redactor.kept.push(std::mem::replace(&mut self.place, place.clone()));
+        self.kept.push(std::mem::replace(&mut self.place, place.clone()));
         self
     }
 
@@ -248,7 +249,7 @@ impl Bugle {
         self.start_into(writer, Gathered::Later(reader))
     }
 
-    fn start_into(self, stdout: std::io::PipeWriter, gathered: Gathered) -> Running {
+    fn start_into(self, stdout: PipeWriter, gathered: Gathered) -> Running {
         let mut command = self.command();
         let stdin = if matches!(self.input, Input::Nothing) { Stdio::null() } else { Stdio::piped() };
         command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).process_group(0);
@@ -262,7 +263,8 @@ impl Bugle {
             std::thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
         let stderr = Lines::of(child.stderr.take().expect("it is piped"));
-        Running { child, _stdin: stdin, stdout: gathered, stderr, redactor: self.redactor, _place: self.place }
+        let places = [self.kept, vec![self.place]].concat();
+        Running { child, _stdin: stdin, stdout: gathered, stderr, redactor: self.redactor, _places: places }
     }
 
     /// Runs it on a terminal, answers each question that ends in `[yes/no] ` with the next answer, and gives what was on
@@ -339,7 +341,7 @@ pub struct Running {
     stdout: Gathered,
     stderr: Lines,
     redactor: Redactor,
-    _place: Place,
+    _places: Vec<Place>,
 }
 
 impl Running {
@@ -356,7 +358,7 @@ impl Running {
     /// Waits for its end while nobody reads what it wrote, and gives the exit code.
     #[track_caller]
     pub fn wait_unread(&mut self) -> Option<i32> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         while started.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().expect("it is ours") {
                 return status.code();
@@ -386,80 +388,6 @@ impl Running {
         let status = self.child.wait().expect("it is ours");
         Answer::new(status, stdout, stderr, &self.redactor)
     }
-}
-
-/// All that comes on a stream.
-enum Gathered {
-    /// Read on a thread.
-    Now(mpsc::Receiver<Vec<u8>>),
-    Later(std::io::PipeReader),
-}
-
-impl Gathered {
-    fn of(mut source: impl Read + Send + 'static) -> Self {
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut all = Vec::new();
-            let _ = source.read_to_end(&mut all);
-            let _ = sender.send(all);
-        });
-        Self::Now(receiver)
-    }
-
-    fn end(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Now(receiver) => receiver.recv_timeout(PATIENCE).ok(),
-            Self::Later(reader) => Self::of(reader).end(),
-        }
-    }
-}
-
-/// The lines that come on a stream, as they come.
-struct Lines {
-    incoming: mpsc::Receiver<Vec<u8>>,
-    seen: Vec<u8>,
-    _reader: JoinHandle<()>,
-}
-
-impl Lines {
-    fn of(source: ChildStderr) -> Self {
-        let (sender, incoming) = mpsc::channel();
-        let reader = std::thread::spawn(move || {
-            let mut source = BufReader::new(source);
-            let mut line = Vec::new();
-            while let Ok(1..) = source.read_until(b'\n', &mut line) {
-                if sender.send(std::mem::take(&mut line)).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { incoming, seen: Vec::new(), _reader: reader }
-    }
-
-    #[track_caller]
-    fn wait_for(&mut self, text: &str) {
-        while !String::from_utf8_lossy(&self.seen).contains(text) {
-            match self.incoming.recv_timeout(PATIENCE) {
-                Ok(line) => self.seen.extend_from_slice(&line),
-                Err(_) => panic!("`{text}` was not said: {}", String::from_utf8_lossy(&self.seen)),
-            }
-        }
-    }
-
-    fn end(&mut self) -> Option<Vec<u8>> {
-        loop {
-            match self.incoming.recv_timeout(PATIENCE) {
-                Ok(line) => self.seen.extend_from_slice(&line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Some(std::mem::take(&mut self.seen)),
-                Err(mpsc::RecvTimeoutError::Timeout) => return None,
-            }
-        }
-    }
-}
-
-/// A text of a file with what differs from run to run replaced.
-pub fn redacted(text: &str) -> String {
-    Redactor::default().redact(text).into_owned()
 }
 
 /// How often anybody called a host of the fleet.
@@ -531,52 +459,4 @@ fn same(what: &str, actual: &str, expected: &str, answer: &Answer) {
         answer.stdout,
         answer.stderr
     );
-}
-
-/// Replaces what differs from run to run.
-#[derive(Default)]
-struct Redactor {
-    replacements: Vec<(String, String)>,
-    ports: Vec<u16>,
-    /// Places whose files are still used.
-    kept: Vec<Place>,
-}
-
-static TIME: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"\b(\d+ d \d\d h|\d+ h \d\d m|\d+ m \d\d s|\d+\.\d s|\d+ ms|\d+ s)\b"));
-static SECONDS: LazyLock<Regex> = LazyLock::new(|| regex(r#"("(?:at|took|retry_in)":|time=")\d+(\.\d+)?(e-\d+)?"#));
-static FINGERPRINT: LazyLock<Regex> = LazyLock::new(|| regex(r"SHA256:[A-Za-z0-9+/]{43}"));
-static TIMESTAMP: LazyLock<Regex> = LazyLock::new(|| regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?"));
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("the pattern is right")
-}
-
-impl Redactor {
-    fn path(&mut self, path: &Path, with: &str) {
-        self.replacements.push((path.display().to_string(), with.into()));
-    }
-
-    fn port(&mut self, port: u16) {
-        if !self.ports.contains(&port) {
-            self.ports.push(port);
-        }
-    }
-
-    fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if text.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        let mut text = text.to_owned();
-        for (from, to) in &self.replacements {
-            text = text.replace(from, to);
-        }
-        for port in &self.ports {
-            text = regex(&format!(r"\b{port}\b")).replace_all(&text, "<port>").into_owned();
-        }
-        text = FINGERPRINT.replace_all(&text, "SHA256:<fingerprint>").into_owned();
-        text = TIMESTAMP.replace_all(&text, "<date>").into_owned();
-        text = SECONDS.replace_all(&text, "${1}<seconds>").into_owned();
-        Cow::Owned(TIME.replace_all(&text, "<time>").into_owned())
-    }
 }

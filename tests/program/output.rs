@@ -1,7 +1,8 @@
 //! Every way of showing answers, on streams, in files and on a terminal.
 
-use crate::bugle::{Bugle, Place, redacted};
+use crate::bugle::{Bugle, Place};
 use crate::fleet::Fleet;
+use crate::redactor::redacted;
 use std::fs;
 use std::os::unix::fs::symlink;
 
