@@ -1,7 +1,7 @@
 //! Ending a remote process so that it has really ended.
 //!
 //! Closing a channel ends nothing without a terminal, and sshd ignores signal requests for root. So the request is sent
-//! first, and where the process is still there a moment later, a second session on the same connection looks for it and
+//! first, where it can do any good, and where the process is still there a moment later, a second session on the same connection looks for it and
 //! for everything that it started. The whole tree gets SIGTERM and, where that is ignored, SIGKILL.
 
 use super::privilege::{Method, Privilege};
@@ -107,10 +107,13 @@ impl Ending {
 /// Ends a process, drops what it still writes, and gives its channel back.
 ///
 /// Where the signal request was enough, OpenSSH has ended the whole process group and nothing more is done: a second
-/// session would run a forced command once more. Other servers signal one process only.
+/// session would run a forced command once more. Other servers signal one process only. A command of another user gets
+/// no request: it would end sudo alone, and with it the line of descent by which the rest is found.
 pub(super) async fn end(mut process: Process, privilege: Option<&Privilege>) -> Ending {
-    process.signal(Signal::TERM).await;
-    let has_ended = matches!(timeout(REQUEST_GRACE, drain(&mut process)).await, Ok(true));
+    let has_ended = privilege.is_none() && {
+        process.signal(Signal::TERM).await;
+        matches!(timeout(REQUEST_GRACE, drain(&mut process)).await, Ok(true))
+    };
     let connection = Arc::clone(process.connection());
     if has_ended && connection.server().contains("OpenSSH") {
         process.close().await;

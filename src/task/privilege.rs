@@ -227,8 +227,9 @@ impl<'a> Conversation<'a> {
             return self.no_password();
         }
         if status == Some(127) || lower.contains("not found") {
-            return Failure::new(Code::SudoRefused, format!("there is no {program} on the host"))
-                .hint("log in as that user (-l), or choose another way: set ansible_become_method to su or doas");
+            return Failure::new(Code::SudoRefused, format!("there is no {program} on the host")).hint(
+                "log in as that user (-l), or set `ansible_become_method` to what the host has: sudo, su or doas",
+            );
         }
         let why = if reason.is_empty() { "it said nothing" } else { reason };
         Failure::new(

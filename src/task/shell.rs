@@ -40,6 +40,15 @@ pub fn quote(word: &str) -> String {
     }
 }
 
+/// A path as one word; `~` and `~/…` are the home directory of the user that the command runs as.
+fn path(directory: &str) -> String {
+    match directory.strip_prefix('~') {
+        Some("") => "\"$HOME\"".into(),
+        Some(rest) if rest.starts_with('/') => format!("\"$HOME\"{}", quote(rest)),
+        _ => quote(directory),
+    }
+}
+
 /// Runs a text in `/bin/sh`, replacing the login shell.
 pub(super) fn in_posix_shell(text: &str) -> String {
     format!("exec /bin/sh -c {}", quote(text))
@@ -58,7 +67,7 @@ impl CommandLine {
             text.push_str(&format!("export {name}={}\n", quote(value)));
         }
         if let Some(directory) = &self.directory {
-            text.push_str(&format!("cd -- {} || exit 1\n", quote(directory)));
+            text.push_str(&format!("cd -- {} || exit 1\n", path(directory)));
         }
         text.push_str(&self.command);
         text
@@ -130,6 +139,16 @@ mod tests {
         };
         let output = Command::new("/bin/sh").arg("-c").arg(in_posix_shell(&line.text())).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "it's $HOME /");
+    }
+
+    #[test]
+    fn a_tilde_in_a_directory_is_the_home() {
+        for (directory, expected) in [("~", "/"), ("~/usr", "/usr"), ("/usr", "/usr")] {
+            let line =
+                CommandLine { command: "pwd".into(), directory: Some(directory.into()), ..CommandLine::default() };
+            let output = Command::new("/bin/sh").arg("-c").arg(line.text()).env("HOME", "/").output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
+        }
     }
 
     fn load(script: &[u8], sent: &[u8], arguments: &[&str], token: &str) -> (String, String, Option<i32>) {
