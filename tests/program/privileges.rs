@@ -114,7 +114,7 @@ fn who_may_not_become_another_or_has_no_password_is_told_so() {
         1,
         "",
         "web[01-02] (2): sudo.refused: there is no sudo on the host\n\
-         hint: log in as that user (-l), or choose another way: set ansible_become_method to su or doas\n\
+         hint: log in as that user (-l), or set `ansible_become_method` to what the host has: sudo, su or doas\n\
          2 hosts in <time>: 0 ok, 2 failed\n",
     );
 }
