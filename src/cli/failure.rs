@@ -21,7 +21,7 @@ enum Kind {
     /// clap words its own errors.
     Usage(Box<clap::Error>),
     /// An error with its chain.
-    Error { code: u8, error: Box<dyn Error> },
+    Error { code: u8, error: Box<dyn Error + Send + Sync> },
     /// A text that is complete: an expression with a caret, a list of problems.
     Text { code: u8, text: String },
 }
@@ -41,7 +41,7 @@ impl Failed {
     }
 
     /// A mistake in what was typed or in a file: nothing was started.
-    pub(super) fn mistake(error: impl Error + 'static) -> Self {
+    pub(super) fn mistake(error: impl Error + Send + Sync + 'static) -> Self {
         Self { kind: Kind::Error { code: exit_code::USAGE, error: Box::new(error) }, hints: Vec::new() }
     }
 
@@ -51,7 +51,7 @@ impl Failed {
     }
 
     /// A fault of this machine or of bugle.
-    pub(super) fn fault(error: impl Error + 'static) -> Self {
+    pub(super) fn fault(error: impl Error + Send + Sync + 'static) -> Self {
         Self { kind: Kind::Error { code: exit_code::FAULT, error: Box::new(error) }, hints: Vec::new() }
     }
 

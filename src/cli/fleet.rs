@@ -7,22 +7,26 @@ use super::prompt::{self, Passphrases};
 use super::reach::Reached;
 use crate::connection::{Connector, Destination, Keyring, KnownHostsError};
 use crate::event::Event;
-use crate::exit_code;
+use crate::exit_code::{self, Stop};
 use crate::host::Roster;
 use crate::nodeset::fold;
 use crate::report::{FileTarget, Limits, OutputMode, Report, ReportError, Settings, Sinks, Terminal, Terminals, spawn};
-use crate::scheduler::{self, DescriptorBudget, MaxFail, Plan, ReportEnd, RunResult, Work};
+use crate::scheduler::{self, DescriptorBudget, MaxFail, Plan, ReportEnd, RunResult, Signal, Work};
+use futures::StreamExt;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
 
 /// Events that wait between the run and the report; each may hold a packet of 32 KiB.
 const EVENTS: usize = 256;
+/// What a report that is blocked is given to end after a signal.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// From this many hosts on a person at a terminal is asked before a run starts.
 const WIDE: usize = 100;
 
@@ -72,13 +76,14 @@ impl FleetRun<'_> {
         let work = Arc::new(work(Arc::clone(&connector), self.hosts));
         let (events, thread) = spawn(report, EVENTS).map_err(Failed::fault)?;
         // On a worker, where the units are: every event that crosses threads wakes one up.
-        let run = async { tokio::spawn(execute(plan, work, events)).await };
-        let result = runtime.block_on(run).map_err(Failed::fault)?.map_err(Failed::fault)?;
+        let run = async { tokio::spawn(execute(plan, work, events, thread)).await };
+        let (result, shown) = runtime.block_on(run).map_err(Failed::fault)?.map_err(Failed::fault)?;
         // Connections that are still being ended must not hold up the exit.
         runtime.shutdown_background();
-        let shown = finish(thread, &result);
         write_learned(&connector);
-        shown?;
+        if let Some(shown) = shown {
+            shown?;
+        }
         Ok(match exit {
             Some(ExitChoice::Remote) => result.remote_exit_code(),
             None if is_single => result.remote_exit_code(),
@@ -149,21 +154,46 @@ fn file_target(path: &Path) -> FileTarget {
     if path == Path::new("-") { FileTarget::Stdout } else { FileTarget::File(PathBuf::from(path)) }
 }
 
-async fn execute<W: Work>(plan: Plan, work: Arc<W>, events: Sender<Event>) -> io::Result<RunResult> {
-    let signals = scheduler::listen()?;
-    Ok(scheduler::run(plan, work, events, signals).await)
-}
+/// What the report came to; nothing where it was not waited for.
+type Shown = Option<Result<(), Failed>>;
 
-/// Waits for the report, unless it may be blocked on a terminal that nobody reads any more.
-fn finish(thread: JoinHandle<Result<(), ReportError>>, result: &RunResult) -> Result<(), Failed> {
+/// Runs the plan, then waits for the report, and hears signals until both are over: a report that is blocked on a
+/// terminal or pipe which nobody reads any more must not keep the process alive.
+async fn execute<W: Work>(
+    plan: Plan,
+    work: Arc<W>,
+    events: Sender<Event>,
+    report: JoinHandle<Result<(), ReportError>>,
+) -> io::Result<(RunResult, Shown)> {
+    let mut signals = Box::pin(scheduler::listen()?);
+    let mut result = scheduler::run(plan, work, events, &mut signals).await;
     if result.report == ReportEnd::CutShort {
-        return Ok(());
+        return Ok((result, None));
     }
-    match thread.join() {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(report_failed(error)),
-        Err(_) => Err(Failed::fault(io::Error::other("the report ended unexpectedly"))),
-    }
+    let mut ended = tokio::task::spawn_blocking(move || match report.join() {
+        Ok(shown) => shown.map_err(Some),
+        Err(_) => Err(None),
+    });
+    let shown = tokio::select! {
+        shown = &mut ended => shown?,
+        Some(signal) = signals.next() => {
+            result.stop = Some(match signal {
+                Signal::Interrupt => Stop::Interrupted,
+                Signal::Terminate | Signal::Hangup => Stop::Terminated,
+            });
+            match timeout(PATIENCE, ended).await {
+                Ok(shown) => shown?,
+                Err(_) => return Ok((result, None)),
+            }
+        }
+    };
+    Ok((
+        result,
+        Some(shown.map_err(|error| match error {
+            Some(error) => report_failed(error),
+            None => Failed::fault(io::Error::other("the report ended unexpectedly")),
+        })),
+    ))
 }
 
 fn report_failed(error: ReportError) -> Failed {
