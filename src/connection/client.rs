@@ -4,7 +4,7 @@
 //! drives the connection reads. Channels that a server opens without being asked are refused.
 
 use super::forward::AgentRelay;
-use super::host_keys::{HostKeyCheck, Trust};
+use super::host_keys::HostKeyCheck;
 use super::x11::Display;
 use crate::outcome::Failure;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
@@ -24,8 +24,6 @@ pub(super) struct Facts(Mutex<Known>);
 pub(super) struct Known {
     /// The host key that was accepted, in words.
     pub(super) host_key: Option<String>,
-    /// How far the server is trusted.
-    pub(super) trust: Trust,
     /// Remarks of the host key check.
     pub(super) remarks: Vec<(u8, String)>,
     /// Why the host key was refused.
@@ -61,7 +59,6 @@ impl Handler for Client {
         match verdict {
             Ok(accepted) => {
                 facts.host_key = Some(accepted.description);
-                facts.trust = accepted.trust;
                 facts.remarks.extend(accepted.remarks);
                 Ok(true)
             }
@@ -110,7 +107,7 @@ impl Handler for Client {
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
         // Dropping the handle refuses the channel.
-        if let Some(agent) = self.agent.as_ref().filter(|_| self.facts.read().trust == Trust::Full) {
+        if let Some(agent) = &self.agent {
             reply.accept().await;
             agent.relay(channel);
         }
@@ -125,8 +122,7 @@ impl Handler for Client {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let trust = self.facts.read().trust;
-        if let Some(display) = self.display.as_ref().filter(|_| trust == Trust::Full) {
+        if let Some(display) = &self.display {
             reply.accept().await;
             display.relay(channel);
         }

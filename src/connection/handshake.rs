@@ -4,7 +4,7 @@ use super::auth::{Credentials, login};
 use super::client::{Client, Facts};
 use super::dial::{closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
-use super::host_keys::{HostKeyCheck, Trust};
+use super::host_keys::HostKeyCheck;
 use super::options::{Destination, LoginMethod, Profile, Route};
 use super::proxy::{self, Complaint};
 use super::session::SESSIONS;
@@ -260,12 +260,11 @@ impl Attempt<'_> {
 
     fn credentials(&self) -> Credentials {
         let profile = &self.destination.profile;
-        let trusted = self.facts.read().trust == Trust::Full;
         Credentials {
             user: self.destination.endpoint.user.clone(),
             methods: profile.methods.iter().map(|&method| method_kind(method)).collect(),
             offers: self.connector.keyring.offers(&profile.keys),
-            password: self.destination.password.clone().filter(|_| trusted),
+            password: self.destination.password.clone(),
             required_rsa_bits: profile.required_rsa_bits,
             rsa_hashes: profile.algorithms.rsa_hashes(),
         }

@@ -40,18 +40,7 @@ pub(super) struct HostKeyCheck {
 /// A key that is good enough.
 pub(super) struct Accepted {
     pub(super) description: String,
-    pub(super) trust: Trust,
     pub(super) remarks: Vec<(u8, String)>,
-}
-
-/// How far a server is trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// It is who it is meant to be, as far as anybody knows.
-    #[default]
-    Full,
-    /// Its key has changed and was let pass: it gets no password and is not lent the agent.
-    KeyOnly,
 }
 
 /// Keys that were taken on first sight, until they are written.
@@ -96,7 +85,6 @@ impl HostKeyCheck {
         let what = format!("{} {}", key.family(), key.fingerprint());
         if self.exempt {
             return Ok(Accepted {
-                trust: Trust::Full,
                 description: format!("{what}, not checked: a loopback address"),
                 remarks: Vec::new(),
             });
@@ -120,25 +108,11 @@ impl HostKeyCheck {
             return Ok(accepted);
         }
         match self.keys.check(&key) {
-            Verdict::Known { place } => Ok(Accepted {
-                trust: Trust::Full,
-                description: format!("{what}, known from {place}"),
-                remarks: Vec::new(),
-            }),
+            Verdict::Known { place } => {
+                Ok(Accepted { description: format!("{what}, known from {place}"), remarks: Vec::new() })
+            }
             Verdict::Unknown => self.first_sight(key, &what).map_err(Box::new),
             Verdict::Revoked { place } => Err(Box::new(self.revoked_failure(&what, &place.to_string()))),
-            Verdict::Changed { known } if self.strictness == Strictness::No => Ok(Accepted {
-                description: format!("{what}, changed"),
-                trust: Trust::KeyOnly,
-                remarks: vec![(
-                    0,
-                    format!(
-                        "THE HOST KEY HAS CHANGED: {what} instead of {} ({}); let pass by StrictHostKeyChecking=no, without passwords and forwarding",
-                        known[0].key.fingerprint(),
-                        known[0].place
-                    ),
-                )],
-            }),
             Verdict::Changed { known } => {
                 let old: Vec<String> = known
                     .iter()
@@ -196,7 +170,7 @@ impl HostKeyCheck {
                     },
                     None => remarks.push((1, format!("new host key {what} of `{name}` taken, and recorded nowhere"))),
                 }
-                Ok(Accepted { trust: Trust::Full, description: format!("{what}, new"), remarks })
+                Ok(Accepted { description: format!("{what}, new"), remarks })
             }
         }
     }
@@ -231,7 +205,6 @@ impl HostKeyCheck {
                 }
                 self.validate(certificate).map_err(refused)?;
                 Ok(Some(Accepted {
-                    trust: Trust::Full,
                     description: format!(
                         "certificate `{}` by {} {}, known from {place}",
                         certificate.key_id(),
@@ -324,10 +297,9 @@ mod tests {
             assert_eq!(code(&revoked, strictness), Err(Code::HostKeyRevoked), "{strictness:?}");
             assert_eq!(code(&damaged, strictness), Err(Code::HostKeyUnknown), "{strictness:?}");
         }
-        for strictness in [Yes, Ask, AcceptNew] {
+        for strictness in [Yes, Ask, AcceptNew, No] {
             assert_eq!(code(&changed, strictness), Err(Code::HostKeyChanged), "{strictness:?}");
         }
-        assert_eq!(code(&changed, No), Ok(()));
         assert_eq!(code("", Yes), Err(Code::HostKeyUnknown));
         assert_eq!(code("", Ask), Err(Code::HostKeyUnknown));
         assert_eq!(code("", AcceptNew), Ok(()));

@@ -42,7 +42,6 @@ use crate::secret::Secret;
 use client::{Client, Facts};
 use dial::Resolver;
 use gate::Gates;
-use host_keys::Trust;
 use jump::Bastions;
 use russh::client::Handle;
 use std::collections::HashMap;
@@ -137,11 +136,6 @@ impl Connection {
     /// Whether it can no longer be used.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
-    }
-
-    /// Whether the agent and the display may be lent to the server.
-    fn is_trusted(&self) -> bool {
-        self.facts.read().trust == Trust::Full
     }
 
     /// What the server calls itself, such as `SSH-2.0-OpenSSH_9.2`.

@@ -101,7 +101,7 @@ pub enum Strictness {
     Ask,
     /// Unknown keys are taken and remembered, changed ones refused.
     AcceptNew,
-    /// Unknown keys are taken; a changed key is let pass without passwords and forwarding.
+    /// As `AcceptNew`. OpenSSH would let changed keys pass too; bugle never does.
     No,
 }
 

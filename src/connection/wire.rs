@@ -7,12 +7,13 @@
 use bytes::BytesMut;
 use futures::task::AtomicWaker;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How much of what comes before the version string is kept. OpenSSH's refusals are one line.
@@ -41,7 +42,7 @@ pub(super) enum Carrier {
 /// A duplex stream that is watched through its [`Monitor`].
 pub(super) struct Wire {
     carrier: Carrier,
-    /// Read, and not asked for yet. Given back when it is empty: most connections of a fleet are idle.
+    /// Read, and not asked for yet. Given back when it is empty.
     ahead: BytesMut,
     monitor: Arc<Monitor>,
 }
@@ -147,7 +148,7 @@ impl AsyncRead for Wire {
             if this.monitor.cut.load(Ordering::Acquire) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
-            ready!(this.poll_ahead(context))?;
+            return this.poll_carrier(context, buffer);
         }
         let length = this.ahead.len().min(buffer.remaining());
         buffer.put_slice(&this.ahead.split_to(length));
@@ -159,12 +160,15 @@ impl AsyncRead for Wire {
 }
 
 impl Wire {
-    /// Reads what there is, much or little; nothing is the end of the stream.
-    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.ahead.reserve(if self.monitor.is_hurried() { SMALL_READ } else { LARGE_READ });
+    /// Reads what there is, hands over what was asked for and keeps the rest. Nothing is the end of the stream. The space
+    /// is on the stack: a connection that waits holds no buffer.
+    fn poll_carrier(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut space = [const { MaybeUninit::uninit() }; LARGE_READ];
+        let size = if self.monitor.is_hurried() { SMALL_READ } else { LARGE_READ };
+        let mut arrived = ReadBuf::uninit(&mut space[..size]);
         let read = match &mut self.carrier {
             Carrier::Tcp(stream) => {
-                let read = ready!(pin!(stream.read_buf(&mut self.ahead)).poll(context));
+                let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut arrived));
                 if self.monitor.take_hurry() {
                     // The kernel forgets this after a while, so it is said again at every read. sshd leaves Nagle's
                     // algorithm on: its next packet waits for our acknowledgement of the last one.
@@ -172,19 +176,23 @@ impl Wire {
                 }
                 read
             }
-            Carrier::Other(stream) => ready!(pin!(stream.read_buf(&mut self.ahead)).poll(context)),
+            Carrier::Other(stream) => ready!(Pin::new(stream).poll_read(context, &mut arrived)),
         };
+        let fresh = arrived.filled();
         if !self.monitor.identified.load(Ordering::Relaxed) {
             self.monitor.note(|greeting| match &read {
-                Ok(0) => greeting.ended = Some(io::ErrorKind::UnexpectedEof),
-                Ok(_) => {
-                    greeting.take(&self.ahead);
+                Ok(()) if fresh.is_empty() => greeting.ended = Some(io::ErrorKind::UnexpectedEof),
+                Ok(()) => {
+                    greeting.take(fresh);
                     self.monitor.identified.store(greeting.identified, Ordering::Relaxed);
                 }
                 Err(error) => greeting.ended = Some(error.kind()),
             });
         }
-        Poll::Ready(read.map(|_| ()))
+        let (asked_for, rest) = fresh.split_at(fresh.len().min(buffer.remaining()));
+        buffer.put_slice(asked_for);
+        self.ahead.extend_from_slice(rest);
+        Poll::Ready(read)
     }
 }
 

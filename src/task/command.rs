@@ -69,7 +69,8 @@ impl RunCommand {
     async fn connect(&self, call: &Call, unit: &Unit) -> Result<Arc<Connection>, Ended> {
         let mut trace = Trace::default();
         let made = tokio::select! {
-            made = self.connector.connect(&call.destination, &mut trace) => made,
+            // In a box, so that a unit whose command runs is small.
+            made = Box::pin(self.connector.connect(&call.destination, &mut trace)) => made,
             reason = unit.cancel.requested() => {
                 let mut failure = reason.failure();
                 failure.message = "ended before the command was started".into();
