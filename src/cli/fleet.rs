@@ -21,12 +21,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Sender;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Events that wait between the run and the report; each may hold a packet of 32 KiB.
 const EVENTS: usize = 256;
 /// What a report that is blocked is given to end after a signal.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// What the report of an interrupted run is given to show what was gathered.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// From this many hosts on a person at a terminal is asked before a run starts.
 const WIDE: usize = 100;
 
@@ -174,8 +176,11 @@ async fn execute<W: Work>(
         Ok(shown) => shown.map_err(Some),
         Err(_) => Err(None),
     });
+    let was_interrupted = matches!(result.stop, Some(Stop::Interrupted | Stop::Terminated));
     let shown = tokio::select! {
         shown = &mut ended => shown?,
+        // Whoever has interrupted the run once does not wait for long.
+        () = sleep(LAST_WORDS), if was_interrupted => return Ok((result, None)),
         Some(signal) = signals.next() => {
             result.stop = Some(match signal {
                 Signal::Interrupt => Stop::Interrupted,

@@ -12,7 +12,7 @@ use crate::event::{Event, Stream, What};
 use crate::host::HostId;
 use crate::outcome::{Failure, Outcome};
 use std::fmt::Write as _;
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -169,18 +169,15 @@ fn beside(path: &Path) -> Result<NamedTempFile, ReportError> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
+    let failed = |source| ReportError::Create { path: path.into(), source };
+    // A missing directory is told in its own words, not with the name of a temporary file that nobody asked about.
+    fs::metadata(directory).map_err(failed)?;
     // The process's umask applies.
     tempfile::Builder::new()
         .prefix(".junit-")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
-        .map_err(|error| {
-            // Without the name of the temporary file, which nobody asked about.
-            let inner = error.get_ref().and_then(|inner| inner.source()).and_then(|source| source.downcast_ref());
-            let code = inner.and_then(io::Error::raw_os_error).or(error.raw_os_error());
-            let source = code.map_or(error, io::Error::from_raw_os_error);
-            ReportError::Create { path: path.into(), source }
-        })
+        .map_err(failed)
 }
 
 impl Reporter for Junit {

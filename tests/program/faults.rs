@@ -146,7 +146,7 @@ fn the_same_failure_of_many_hosts_is_one_line() {
 fn a_changed_host_key_is_shown_loudly_and_never_taken() {
     let fleet = Fleet::one(Behaviour::showing(HostKey::Changed));
     let before = std::fs::read(fleet.known_hosts()).expect("it was written");
-    for strictness in ["yes", "accept-new", "ask"] {
+    for strictness in ["yes", "accept-new", "ask", "no"] {
         let option = format!("StrictHostKeyChecking={strictness}");
         Bugle::on(&fleet).args(["-o", &option, "run", "host", "echo ran"]).run().is(
             255,
