@@ -212,7 +212,8 @@ fn with_help(arguments: &[String], options: &BTreeMap<String, BTreeMap<String, T
         }
         if word.starts_with('-') && word != "-" {
             let known = &options[verb.unwrap_or_default()];
-            let name = word.split('=').next().unwrap();
+            // `-vvv` is `-v` said three times.
+            let name = if word.starts_with("-v") { "-v" } else { word.split('=').next().unwrap() };
             let takes = known.get(name).ok_or_else(|| format!("there is no option `{name}`"))?;
             let next_is_value = arguments.get(at + 1).is_some_and(|next| !next.starts_with('-') || next == "-");
             let has_value = *takes == Takes::Value || *takes == Takes::Perhaps && next_is_value;
