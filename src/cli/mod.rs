@@ -1,7 +1,7 @@
 //! The command line: what was typed becomes what it means, once; nothing below sees a flag.
 //!
-//! [`run`] is the whole program. Each verb is a file; [`options`] holds what verbs share, [`settings`] adds environment
-//! and configuration file, [`reach`] turns a selection into destinations, [`failure`] is the one place that words errors.
+//! [`run`] is the whole program. Each verb is a file; `options` holds what verbs share, `settings` adds environment
+//! and configuration file, `reach` turns a selection into destinations, `failure` is the one place that words errors.
 
 mod completions;
 mod config;
