@@ -201,8 +201,7 @@ def grouping(bench):
 
 def grouping_program():
     """The newest build of benches/grouping.rs; Cargo adds a hash to its name."""
-    named = os.environ.get("BUGLE_BENCH_GROUPING")
-    built = [Path(named)] if named else [path for path in (TARGET / "release" / "deps").glob("grouping-*") if path.suffix == ""]
+    built = [path for path in (TARGET / "release" / "deps").glob("grouping-*") if path.suffix == ""]
     if not built:
         raise SystemExit("benches/grouping.rs is not built: cargo build --release --bench grouping")
     return max(built, key=lambda path: path.stat().st_mtime)
