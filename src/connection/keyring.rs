@@ -7,6 +7,7 @@ use super::Ask;
 use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
 use super::signer::{Signer, connect_agent};
+use crate::duration::human;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::Constraint;
 use russh::keys::ssh_key::public::KeyData;
@@ -14,6 +15,8 @@ use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Which keys a host may be offered: the part of its configuration that the keyring needs. Hosts with equal sources
 /// share their offers.
@@ -327,7 +330,15 @@ impl AgentKey {
     }
 }
 
+/// What an agent may take to list its keys: a forwarded socket whose other end is gone accepts and never answers.
+const AGENT_LIMIT: Duration = Duration::from_secs(5);
+
 async fn list_agent(path: &Path) -> Result<Vec<AgentKey>, String> {
+    let limit = || format!("not in {}", human(AGENT_LIMIT));
+    timeout(AGENT_LIMIT, ask_agent(path)).await.unwrap_or_else(|_| Err(limit()))
+}
+
+async fn ask_agent(path: &Path) -> Result<Vec<AgentKey>, String> {
     let mut agent = connect_agent(path).await.map_err(|error| error.to_string())?;
     let identities = agent.request_identities().await.map_err(|error| error.to_string())?;
     Ok(identities
@@ -349,9 +360,8 @@ async fn give_to_agent(source: &KeySources, key: &PrivateKey) {
     let lifetime = lifetime.map(|seconds| Constraint::KeyLifetime { seconds });
     let confirm = (confirm == Confirm::Yes).then_some(Constraint::Confirm);
     let constraints: Vec<Constraint> = lifetime.into_iter().chain(confirm).collect();
-    if let Ok(mut agent) = connect_agent(socket).await {
-        let _ = agent.add_identity(key, &constraints).await;
-    }
+    let adding = async { connect_agent(socket).await.ok()?.add_identity(key, &constraints).await.ok() };
+    let _ = timeout(AGENT_LIMIT, adding).await;
 }
 
 fn unlock(file: &mut KeyFile, prompts: u32, ask: &dyn Ask) -> Result<(), KeyFileError> {

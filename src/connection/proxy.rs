@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::watch;
+use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 /// How much of what the child complains about is kept.
@@ -19,9 +19,10 @@ const COMPLAINT_LIMIT: usize = 4096;
 /// How long a child that has ended its output may take to finish its complaint.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// The child and its pipes; killed when dropped.
+/// The pipes of the child. When they are dropped it has a moment for its last words, then it is killed.
 struct Proxy {
-    _child: Child,
+    /// Dropped with it, which tells the child's keeper that nobody needs the child any more.
+    _needed: oneshot::Sender<()>,
     input: ChildStdin,
     output: ChildStdout,
 }
@@ -37,7 +38,7 @@ impl Complaint {
     /// standard output, which the connection hears first, may end before.
     pub(super) async fn last_line(&self) -> Option<String> {
         // The sender is dropped at the end; nothing is ever sent.
-        let _ = timeout(LAST_WORDS, self.ended.clone().changed()).await;
+        let _ = timeout(LAST_WORDS + LAST_WORDS, self.ended.clone().changed()).await;
         let bytes = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&bytes);
         text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
@@ -69,17 +70,34 @@ pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
     let said = Arc::new(Mutex::new(Vec::new()));
     let (ending, ended) = watch::channel(());
     let complaint = Complaint { said: Arc::clone(&said), ended };
+    let (needed, mut unneeded) = oneshot::channel();
     tokio::spawn(async move {
-        let _ending = ending;
-        let mut buffer = [0; 512];
-        while let Ok(length @ 1..) = errors.read(&mut buffer).await {
-            let mut kept = said.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.extend_from_slice(&buffer[..length]);
-            let excess = kept.len().saturating_sub(COMPLAINT_LIMIT);
-            kept.drain(..excess);
+        // Killed when this task is over.
+        let _child = child;
+        let listening = async {
+            let mut buffer = [0; 512];
+            while let Ok(length @ 1..) = errors.read(&mut buffer).await {
+                let mut kept = said.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(&buffer[..length]);
+                let excess = kept.len().saturating_sub(COMPLAINT_LIMIT);
+                kept.drain(..excess);
+            }
+        };
+        tokio::pin!(listening);
+        let is_over = tokio::select! {
+            () = &mut listening => true,
+            _ = &mut unneeded => false,
+        };
+        if is_over {
+            drop(ending);
+            // A child that closed its standard error may still carry the connection.
+            let _ = unneeded.await;
+        } else {
+            let _ = timeout(LAST_WORDS, listening).await;
+            drop(ending);
         }
     });
-    Ok((Carrier::Other(Box::new(Proxy { _child: child, input, output })), complaint))
+    Ok((Carrier::Other(Box::new(Proxy { _needed: needed, input, output })), complaint))
 }
 
 /// The shell that commands of the configuration are for.
