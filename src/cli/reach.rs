@@ -10,7 +10,9 @@ use crate::connection::{
     Route, SocketOptions, Strictness,
 };
 use crate::host::Endpoint;
-use crate::inventory::{ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, is_template};
+use crate::inventory::{
+    ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, VariableProblem, is_template,
+};
 use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
 use crate::ssh_config::{
@@ -32,8 +34,11 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBLEMS_SHOWN: usize = 20;
 
 /// What an inventory says about reaching one host.
+#[derive(Default)]
 pub(super) struct InventoryReach {
     pub(super) layers: Vec<Layer>,
+    /// What could not be used, and is not needed by every run.
+    pub(super) remarks: Vec<String>,
     pub(super) variables: ConnectionVariables,
 }
 
@@ -84,10 +89,9 @@ impl<'a> Reach<'a> {
                 let index = HostIndex::new(*index);
                 (self.known.inventory.host_name(index), inventory_layers(self.known, index)?)
             }
-            Origin::Implicit(name) => {
-                (name, InventoryReach { layers: Vec::new(), variables: ConnectionVariables::default() })
-            }
+            Origin::Implicit(name) => (name, InventoryReach::default()),
         };
+        self.remarks.extend(inventory.remarks);
         let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
         let written = Login::of(name.as_str());
         let request = Request {
@@ -338,7 +342,7 @@ pub(super) fn inventory_layers(known: &Known, host: HostIndex) -> Result<Invento
     let inventory = &known.inventory;
     let written = inventory.connection_variables(host);
     if written.is_empty() {
-        return Ok(InventoryReach { layers: Vec::new(), variables: ConnectionVariables::default() });
+        return Ok(InventoryReach::default());
     }
     let mut rendered: HashMap<&str, Value> = HashMap::new();
     for variable in written.iter().filter(|variable| is_template(&variable.value)) {
@@ -356,11 +360,17 @@ pub(super) fn inventory_layers(known: &Known, host: HostIndex) -> Result<Invento
     let (variables, faults) = ConnectionVariables::read(|name| {
         rendered.get(name).or_else(|| inventory.variable(host, name).map(|variable| &variable.value))
     });
-    if let Some(fault) = faults.iter().find(|fault| fault.severity == Severity::Error) {
+    // A password that cannot be read is missed only where it is needed, and said to be missing then.
+    let is_sealed = |fault: &&VariableFault| {
+        fault.problem == VariableProblem::Vault && (fault.variable.contains("pass") && !fault.variable.contains("host"))
+    };
+    if let Some(fault) = faults.iter().find(|fault| fault.severity == Severity::Error && !is_sealed(fault)) {
         return Err(faulty(known, host, fault));
     }
     let layers = layers(known, host, &variables)?;
-    Ok(InventoryReach { layers, variables })
+    let sealed = faults.iter().filter(is_sealed);
+    let remarks = sealed.map(|fault| format!("`{}` {}: it is left out", fault.variable, fault.problem)).collect();
+    Ok(InventoryReach { layers, remarks, variables })
 }
 
 /// The variables of a host with those that Ansible adds itself: what templates see.
