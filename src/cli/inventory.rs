@@ -2,9 +2,10 @@
 
 use super::failure::Failed;
 use super::options::GlobalOptions;
-use super::sources::load_inventory;
+use super::reach::inventory_layers;
+use super::sources::{Known, load_inventory};
 use crate::exit_code;
-use crate::inventory::{Inventory, Listing, Severity};
+use crate::inventory::{HostIndex, Inventory, Listing, Severity};
 use crate::yaml;
 use clap::{ArgGroup, Args};
 use std::io::{self, Write};
@@ -72,6 +73,9 @@ fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
     }
 }
 
+/// Problems with the variables that say how hosts are reached; the first ones explain the others.
+const PROBLEMS_SHOWN: usize = 100;
+
 /// Reports errors and warnings alike; only errors make the code 2.
 fn check(global: &GlobalOptions) -> Result<u8, Failed> {
     let quiet = GlobalOptions { quiet: true, ..global.clone() };
@@ -84,6 +88,12 @@ fn check(global: &GlobalOptions) -> Result<u8, Failed> {
         if let Some(hint) = &warning.hint {
             writeln!(out, "hint: {hint}")?;
         }
+    }
+    let known = Known::load(&quiet)?;
+    let hosts = (0..inventory.host_count()).map(|host| HostIndex::new(host as u32));
+    let unusable: Vec<Failed> = hosts.filter_map(|host| inventory_layers(&known, host).err()).collect();
+    if !unusable.is_empty() {
+        return Err(Failed::several(unusable, PROBLEMS_SHOWN));
     }
     if found {
         let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });

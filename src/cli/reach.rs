@@ -394,28 +394,31 @@ fn refused(known: &Known, host: HostIndex, names: &[&str], why: &dyn std::fmt::D
 }
 
 fn layers(known: &Known, host: HostIndex, variables: &ConnectionVariables) -> Result<Vec<Layer>, Failed> {
-    const LABEL: &str = "inventory";
+    let place = |names: &[&str]| {
+        let written = names.iter().find_map(|name| known.inventory.variable(host, name));
+        written.map_or_else(|| "inventory".to_owned(), |variable| known.inventory.describe(variable.origin))
+    };
     let mut layers = Vec::new();
     if !variables.first_arguments.is_empty() {
-        layers.push(argument_layer(known, "inventory ansible_ssh_args", &variables.first_arguments)?);
+        layers.push(argument_layer(known, &place(&["ansible_ssh_args"]), &variables.first_arguments)?);
     }
     let mut layer = Layer::new();
     if let Some(address) = &variables.address {
         let address = address.trim_start_matches('[').trim_end_matches(']');
         layer = layer
-            .host_name(LABEL, address)
+            .host_name(&place(&["ansible_ssh_host", "ansible_host"]), address)
             .map_err(|error| refused(known, host, &["ansible_ssh_host", "ansible_host"], &error))?;
     }
     if let Some(port) = variables.port {
-        layer = layer.port(LABEL, port);
+        layer = layer.port(&place(&["ansible_ssh_port", "ansible_port"]), port);
     }
     if let Some(user) = &variables.user {
         layer = layer
-            .user(LABEL, user)
+            .user(&place(&["ansible_ssh_user", "ansible_user"]), user)
             .map_err(|error| refused(known, host, &["ansible_ssh_user", "ansible_user"], &error))?;
     }
     if let Some(identity) = &variables.identity {
-        layer = layer.identity_file(LABEL, identity);
+        layer = layer.identity_file(&place(&["ansible_ssh_private_key_file", "ansible_private_key_file"]), identity);
     }
     let mut options = Vec::new();
     if variables.host_key_checking == Some(false) {
@@ -424,12 +427,16 @@ fn layers(known: &Known, host: HostIndex, variables: &ConnectionVariables) -> Re
     if let Some(timeout) = variables.timeout {
         options.push(format!("ConnectTimeout={}", timeout.as_secs().max(1)));
     }
-    layer = layer.options(LABEL, options.iter().map(String::as_str), known.ssh_config.account())?;
+    layer = layer.options("inventory", options.iter().map(String::as_str), known.ssh_config.account())?;
     if !layer.is_empty() {
         layers.push(layer);
     }
     if !variables.last_arguments.is_empty() {
-        layers.push(argument_layer(known, "inventory ansible_ssh_common_args", &variables.last_arguments)?);
+        layers.push(argument_layer(
+            known,
+            &place(&["ansible_ssh_common_args", "ansible_ssh_extra_args"]),
+            &variables.last_arguments,
+        )?);
     }
     Ok(layers)
 }

@@ -229,8 +229,8 @@ fn config_prints_what_ssh_would_use_and_where_it_comes_from() {
     for (line, origin) in [
         ("host web01", "default"),
         ("user deploy", "<home>/config:2"),
-        ("hostname 192.0.2.1", "inventory"),
-        ("port 2222", "inventory"),
+        ("hostname 192.0.2.1", "<home>/inventory:1:7"),
+        ("port 2222", "<home>/inventory:1:30"),
         ("ciphers aes128-ctr", "<home>/config:3"),
         ("compression yes", "<home>/config:6"),
         ("serveraliveinterval 7", "command line"),
