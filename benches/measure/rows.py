@@ -67,14 +67,24 @@ def thousands(bench):
         def all_answered(text):
             return None if f"({THOUSANDS})" in text and f"{THOUSANDS} ok" in text else "not all answered alike"
 
-        cost = bench.in_turns(bench.bugle(*argv, "--", "uname", "-sr"), all_answered)["bugle"]
+        # The server's default is the hybrid key exchange with ML-KEM; curve25519 alone is what other clients' figures are of.
+        plain = ["-o", "KexAlgorithms=curve25519-sha256"]
+        commands = bench.bugle(*argv, "--", "uname", "-sr")
+        commands["bugle, curve25519"] = bench.bugle(*argv, *plain, "--", "uname", "-sr")["bugle"]
+        costs = bench.in_turns(commands, all_answered)
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
     measure = f"{THOUSANDS:,} embedded hosts, fanout 200, answers kept and grouped"
-    yield f"{measure}: rate", "≥ 1,500 hosts/s", {"bugle": f"{THOUSANDS / cost.wall:,.0f} hosts/s"}
-    yield f"{measure}: client CPU a host", "", {"bugle": f"{1000 * cost.cpu / THOUSANDS:.2f} ms"}
-    yield f"{measure}: peak resident memory", "≤ 120 MB", {"bugle": f"{cost.peak * 1.024 / 1000:.0f} MB"}
+    yield f"{measure}: rate", "≥ 1,500 hosts/s", {
+        name: f"{THOUSANDS / cost.wall:,.0f} hosts/s" for name, cost in costs.items()
+    }
+    yield f"{measure}: client CPU a host", "", {
+        name: f"{1000 * cost.cpu / THOUSANDS:.2f} ms" for name, cost in costs.items()
+    }
+    yield f"{measure}: peak resident memory", "≤ 120 MB", {
+        name: f"{cost.peak * 1.024 / 1000:.0f} MB" for name, cost in costs.items()
+    }
 
 
 def idle(bench):

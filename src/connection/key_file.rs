@@ -3,6 +3,7 @@
 //! [`KeyFile::read`] looks at a file without its passphrase: enough to offer the key and to know whether a passphrase
 //! will be needed. [`KeyFile::unlock`] gives the private key. Nothing here asks anybody anything.
 
+use super::signer::SigningKey;
 use crate::secret::Secret;
 use russh::keys::{Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key};
 use std::fs::{self, File};
@@ -22,7 +23,7 @@ pub(super) struct KeyFile {
     /// The public half, where it can be known without a passphrase.
     pub(super) public: Option<PublicKey>,
     /// The private half, unless it is still locked.
-    pub(super) private: Option<Arc<PrivateKey>>,
+    pub(super) private: Option<Arc<SigningKey>>,
     text: Zeroizing<String>,
 }
 
@@ -90,7 +91,7 @@ impl KeyFile {
             Ok(key) => Ok(Self {
                 path: path.into(),
                 public: Some(key.public_key().clone()),
-                private: Some(Arc::new(key)),
+                private: Some(Arc::new(SigningKey::new(key))),
                 text,
             }),
             Err(error) if is_encrypted(&text, &error) => {
@@ -110,7 +111,7 @@ impl KeyFile {
             .or_else(|error| legacy_ec::decode(&self.text, passphrase).ok_or(error))
             .map_err(|_| KeyFileError::WrongPassphrase(self.path.clone()))?;
         self.public = Some(key.public_key().clone());
-        self.private = Some(Arc::new(key));
+        self.private = Some(Arc::new(SigningKey::new(key)));
         Ok(())
     }
 }
@@ -248,7 +249,7 @@ mod tests {
                     assert!(matches!(wrong, Err(KeyFileError::WrongPassphrase(_))), "{name}");
                     file.unlock(&Secret::new(passphrase.into())).unwrap_or_else(|error| panic!("{name}: {error}"));
                 }
-                assert_eq!(file.private.unwrap().public_key().key_data(), expected.key_data(), "{name}");
+                assert_eq!(file.private.unwrap().private().public_key().key_data(), expected.key_data(), "{name}");
             }
         }
     }

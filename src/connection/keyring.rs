@@ -6,7 +6,7 @@
 use super::Ask;
 use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
-use super::signer::{Signer, connect_agent};
+use super::signer::{Signer, SigningKey, connect_agent};
 use crate::duration::human;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::Constraint;
@@ -148,7 +148,7 @@ impl Keyring {
         }
         for source in &distinct {
             for key in ring.read_files(source, ask)? {
-                give_to_agent(source, &key).await;
+                give_to_agent(source, key.private()).await;
             }
         }
         for source in distinct {
@@ -164,7 +164,7 @@ impl Keyring {
     }
 
     /// Returns the keys that were unlocked now.
-    fn read_files(&mut self, source: &KeySources, ask: &dyn Ask) -> Result<Vec<Arc<PrivateKey>>, KeyFileError> {
+    fn read_files(&mut self, source: &KeySources, ask: &dyn Ask) -> Result<Vec<Arc<SigningKey>>, KeyFileError> {
         let mut unlocked = Vec::new();
         let user = rustix::process::getuid().as_raw();
         for path in &source.identity_files {
@@ -259,10 +259,10 @@ impl Keyring {
                     if !list
                         .iter()
                         .chain(&strangers)
-                        .any(|offer: &Offer| offer.public.key_data() == key.public_key().key_data())
+                        .any(|offer: &Offer| offer.public.key_data() == key.private().public_key().key_data())
                     {
                         let offer = Offer {
-                            public: key.public_key().clone(),
+                            public: key.private().public_key().clone(),
                             certificate: None,
                             signer: Signer::Key(Arc::clone(key)),
                             origin: path.display().to_string(),

@@ -1,11 +1,12 @@
 //! Who signs a login: a private key of ours or an agent. Signing happens outside the connection's task, so that
 //! RSA's milliseconds and an agent's confirmation dialog hold up one login and nothing else.
 
+use ring::signature::Ed25519KeyPair;
 use russh::keys::agent::{AgentIdentity, client::AgentClient};
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::private::KeypairData;
-use russh::keys::ssh_key::{self, HashAlg, PrivateKey, Signature};
+use russh::keys::ssh_key::{self, Algorithm, HashAlg, PrivateKey, Signature};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::UnixStream;
@@ -14,9 +15,46 @@ use tokio::net::UnixStream;
 #[derive(Clone)]
 pub(super) enum Signer {
     /// A key in memory.
-    Key(Arc<PrivateKey>),
+    Key(Arc<SigningKey>),
     /// The agent that listens here.
     Agent(Arc<Path>),
+}
+
+/// A private key that is ready to sign any number of logins.
+pub(super) struct SigningKey {
+    private: PrivateKey,
+    /// An Ed25519 key expanded once; ssh-key expands and checks it anew for each signature, which is half of its cost.
+    expanded: Option<Ed25519KeyPair>,
+}
+
+impl SigningKey {
+    /// Prepares a key.
+    pub(super) fn new(private: PrivateKey) -> Self {
+        let expanded = match private.key_data() {
+            KeypairData::Ed25519(pair) => {
+                Ed25519KeyPair::from_seed_and_public_key(pair.private.as_ref(), pair.public.as_ref()).ok()
+            }
+            _ => None,
+        };
+        Self { private, expanded }
+    }
+
+    /// The key itself.
+    pub(super) fn private(&self) -> &PrivateKey {
+        &self.private
+    }
+
+    /// Appends the signature to the message, as the protocol wants it (RFC 4252 §7).
+    fn sign(&self, hash: Option<HashAlg>, mut message: Vec<u8>) -> Result<Vec<u8>, SignError> {
+        let signed: Result<Signature, ssh_key::Error> = match (self.private.key_data(), &self.expanded) {
+            (_, Some(pair)) => Signature::new(Algorithm::Ed25519, pair.sign(&message).as_ref()),
+            (KeypairData::Rsa(pair), _) => (pair, hash).try_sign(&message).map_err(Into::into),
+            (other, _) => other.try_sign(&message).map_err(Into::into),
+        };
+        let signature = signed.map_err(SignError::Key)?;
+        signature.encode_prefixed(&mut message).map_err(|error| SignError::Key(error.into()))?;
+        Ok(message)
+    }
 }
 
 /// Why there is no signature.
@@ -54,24 +92,13 @@ impl russh::Signer for Signer {
                 .sign_request(identity, hash, message)
                 .await
                 .map_err(SignError::AgentRefused),
-            Self::Key(key) if matches!(key.key_data(), KeypairData::Rsa(_)) => {
+            Self::Key(key) if matches!(key.private.key_data(), KeypairData::Rsa(_)) => {
                 let key = Arc::clone(key);
-                tokio::task::spawn_blocking(move || sign(&key, hash, message)).await.map_err(|_| SignError::Ended)?
+                tokio::task::spawn_blocking(move || key.sign(hash, message)).await.map_err(|_| SignError::Ended)?
             }
-            Self::Key(key) => sign(key, hash, message),
+            Self::Key(key) => key.sign(hash, message),
         }
     }
-}
-
-/// Appends the signature to the message, as the protocol wants it (RFC 4252 §7).
-fn sign(key: &PrivateKey, hash: Option<HashAlg>, mut message: Vec<u8>) -> Result<Vec<u8>, SignError> {
-    let signed: Result<Signature, _> = match key.key_data() {
-        KeypairData::Rsa(pair) => (pair, hash).try_sign(&message),
-        other => other.try_sign(&message),
-    };
-    let signature = signed.map_err(|error| SignError::Key(error.into()))?;
-    signature.encode_prefixed(&mut message).map_err(|error| SignError::Key(error.into()))?;
-    Ok(message)
 }
 
 /// Opens a conversation with an agent.
