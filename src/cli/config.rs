@@ -2,8 +2,8 @@
 
 use super::failure::Failed;
 use super::options::GlobalOptions;
-use super::reach;
 use super::sources::Known;
+use super::variables::{Mistakes, inventory_reach};
 use crate::connection::algorithms;
 use crate::exit_code;
 use crate::ssh_config::{OfferedAlgorithms, Request};
@@ -32,7 +32,15 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         None => (None, arguments.host.as_str()),
     };
     let layers = match known.inventory.host(host) {
-        Some(index) => reach::inventory_layers(&known, index)?.layers,
+        Some(index) => {
+            let reach = inventory_reach(&known, index);
+            let mut mistakes = Mistakes::default();
+            mistakes.add(host, reach.errors);
+            match mistakes.failures().len() {
+                0 => reach.layers,
+                count => return Err(Failed::several(mistakes.failures().collect(), count)),
+            }
+        }
         None => Vec::new(),
     };
     let layers: Vec<Arc<_>> = layers.into_iter().map(Arc::new).collect();

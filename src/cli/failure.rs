@@ -1,6 +1,7 @@
 //! How errors are told: an `error:` line, what caused it, and `hint:` lines; and the exit code by kind. The one place.
 
 use crate::exit_code;
+use std::collections::HashSet;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write;
@@ -58,13 +59,14 @@ impl Failed {
     /// Several mistakes at once, equal ones once, at most `shown` of them.
     pub(super) fn several(all: Vec<Self>, shown: usize) -> Self {
         let mut texts: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
         let total = all.len();
         for failed in all {
             let mut text = Vec::new();
             // Writing to memory does not fail.
             let _ = failed.write(&mut text, &[]);
             let text = String::from_utf8_lossy(&text).trim_end().to_owned();
-            if !texts.contains(&text) && texts.len() < shown {
+            if texts.len() < shown && seen.insert(text.clone()) {
                 texts.push(text);
             }
         }
@@ -77,6 +79,12 @@ impl Failed {
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub(super) fn hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
+        self.hints.extend(hints);
         self
     }
 

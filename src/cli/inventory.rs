@@ -2,13 +2,13 @@
 
 use super::failure::Failed;
 use super::options::GlobalOptions;
-use super::reach::inventory_layers;
-use super::sources::{Known, load_inventory};
+use super::sources::{Known, load_inventory, ssh_config};
+use super::variables::{Mistakes, inventory_reach};
 use crate::exit_code;
-use crate::inventory::{HostIndex, Inventory, Listing, Severity};
+use crate::inventory::{Inventory, Listing, Severity};
 use crate::yaml;
 use clap::{ArgGroup, Args};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 #[derive(Args, Debug)]
 #[command(
@@ -73,35 +73,42 @@ fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
     }
 }
 
-/// Problems with the variables that say how hosts are reached; the first ones explain the others.
-const PROBLEMS_SHOWN: usize = 100;
-
-/// Reports errors and warnings alike; only errors make the code 2.
+/// Reports errors and warnings alike, also about the variables that say how hosts are reached; only errors make the code 2.
 fn check(global: &GlobalOptions) -> Result<u8, Failed> {
     let quiet = GlobalOptions { quiet: true, ..global.clone() };
     let (inventory, found) = load_inventory(&quiet)?;
-    let warnings: Vec<_> =
-        inventory.warnings().iter().filter(|problem| problem.severity == Severity::Warning).collect();
-    let mut out = io::stdout().lock();
-    for warning in &warnings {
+    let (hosts, groups) = (inventory.host_count(), groups(&inventory));
+    let known = Known::of(inventory, found, ssh_config(&quiet)?);
+    let (mut errors, mut warnings) = (Mistakes::default(), Mistakes::default());
+    for (host, name) in known.inventory.hosts().take(hosts) {
+        let reach = inventory_reach(&known, host);
+        errors.add(name.as_str(), reach.errors);
+        warnings.add(name.as_str(), reach.warnings);
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let of_sources = known.inventory.warnings().iter().filter(|problem| problem.severity == Severity::Warning);
+    let mut told = warnings.texts().len();
+    for warning in of_sources {
+        told += 1;
         writeln!(out, "warning: {warning}")?;
         if let Some(hint) = &warning.hint {
             writeln!(out, "hint: {hint}")?;
         }
     }
-    let known = Known::load(&quiet)?;
-    let hosts = (0..inventory.host_count()).map(|host| HostIndex::new(host as u32));
-    let unusable: Vec<Failed> = hosts.filter_map(|host| inventory_layers(&known, host).err()).collect();
+    warnings.texts().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+    out.flush()?;
+    let unusable: Vec<Failed> = errors.failures().collect();
     if !unusable.is_empty() {
-        return Err(Failed::several(unusable, PROBLEMS_SHOWN));
+        return Err(Failed::several(unusable, usize::MAX));
     }
     if found {
         let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-        let hosts = counted(inventory.host_count(), "host");
-        writeln!(out, "{hosts} in {}, {}", counted(groups(&inventory), "group"), counted(warnings.len(), "warning"))?;
+        let (hosts, groups) = (counted(hosts, "host"), counted(groups, "group"));
+        writeln!(out, "{hosts} in {groups}, {}", counted(told, "warning"))?;
     } else {
         writeln!(out, "there is no inventory")?;
     }
+    out.flush()?;
     Ok(exit_code::SUCCESS)
 }
 

@@ -18,6 +18,7 @@ mod run;
 mod script;
 mod settings;
 mod sources;
+mod variables;
 
 use crate::exit_code;
 use clap::parser::ValueSource;

@@ -1,26 +1,24 @@
 //! From selected hosts to destinations: inventory variables over ssh_config over defaults, the command line over all.
 //!
-//! Everything that can be wrong about a host is found here, for all hosts at once, before anything is contacted.
+//! Everything that can be wrong about a host is found here, for all hosts at once, before anything is contacted. What the
+//! variables say is read in [`super::variables`].
 
 use super::failure::Failed;
 use super::sources::{COMMAND_LINE, Known};
+use super::variables::{InventoryReach, Mistakes, inventory_reach};
 use crate::connection::algorithms::{self, Algorithms};
 use crate::connection::{
     AddToAgent, Configured, Confirm, Destination, Display, Family, IdentitiesOnly, KeySources, LoginMethod, Profile,
     Route, SocketOptions, Strictness,
 };
 use crate::host::Endpoint;
-use crate::inventory::{
-    ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, VariableProblem, is_template,
-};
+use crate::inventory::{ConnectionVariables, HostIndex};
 use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
 use crate::ssh_config::{
     self, AddKeysToAgent, AddressFamily, Effective, ForwardAgent, IdentityAgent, Keyword, Layer, Options, Proxy,
     Request, Role, StrictHostKeyChecking,
 };
-use crate::template;
-use serde_yaml::{Mapping, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,15 +30,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Problems that are told; a fleet of thousands can have the same one thousands of times.
 const PROBLEMS_SHOWN: usize = 20;
-
-/// What an inventory says about reaching one host.
-#[derive(Default)]
-pub(super) struct InventoryReach {
-    pub(super) layers: Vec<Layer>,
-    /// What could not be used, and is not needed by every run.
-    pub(super) remarks: Vec<String>,
-    pub(super) variables: ConnectionVariables,
-}
 
 /// A host that is ready to be called.
 pub(super) struct Reached {
@@ -67,14 +56,24 @@ impl<'a> Reach<'a> {
     /// # Errors
     /// All problems of all hosts together.
     pub(super) fn all(&mut self, hosts: &[Selected], command: Option<&str>) -> Result<Vec<Reached>, Failed> {
+        let mut mistakes = Mistakes::default();
         let mut problems = Vec::new();
         let mut reached = Vec::with_capacity(hosts.len());
         for host in hosts {
-            match self.one(host, command) {
+            let inventory = match &host.origin {
+                Origin::Inventory(index) => inventory_reach(self.known, HostIndex::new(*index)),
+                Origin::Implicit(_) => InventoryReach::default(),
+            };
+            if !inventory.errors.is_empty() {
+                mistakes.add(host.name.as_str(), inventory.errors);
+                continue;
+            }
+            match self.one(host, inventory, command) {
                 Ok(host) => reached.push(host),
                 Err(failed) => problems.push(failed),
             }
         }
+        problems.splice(0..0, mistakes.failures());
         if problems.is_empty() { Ok(reached) } else { Err(Failed::several(problems, PROBLEMS_SHOWN)) }
     }
 
@@ -83,15 +82,12 @@ impl<'a> Reach<'a> {
         self.remarks.iter()
     }
 
-    fn one(&mut self, host: &Selected, command: Option<&str>) -> Result<Reached, Failed> {
-        let (name, inventory) = match &host.origin {
-            Origin::Inventory(index) => {
-                let index = HostIndex::new(*index);
-                (self.known.inventory.host_name(index), inventory_layers(self.known, index)?)
-            }
-            Origin::Implicit(name) => (name, InventoryReach::default()),
+    fn one(&mut self, host: &Selected, inventory: InventoryReach, command: Option<&str>) -> Result<Reached, Failed> {
+        let name = match &host.origin {
+            Origin::Inventory(index) => self.known.inventory.host_name(HostIndex::new(*index)),
+            Origin::Implicit(name) => name,
         };
-        self.remarks.extend(inventory.remarks);
+        self.remarks.extend(inventory.warnings.iter().map(ToString::to_string));
         let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
         let written = Login::of(name.as_str());
         let request = Request {
@@ -335,127 +331,4 @@ fn environment(options: &Options, ours: &std::collections::BTreeMap<String, Stri
         sent.filter(|(name, _)| !set(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
     all.extend(options.set_env.iter().cloned());
     all
-}
-
-/// What the inventory says about reaching a host, templates rendered.
-pub(super) fn inventory_layers(known: &Known, host: HostIndex) -> Result<InventoryReach, Failed> {
-    let inventory = &known.inventory;
-    let written = inventory.connection_variables(host);
-    if written.is_empty() {
-        return Ok(InventoryReach::default());
-    }
-    let mut rendered: HashMap<&str, Value> = HashMap::new();
-    for variable in written.iter().filter(|variable| is_template(&variable.value)) {
-        let text = variable.value.as_str().unwrap_or_default();
-        let value = template::render(text, &variables(known, host)).map_err(|error| {
-            Failed::mistake_text(format!(
-                "{}: `{}` of `{}`: {error}",
-                inventory.describe(variable.origin),
-                variable.name,
-                inventory.host_name(host)
-            ))
-        })?;
-        rendered.insert(&variable.name, Value::String(value));
-    }
-    let (variables, faults) = ConnectionVariables::read(|name| {
-        rendered.get(name).or_else(|| inventory.variable(host, name).map(|variable| &variable.value))
-    });
-    // A password that cannot be read is missed only where it is needed, and said to be missing then.
-    let is_sealed = |fault: &&VariableFault| {
-        fault.problem == VariableProblem::Vault && (fault.variable.contains("pass") && !fault.variable.contains("host"))
-    };
-    if let Some(fault) = faults.iter().find(|fault| fault.severity == Severity::Error && !is_sealed(fault)) {
-        return Err(faulty(known, host, fault));
-    }
-    let layers = layers(known, host, &variables)?;
-    let sealed = faults.iter().filter(is_sealed);
-    let remarks = sealed.map(|fault| format!("`{}` {}: it is left out", fault.variable, fault.problem)).collect();
-    Ok(InventoryReach { layers, remarks, variables })
-}
-
-/// The variables of a host with those that Ansible adds itself: what templates see.
-pub(super) fn variables(known: &Known, host: HostIndex) -> Mapping {
-    let mut all = known.inventory.magic_variables(host);
-    all.extend(known.inventory.variables(host).iter().map(|(name, value)| (name.clone(), value.clone())));
-    all
-}
-
-fn faulty(known: &Known, host: HostIndex, fault: &VariableFault) -> Failed {
-    refused(known, host, &[fault.variable], &fault.problem)
-}
-
-/// A variable that cannot be used, with its place: the first of `names` that the host has.
-fn refused(known: &Known, host: HostIndex, names: &[&str], why: &dyn std::fmt::Display) -> Failed {
-    let inventory = &known.inventory;
-    let written = names.iter().find_map(|name| inventory.variable(host, name));
-    let name = written.map_or(names[0], |variable| &*variable.name);
-    let place = written.map(|variable| inventory.describe(variable.origin) + ": ").unwrap_or_default();
-    Failed::mistake_text(format!("{place}`{name}` of `{}`: {why}", inventory.host_name(host)))
-}
-
-fn layers(known: &Known, host: HostIndex, variables: &ConnectionVariables) -> Result<Vec<Layer>, Failed> {
-    let place = |names: &[&str]| {
-        let written = names.iter().find_map(|name| known.inventory.variable(host, name));
-        written.map_or_else(|| "inventory".to_owned(), |variable| known.inventory.describe(variable.origin))
-    };
-    let mut layers = Vec::new();
-    if !variables.first_arguments.is_empty() {
-        layers.push(argument_layer(known, &place(&["ansible_ssh_args"]), &variables.first_arguments)?);
-    }
-    let mut layer = Layer::new();
-    if let Some(address) = &variables.address {
-        let address = address.trim_start_matches('[').trim_end_matches(']');
-        layer = layer
-            .host_name(&place(&["ansible_ssh_host", "ansible_host"]), address)
-            .map_err(|error| refused(known, host, &["ansible_ssh_host", "ansible_host"], &error))?;
-    }
-    if let Some(port) = variables.port {
-        layer = layer.port(&place(&["ansible_ssh_port", "ansible_port"]), port);
-    }
-    if let Some(user) = &variables.user {
-        layer = layer
-            .user(&place(&["ansible_ssh_user", "ansible_user"]), user)
-            .map_err(|error| refused(known, host, &["ansible_ssh_user", "ansible_user"], &error))?;
-    }
-    if let Some(identity) = &variables.identity {
-        layer = layer.identity_file(&place(&["ansible_ssh_private_key_file", "ansible_private_key_file"]), identity);
-    }
-    let mut options = Vec::new();
-    if variables.host_key_checking == Some(false) {
-        options.push("StrictHostKeyChecking=no".to_owned());
-    }
-    if let Some(timeout) = variables.timeout {
-        options.push(format!("ConnectTimeout={}", timeout.as_secs().max(1)));
-    }
-    layer = layer.options("inventory", options.iter().map(String::as_str), known.ssh_config.account())?;
-    if !layer.is_empty() {
-        layers.push(layer);
-    }
-    if !variables.last_arguments.is_empty() {
-        layers.push(argument_layer(
-            known,
-            &place(&["ansible_ssh_common_args", "ansible_ssh_extra_args"]),
-            &variables.last_arguments,
-        )?);
-    }
-    Ok(layers)
-}
-
-fn argument_layer(known: &Known, label: &str, arguments: &[SshArgument]) -> Result<Layer, Failed> {
-    let mut layer = Layer::new();
-    for argument in arguments {
-        layer = match argument {
-            SshArgument::Option { keyword, value } => {
-                let option = format!("{keyword}={value}");
-                layer.options(label, [option.as_str()], known.ssh_config.account())?
-            }
-            SshArgument::Jump(hops) => layer.jump(label, hops)?,
-            SshArgument::Identity(path) => layer.identity_file(label, path),
-            SshArgument::Port(port) => layer.port(label, *port),
-            SshArgument::User(user) => layer.user(label, user).map_err(Failed::mistake)?,
-            // One ssh_config is read for the whole run.
-            SshArgument::Config(_) => layer,
-        };
-    }
-    Ok(layer)
 }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// The label of values that were typed.
 pub(super) const COMMAND_LINE: &str = "command line";
+/// How jump hosts are written.
+pub(super) const JUMP_HINT: &str = "jump hosts are written [user@]host[:port], several with commas between them";
 /// The group of the hosts that the ssh_config names.
 const SSH_CONFIG_GROUP: &str = "ssh_config";
 
@@ -32,7 +34,12 @@ impl Known {
     /// Reads inventory and ssh_config; warnings go to standard error.
     pub(super) fn load(global: &GlobalOptions) -> Result<Self, Failed> {
         let ssh_config = ssh_config(global)?;
-        let (mut inventory, has_inventory) = load_inventory(global)?;
+        let (inventory, has_inventory) = load_inventory(global)?;
+        Ok(Self::of(inventory, has_inventory, ssh_config))
+    }
+
+    /// The hosts of an inventory that was read already, and of the ssh_config.
+    pub(super) fn of(mut inventory: Inventory, has_inventory: bool, ssh_config: SshConfig) -> Self {
         let hosts = ssh_config.concrete_hosts().iter().filter_map(|host| HostName::new(&host.name).ok());
         let inventory_hosts = inventory.host_count() as u32;
         if !ssh_config.concrete_hosts().is_empty() {
@@ -43,7 +50,7 @@ impl Known {
         } else {
             (0..inventory.host_count() as u32).collect()
         };
-        Ok(Self { inventory, ssh_config, all, has_inventory })
+        Self { inventory, ssh_config, all, has_inventory }
     }
 
     /// The hosts that the targets mean.
@@ -192,7 +199,7 @@ impl From<SshConfigError> for Failed {
 
 impl From<JumpError> for Failed {
     fn from(error: JumpError) -> Self {
-        Self::mistake(error).hint("jump hosts are written [user@]host[:port], several with commas between them")
+        Self::mistake(error).hint(JUMP_HINT)
     }
 }
 

@@ -25,8 +25,10 @@ pub struct ConnectionVariables {
     pub password: Option<Secret>,
     /// `ansible_ssh_args`: stronger than the variables above.
     pub first_arguments: Vec<SshArgument>,
-    /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`: weaker than the variables above.
-    pub last_arguments: Vec<SshArgument>,
+    /// `ansible_ssh_common_args`: weaker than the variables above.
+    pub common_arguments: Vec<SshArgument>,
+    /// `ansible_ssh_extra_args`: weaker still.
+    pub extra_arguments: Vec<SshArgument>,
     /// Over SSH, or on this machine.
     pub kind: Option<ConnectionKind>,
     /// Whether commands run as another user.
@@ -155,8 +157,6 @@ impl ConnectionVariables {
     /// Reads rendered variables. What cannot be used comes as faults beside what can.
     pub fn read<'a>(variables: impl Fn(&str) -> Option<&'a Value>) -> (Self, Vec<VariableFault>) {
         let mut reader = Reader { variables, faults: Vec::new() };
-        let mut last_arguments = reader.arguments(COMMON_ARGUMENTS);
-        last_arguments.extend(reader.arguments(EXTRA_ARGUMENTS));
         let read = Self {
             address: reader.text(ADDRESS),
             port: reader.parsed(PORT, "a port from 1 to 65535", |text| text.parse().ok().filter(|port| *port != 0)),
@@ -164,7 +164,8 @@ impl ConnectionVariables {
             identity: reader.text(IDENTITY),
             password: reader.text(PASSWORD).map(Secret::new),
             first_arguments: reader.arguments(FIRST_ARGUMENTS),
-            last_arguments,
+            common_arguments: reader.arguments(COMMON_ARGUMENTS),
+            extra_arguments: reader.arguments(EXTRA_ARGUMENTS),
             kind: reader.parsed(KIND, "`ssh` or `local`", connection_kind),
             becomes: reader.parsed(BECOME, "a boolean", boolean),
             become_method: reader.parsed(BECOME_METHOD, "`sudo`, `su` or `doas`", become_method),
@@ -303,8 +304,9 @@ mod tests {
             (read.address.as_deref(), read.port, read.user.as_deref()),
             (Some("10.0.0.1"), Some(2222), Some("deploy"))
         );
-        assert_eq!(read.last_arguments.len(), 2);
-        assert_eq!(read.first_arguments.len(), 1);
+        for arguments in [&read.first_arguments, &read.common_arguments, &read.extra_arguments] {
+            assert_eq!(arguments.len(), 1);
+        }
         assert_eq!(
             (read.becomes, read.become_method, read.kind),
             (Some(true), Some(BecomeMethod::Su), Some(ConnectionKind::Ssh))

@@ -45,16 +45,22 @@ pub struct Problem {
     pub fault: Fault,
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Problem {
+    /// The line, and below it a mark under the column.
+    pub fn excerpt(&self) -> String {
         let line = self.text.trim_end().replace('\t', " ");
         let shown: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        format!("    {shown}\n    {:>width$}", "^", width = self.column)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::File { .. } => writeln!(f, "{}:{}: {}", self.origin, self.column, self.fault)?,
             other => writeln!(f, "{other}: {}", self.fault)?,
         }
-        writeln!(f, "    {shown}")?;
-        write!(f, "    {:>width$}", "^", width = self.column)?;
+        f.write_str(&self.excerpt())?;
         if let Some(hint) = self.fault.hint() {
             write!(f, "\nhint: {hint}")?;
         }

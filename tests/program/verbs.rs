@@ -209,6 +209,47 @@ hint: did you mean `hosts`?
 }
 
 #[test]
+fn check_tells_every_mistake_in_every_connection_variable_of_every_host() {
+    let place = Place::new();
+    let wrong = place.file(
+        "wrong.ini",
+        "[web]\n\
+         web1 ansible_port=abc ansible_user='a;b' ansible_become=maybe\n\
+         web2 ansible_ssh_common_args='-o Prot=1 -J a,,b -p x' ansible_ssh_extra_args='-W x:1 -l a;b'\n\
+         web3 ansible_host='a b'\n\
+         web4 ansible_host='{{ nobody }}' ansible_timeout=99999999999\n\
+         [web:vars]\n\
+         ansible_ssh_args=-o Port=0\n",
+    );
+    let expected = "\
+error: <home>/wrong.ini:2:6: `ansible_port` of `web1`: must be a port from 1 to 65535, not `abc`
+error: <home>/wrong.ini:2:23: `ansible_user` of `web1`: the user name `a;b` contains `;`, which is not allowed in names
+error: <home>/wrong.ini:2:42: `ansible_become` of `web1`: must be a boolean, not `maybe`
+error: <home>/wrong.ini:7:1: `ansible_ssh_args` of `web[1-4]`: `0` is no value of `Port`: expected a port from 1 to 65535
+    Port=0
+         ^
+error: <home>/wrong.ini:3:6: `ansible_ssh_common_args` of `web2`: `-p x` is not a port
+error: <home>/wrong.ini:3:6: `ansible_ssh_common_args` of `web2`: unknown keyword `prot`
+    Prot=1
+    ^
+hint: did you mean `Port`?
+error: <home>/wrong.ini:3:6: `ansible_ssh_common_args` of `web2`: jump host `` is not of the form `[user@]host[:port]`
+hint: jump hosts are written [user@]host[:port], several with commas between them
+error: <home>/wrong.ini:3:55: `ansible_ssh_extra_args` of `web2`: the user name `a;b` contains `;`, which is not allowed in names
+error: <home>/wrong.ini:4:6: `ansible_host` of `web3`: the host name `a b` contains ` `, which is not allowed in names
+error: <home>/wrong.ini:5:6: `ansible_host` of `web4`: line 1: the host has no variable `nobody`
+error: <home>/wrong.ini:5:34: `ansible_timeout` of `web4`: `99999999999` is no value of `ConnectTimeout`: expected seconds or a time such as `1h30m`
+    ConnectTimeout=99999999999
+                   ^
+";
+    let warning =
+        "warning: <home>/wrong.ini:3:55: `ansible_ssh_extra_args` of `web2`: `-W x:1` is not supported and left out\n";
+    let call = || Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(&wrong);
+    call().args(["inventory", "--check"]).run().is(2, warning, expected);
+    call().args(["run", "all", "true"]).run().is(2, "", expected);
+}
+
+#[test]
 fn names_that_the_inventory_does_not_have_are_answered_with_the_nearest() {
     let expected = "error: the inventory has no host `wbe01`\nhint: did you mean `web01`?\n";
     bugle().args(["inventory", "--host", "wbe01"]).run().is(2, "", expected);

@@ -1,0 +1,266 @@
+//! What the variables of an inventory say about reaching a host, as layers over the ssh_config: [`InventoryReach`]; and
+//! everything that is wrong with them: [`Mistakes`].
+
+use super::failure::Failed;
+use super::sources::{JUMP_HINT, Known};
+use crate::inventory::{
+    ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, VariableProblem, is_template,
+};
+use crate::nodeset::fold;
+use crate::ssh_config::{Account, JumpError, Layer, SshConfigError};
+use crate::template;
+use serde_yaml::{Mapping, Value};
+use std::collections::HashMap;
+use std::fmt;
+
+/// What an inventory says about reaching one host.
+#[derive(Default)]
+pub(super) struct InventoryReach {
+    pub(super) layers: Vec<Layer>,
+    pub(super) variables: ConnectionVariables,
+    /// What keeps the host from being called.
+    pub(super) errors: Vec<Mistake>,
+    /// What could not be used, and is not needed by every run.
+    pub(super) warnings: Vec<Mistake>,
+}
+
+/// A variable that cannot be used as it is. It does not say whose: many hosts may have it from one line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mistake {
+    /// `file:line:column`; empty where the variable has none.
+    place: String,
+    variable: String,
+    why: String,
+    hint: Option<String>,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}`{}`: {}", self.prefix(), self.variable, self.why)
+    }
+}
+
+impl Mistake {
+    fn text(&self, hosts: &[&str]) -> String {
+        format!("{}`{}` of `{}`: {}", self.prefix(), self.variable, fold(hosts.iter().copied()), self.why)
+    }
+
+    fn prefix(&self) -> String {
+        if self.place.is_empty() { String::new() } else { format!("{}: ", self.place) }
+    }
+}
+
+/// The mistakes of many hosts, equal ones once, in the order in which they were found.
+#[derive(Default)]
+pub(super) struct Mistakes<'a> {
+    found: Vec<(Mistake, Vec<&'a str>)>,
+    positions: HashMap<Mistake, usize>,
+}
+
+impl<'a> Mistakes<'a> {
+    pub(super) fn add(&mut self, host: &'a str, mistakes: Vec<Mistake>) {
+        for mistake in mistakes {
+            match self.positions.get(&mistake) {
+                Some(&position) => self.found[position].1.push(host),
+                None => {
+                    self.positions.insert(mistake.clone(), self.found.len());
+                    self.found.push((mistake, vec![host]));
+                }
+            }
+        }
+    }
+
+    /// Each as a text that names its hosts.
+    pub(super) fn texts(&self) -> impl ExactSizeIterator<Item = String> {
+        self.found.iter().map(|(mistake, hosts)| mistake.text(hosts))
+    }
+
+    /// Each as the end of the program.
+    pub(super) fn failures(&self) -> impl ExactSizeIterator<Item = Failed> {
+        self.found.iter().map(|(mistake, hosts)| Failed::mistake_text(mistake.text(hosts)).hints(mistake.hint.clone()))
+    }
+}
+
+/// The variables of a host with those that Ansible adds itself: what templates see.
+pub(super) fn variables(known: &Known, host: HostIndex) -> Mapping {
+    let mut all = known.inventory.magic_variables(host);
+    all.extend(known.inventory.variables(host).iter().map(|(name, value)| (name.clone(), value.clone())));
+    all
+}
+
+/// What the inventory says about reaching a host, templates rendered, and all that is wrong with it.
+pub(super) fn inventory_reach(known: &Known, host: HostIndex) -> InventoryReach {
+    let written = known.inventory.connection_variables(host);
+    if written.is_empty() {
+        return InventoryReach::default();
+    }
+    let mut reader = Reader { known, host, errors: Vec::new(), warnings: Vec::new() };
+    let mut rendered: HashMap<&str, Value> = HashMap::new();
+    for variable in written.iter().filter(|variable| is_template(&variable.value)) {
+        let text = variable.value.as_str().unwrap_or_default();
+        let value = match template::render(text, &variables(known, host)) {
+            Ok(text) => Value::String(text),
+            Err(error) => {
+                reader.refuse(&[&variable.name], error);
+                Value::Null
+            }
+        };
+        rendered.insert(&variable.name, value);
+    }
+    let (variables, faults) = ConnectionVariables::read(|name| {
+        rendered.get(name).or_else(|| known.inventory.variable(host, name).map(|variable| &variable.value))
+    });
+    faults.iter().for_each(|fault| reader.fault(fault));
+    let layers = reader.layers(&variables);
+    InventoryReach { layers, variables, errors: reader.errors, warnings: reader.warnings }
+}
+
+/// One host's variables on their way into layers.
+struct Reader<'a> {
+    known: &'a Known,
+    host: HostIndex,
+    errors: Vec<Mistake>,
+    warnings: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, fault: &VariableFault) {
+        // A password that cannot be read is missed only where it is needed, and said to be missing then.
+        let is_sealed = fault.problem == VariableProblem::Vault
+            && (fault.variable.contains("pass") && !fault.variable.contains("host"));
+        let mistake = self.mistake(&[fault.variable], fault.problem.to_string());
+        if is_sealed {
+            let why = format!("{}: it is left out", mistake.why);
+            self.warnings.push(Mistake { why, ..mistake });
+        } else if fault.severity == Severity::Error {
+            self.errors.push(mistake);
+        } else {
+            self.warnings.push(mistake);
+        }
+    }
+
+    fn refuse(&mut self, names: &[&str], why: impl fmt::Display) {
+        let mistake = self.mistake(names, why.to_string());
+        self.errors.push(mistake);
+    }
+
+    /// A mistake in the first of `names` that the host has.
+    fn mistake(&self, names: &[&str], why: String) -> Mistake {
+        let inventory = &self.known.inventory;
+        let written = names.iter().find_map(|name| inventory.variable(self.host, name));
+        Mistake {
+            place: written.map(|variable| inventory.describe(variable.origin)).unwrap_or_default(),
+            variable: written.map_or(names[0], |variable| &*variable.name).to_owned(),
+            why,
+            hint: None,
+        }
+    }
+
+    /// Where the first of `names` that the host has was written.
+    fn place(&self, names: &[&str]) -> String {
+        let written = names.iter().find_map(|name| self.known.inventory.variable(self.host, name));
+        written.map_or_else(|| "inventory".to_owned(), |variable| self.known.inventory.describe(variable.origin))
+    }
+
+    fn account(&self) -> &Account {
+        self.known.ssh_config.account()
+    }
+
+    fn layers(&mut self, variables: &ConnectionVariables) -> Vec<Layer> {
+        const ADDRESS: &[&str] = &["ansible_ssh_host", "ansible_host"];
+        const PORT: &[&str] = &["ansible_ssh_port", "ansible_port"];
+        const USER: &[&str] = &["ansible_ssh_user", "ansible_user"];
+        const IDENTITY: &[&str] = &["ansible_ssh_private_key_file", "ansible_private_key_file"];
+        const HOST_KEYS: &[&str] = &["ansible_ssh_host_key_checking", "ansible_host_key_checking"];
+        const TIMEOUT: &[&str] = &["ansible_ssh_timeout", "ansible_timeout"];
+
+        let mut layers = vec![self.argument_layer("ansible_ssh_args", &variables.first_arguments)];
+        let mut layer = Layer::new();
+        if let Some(address) = &variables.address {
+            let address = address.trim_start_matches('[').trim_end_matches(']');
+            match layer.clone().host_name(&self.place(ADDRESS), address) {
+                Ok(named) => layer = named,
+                Err(error) => self.refuse(ADDRESS, error),
+            }
+        }
+        if let Some(port) = variables.port {
+            layer = layer.port(&self.place(PORT), port);
+        }
+        if let Some(user) = &variables.user {
+            match layer.clone().user(&self.place(USER), user) {
+                Ok(named) => layer = named,
+                Err(error) => self.refuse(USER, error),
+            }
+        }
+        if let Some(identity) = &variables.identity {
+            layer = layer.identity_file(&self.place(IDENTITY), identity);
+        }
+        if variables.host_key_checking == Some(false) {
+            layer = self.option(layer, HOST_KEYS, "StrictHostKeyChecking=no");
+        }
+        if let Some(timeout) = variables.timeout {
+            layer = self.option(layer, TIMEOUT, &format!("ConnectTimeout={}", timeout.as_secs().max(1)));
+        }
+        layers.push(layer);
+        layers.push(self.argument_layer("ansible_ssh_common_args", &variables.common_arguments));
+        layers.push(self.argument_layer("ansible_ssh_extra_args", &variables.extra_arguments));
+        layers.retain(|layer| !layer.is_empty());
+        layers
+    }
+
+    /// A layer with one option more; without it where it is wrong.
+    fn option(&mut self, layer: Layer, names: &[&str], option: &str) -> Layer {
+        match layer.clone().options(&self.place(names), [option], self.account()) {
+            Ok(layer) => layer,
+            Err(error) => {
+                self.refuse_option(names, &error);
+                layer
+            }
+        }
+    }
+
+    fn refuse_option(&mut self, names: &[&str], error: &SshConfigError) {
+        for problem in error.problems() {
+            let why = format!("{}\n{}", problem.fault, problem.excerpt());
+            let mistake = self.mistake(names, why);
+            self.errors.push(Mistake { hint: problem.fault.hint(), ..mistake });
+        }
+    }
+
+    fn argument_layer(&mut self, name: &str, arguments: &[SshArgument]) -> Layer {
+        let mut layer = Layer::new();
+        if arguments.is_empty() {
+            return layer;
+        }
+        let (names, label) = (&[name], self.place(&[name]));
+        for argument in arguments {
+            layer = match argument {
+                SshArgument::Option { keyword, value } => self.option(layer, names, &format!("{keyword}={value}")),
+                SshArgument::Jump(hops) => match layer.clone().jump(&label, hops) {
+                    Ok(layer) => layer,
+                    Err(error) => {
+                        self.refuse_jump(names, &error);
+                        layer
+                    }
+                },
+                SshArgument::Identity(path) => layer.identity_file(&label, path),
+                SshArgument::Port(port) => layer.port(&label, *port),
+                SshArgument::User(user) => match layer.clone().user(&label, user) {
+                    Ok(layer) => layer,
+                    Err(error) => {
+                        self.refuse(names, error);
+                        layer
+                    }
+                },
+                // One ssh_config is read for the whole run.
+                SshArgument::Config(_) => layer,
+            };
+        }
+        layer
+    }
+
+    fn refuse_jump(&mut self, names: &[&str], error: &JumpError) {
+        let mistake = self.mistake(names, error.to_string());
+        self.errors.push(Mistake { hint: Some(JUMP_HINT.into()), ..mistake });
+    }
+}
