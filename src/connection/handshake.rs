@@ -81,7 +81,12 @@ impl Connector {
     pub async fn connect(&self, destination: &Destination, trace: &mut Trace) -> Result<Arc<Connection>, ConnectError> {
         let endpoint = &destination.endpoint;
         let through = match &destination.route {
-            Route::Jump(hops) => Some(Box::pin(self.bastion(hops)).await?),
+            Route::Jump(hops) => {
+                trace.begin(Phase::Connect);
+                let bastion = Box::pin(self.bastion(hops)).await?;
+                trace.end(format!("the jump host {}", bastion.endpoint));
+                Some(bastion)
+            }
             Route::Direct | Route::Command(_) => None,
         };
         trace.begin(Phase::Wait);

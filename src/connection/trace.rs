@@ -1,14 +1,17 @@
-//! What happened while a connection was made: the phases with their times, and remarks. A trace outlives a connection
+//! What happened on the way to a host and there: the phases with their times, and remarks. A trace outlives a connection
 //! attempt that is given up on, so that a time-out can say in which phase it struck.
+//!
+//! Phases follow each other without gaps: each takes from the end of the one before it, so that their times add up.
 
 use crate::event::Phase;
 use std::time::{Duration, Instant};
 
-/// The record of one attempt to connect.
+/// The record of one attempt.
 pub struct Trace {
     /// What is under way.
     pub phase: Phase,
-    began: Instant,
+    /// When the phase before it ended.
+    since: Instant,
     /// What is over.
     pub entries: Vec<Entry>,
 }
@@ -36,7 +39,7 @@ pub enum Entry {
 
 impl Default for Trace {
     fn default() -> Self {
-        Self { phase: Phase::Wait, began: Instant::now(), entries: Vec::new() }
+        Self { phase: Phase::Wait, since: Instant::now(), entries: Vec::new() }
     }
 }
 
@@ -44,12 +47,13 @@ impl Trace {
     /// Begins a phase.
     pub(super) fn begin(&mut self, phase: Phase) {
         self.phase = phase;
-        self.began = Instant::now();
     }
 
     /// Ends the phase that is under way.
-    pub(super) fn end(&mut self, detail: impl Into<String>) {
-        self.entries.push(Entry::Phase { phase: self.phase, took: self.began.elapsed(), detail: detail.into() });
+    pub fn end(&mut self, detail: impl Into<String>) {
+        let now = Instant::now();
+        let took = now.duration_since(std::mem::replace(&mut self.since, now));
+        self.entries.push(Entry::Phase { phase: self.phase, took, detail: detail.into() });
     }
 
     /// Remarks on something.

@@ -9,7 +9,7 @@ use crate::connection::{
     TraceEntry,
 };
 use crate::duration::human;
-use crate::event::{Phase, Stream};
+use crate::event::Stream;
 use crate::outcome::{Code, Failure, Outcome, RemoteExit};
 use crate::scheduler::{Ended, RetryAfter, Unit, UnitEvents, Work};
 use bytes::Bytes;
@@ -51,26 +51,26 @@ pub struct Call {
 impl Work for RunCommand {
     async fn attempt(&self, unit: Unit) -> Ended {
         let call = &self.calls[unit.host.index()];
-        let connection = match self.connect(call, &unit).await {
+        let mut trace = Trace::default();
+        let connection = match self.connect(call, &unit, &mut trace).await {
             Ok(connection) => connection,
             Err(ended) => return ended,
         };
-        let began = Instant::now();
-        let outcome = self.run(call, &unit, Arc::clone(&connection)).await;
-        if self.detail > 0 && outcome == Outcome::Ok {
-            unit.events.phase(Phase::Work, began.elapsed(), "").await;
+        let outcome = self.run(call, &unit, Arc::clone(&connection), &mut trace).await;
+        if outcome == Outcome::Ok {
+            trace.end("");
         }
+        self.tell(&mut trace, &unit.events).await;
         connection.close().await;
         Ended::Done(outcome)
     }
 }
 
 impl RunCommand {
-    async fn connect(&self, call: &Call, unit: &Unit) -> Result<Arc<Connection>, Ended> {
-        let mut trace = Trace::default();
+    async fn connect(&self, call: &Call, unit: &Unit, trace: &mut Trace) -> Result<Arc<Connection>, Ended> {
         let made = tokio::select! {
             // In a box, so that a unit whose command runs is small.
-            made = Box::pin(self.connector.connect(&call.destination, &mut trace)) => made,
+            made = Box::pin(self.connector.connect(&call.destination, trace)) => made,
             reason = unit.cancel.requested() => {
                 let mut failure = reason.failure();
                 failure.message = "ended before the command was started".into();
@@ -86,11 +86,10 @@ impl RunCommand {
     }
 
     /// Runs the command on an open connection. From here on nothing is tried again: it may have had its effect.
-    async fn run(&self, call: &Call, unit: &Unit, connection: Arc<Connection>) -> Outcome {
+    async fn run(&self, call: &Call, unit: &Unit, connection: Arc<Connection>, trace: &mut Trace) -> Outcome {
         let token = token();
-        let mut trace = Trace::default();
         let exec = self.exec(call, &token);
-        let process = match Process::start(connection, &exec, &mut trace).await {
+        let process = match Process::start(connection, &exec, trace).await {
             Ok(process) => process,
             Err(failure) if failure.code == Code::SessionLost => return Outcome::Unreachable(failure),
             Err(failure) => return Outcome::Failed(failure),
@@ -107,8 +106,9 @@ impl RunCommand {
         run.follow(process, call, unit, self.timeout).await
     }
 
-    async fn tell(&self, trace: Trace, events: &UnitEvents) {
-        for entry in trace.entries {
+    /// Tells what is over, once.
+    async fn tell(&self, trace: &mut Trace, events: &UnitEvents) {
+        for entry in std::mem::take(&mut trace.entries) {
             match entry {
                 TraceEntry::Phase { phase, took, detail } if self.detail > 0 => events.phase(phase, took, detail).await,
                 TraceEntry::Notice { level, message } if level <= self.detail => events.notice(level, message).await,

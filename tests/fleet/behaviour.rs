@@ -19,6 +19,8 @@ pub struct Behaviour {
     pub banner: Option<&'static str>,
     /// Sessions at once on one connection.
     pub max_sessions: usize,
+    /// How long it takes to open a session.
+    pub opening: Duration,
     /// What a command does.
     pub exec: Exec,
     /// What it does as a jump host.
@@ -151,6 +153,7 @@ impl Default for Behaviour {
             login: Login::ByAny,
             banner: None,
             max_sessions: 10,
+            opening: Duration::ZERO,
             exec: Exec::Shell,
             forwarding: Forwarding::Allowed,
         }

@@ -209,6 +209,9 @@ impl Handler for Server {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         }
+        if !host.behaviour.opening.is_zero() {
+            tokio::time::sleep(host.behaviour.opening).await;
+        }
         reply.accept().await;
         let place = Place { _of_the_connection: Arc::clone(&self.sessions), _of_the_host: Sitting::begin(host) };
         let (host, ends, handle) = (Arc::clone(host), self.ends, session.handle());

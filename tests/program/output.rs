@@ -1,10 +1,11 @@
 //! Every way of showing answers, on streams, in files and on a terminal.
 
 use crate::bugle::{Bugle, Place};
-use crate::fleet::Fleet;
+use crate::fleet::{Behaviour, Fleet};
 use crate::redactor::redacted;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 /// The hosts `web` say the same, db01 something else, and it fails.
 const COMMAND: &str = "echo same; [ $FLEET_HOST != db01 ] || { echo other; echo bad >&2; exit 3; }";
@@ -70,6 +71,23 @@ fn json_tells_every_event_of_a_host_in_order() {
         assert!(answer.stdout.contains(&format!("\"phase\":\"{phase}\"")), "no {phase}:\n{}", answer.stdout);
     }
     answer.talked("web01: exit.status: exit status 3\n1 host in <time>: 0 ok, 1 failed\n");
+}
+
+#[test]
+fn the_phases_of_a_host_add_up_to_its_time() {
+    const DELAY: Duration = Duration::from_millis(600);
+    let fleet = Fleet::one(Behaviour { opening: DELAY, ..Behaviour::default() });
+    let between = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=sleep 0.6"];
+    let answer = Bugle::on(&fleet).args(between).args(["run", "all", "--output", "json", "sleep 0.6"]).run().exited(0);
+    let events = std::str::from_utf8(&answer.bytes).expect("JSON").lines();
+    let events: Vec<serde_json::Value> = events.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let took = |event: &serde_json::Value| event["took"].as_f64().expect("it is a number");
+    let phases: f64 = events.iter().filter(|event| event["event"] == "phase_finished").map(took).sum();
+    let total = took(events.iter().find(|event| event["event"] == "host_finished").expect("it has finished"));
+    assert!(total > 3.0 * DELAY.as_secs_f64(), "all three delays are in {total}");
+    assert!(phases < total + 0.001, "phases overlap: {phases} of {total}");
+    // Only what a busy machine loses between the last phase and the end of the host is missing.
+    assert!(phases > total - DELAY.as_secs_f64() / 2.0, "a part of {total} is in no phase: {phases}");
 }
 
 #[test]

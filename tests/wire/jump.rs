@@ -4,6 +4,7 @@ use crate::caller::{Caller, connector, run_all};
 use crate::fleet::openssh;
 use crate::fleet::{Behaviour, Cut, Exec, Fleet, Forwarding, Login, Reception, keys};
 use bugle::connection::Route;
+use bugle::event::Phase;
 use bugle::outcome::{Code, Outcome};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -29,6 +30,16 @@ async fn one_connection_to_the_bastion_carries_twenty_hosts() {
     }
     let counts = fleet.host("bastion").counts();
     assert_eq!((counts.connections, counts.logins, counts.tunnels), (1, 1, 20));
+}
+
+#[tokio::test]
+async fn the_way_to_the_bastion_is_a_phase_too() {
+    let fleet = behind(1, Behaviour::default());
+    let answer = through_the_first(&fleet).remove(0).run("true").await;
+    let connects: Vec<_> = answer.phases.iter().filter(|(phase, _)| *phase == Phase::Connect).collect();
+    let bastion = Caller::only(&fleet).destination.endpoint;
+    let details = [format!("the jump host {bastion}"), format!("through {bastion}")];
+    assert_eq!(connects.iter().map(|(_, detail)| detail.as_str()).collect::<Vec<_>>(), details);
 }
 
 #[tokio::test]
