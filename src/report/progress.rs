@@ -6,12 +6,16 @@
 
 use crate::event::{Event, What};
 use crate::host::Roster;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often a second the line is redrawn at most.
 const REDRAWS: u8 = 10;
+/// Terminals that are narrower have no room for a bar.
+const BAR_FROM: u16 = 60;
+/// Columns of the bar with what stands around it.
+const BAR: u16 = 27;
 
 /// Moves to the first column and erases the line (ECMA-48 CR, EL 2).
 pub(super) const WIPE: &[u8] = b"\r\x1b[2K";
@@ -20,6 +24,9 @@ pub(super) const WIPE: &[u8] = b"\r\x1b[2K";
 pub(super) struct Progress {
     bar: ProgressBar,
     canvas: Canvas,
+    /// Columns for what is told beside the bar.
+    room: usize,
+    hosts: usize,
     done: u64,
     running: usize,
     failed: usize,
@@ -31,10 +38,14 @@ impl Progress {
         let canvas = Canvas { width, drawn: Arc::default() };
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), REDRAWS);
         let bar = ProgressBar::with_draw_target(Some(roster.len() as u64), target);
-        if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {pos}/{len} done{msg}, {per_sec}, {elapsed}") {
-            bar.set_style(style.progress_chars("=> ").with_key("per_sec", per_second));
+        let (template, taken) = if width < BAR_FROM { ("{wide_msg}", 0) } else { ("[{bar:24}] {wide_msg}", BAR) };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, canvas, done: 0, running: 0, failed: 0 }
+        let room = usize::from(canvas.width() - taken);
+        let progress = Self { bar, canvas, room, hosts: roster.len(), done: 0, running: 0, failed: 0 };
+        progress.tick();
+        progress
     }
 
     /// Counts an event.
@@ -48,14 +59,29 @@ impl Progress {
             }
             _ => return,
         }
-        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
-        self.bar.set_message(format!(", {} running{failed}", self.running));
         self.bar.set_position(self.done);
+        self.tick();
     }
 
     /// Lets time pass: the elapsed seconds and the rate change even where no host finishes.
     pub(super) fn tick(&self) {
-        self.bar.tick();
+        self.bar.set_message(self.line());
+    }
+
+    /// What is told, the most important first, as far as there is room.
+    fn line(&self) -> String {
+        let mut line = format!("{}/{} done, {} running", self.done, self.hosts, self.running);
+        let failed = (self.failed > 0).then(|| format!("{} failed", self.failed));
+        let rate = format!("{:.0}/s", self.bar.per_sec());
+        let elapsed = format!("{:#}", HumanDuration(self.bar.elapsed()));
+        for part in failed.into_iter().chain([elapsed, rate]) {
+            if line.len() + 2 + part.len() > self.room {
+                break;
+            }
+            line.push_str(", ");
+            line.push_str(&part);
+        }
+        line
     }
 
     /// The bytes that draw the line as it is now, if it changed since they were last taken.
@@ -63,11 +89,6 @@ impl Progress {
         let mut drawn = self.canvas.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         (!drawn.is_empty()).then(|| std::mem::take(&mut *drawn))
     }
-}
-
-fn per_second(state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write) {
-    // A rate that cannot be written leaves a gap in the line and harms nothing.
-    let _ = write!(out, "{:.0}/s", state.per_sec());
 }
 
 /// What indicatif takes for the terminal: it draws here, and the console writes it where it belongs.
@@ -128,5 +149,53 @@ impl TermLike for Canvas {
 
     fn flush(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{HostId, HostName};
+    use crate::outcome::{Code, Failure, Outcome};
+    use std::time::Duration;
+
+    /// What stands on the line after each event of a run of a hundred hosts that fail.
+    fn lines(width: u16) -> Vec<String> {
+        let names = (0..100).map(|number| HostName::new(&format!("h{number}")).unwrap()).collect();
+        let mut progress = Progress::new(&Roster::new(names), width);
+        let mut lines = Vec::new();
+        for host in (0..100).map(HostId) {
+            let outcome = Outcome::Failed(Failure::new(Code::ExitStatus, "exit status 1"));
+            for what in [What::HostStarted { host }, What::HostFinished { host, outcome, took: Duration::ZERO }] {
+                progress.handle(&Event { at: Duration::ZERO, what });
+                // Most draws are left out for their rate.
+                progress.bar.force_draw();
+                let drawing = progress.take_drawing().unwrap();
+                let shown = drawing.rsplit("\x1b[2K").next().unwrap().trim_end_matches(['\r', '\n']).to_owned();
+                lines.push(shown);
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn the_line_is_never_wider_than_the_terminal() {
+        for width in [1, 2, 5, 10, 20, 28, 45, 59, 60, 61, 70, 80, 200] {
+            for line in lines(width) {
+                assert!(line.chars().count() < usize::from(width.max(2)), "{width}: {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_whole() {
+        for (width, wanted) in [
+            (28, "100/100 done, 0 running"),
+            (45, "100/100 done, 0 running, 100 failed, 0s"),
+            (70, "[========================] 100/100 done, 0 running, 100 failed"),
+        ] {
+            let last = lines(width).pop().unwrap();
+            assert!(last.starts_with(wanted), "{width}: {last:?}");
+        }
     }
 }
