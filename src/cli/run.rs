@@ -6,15 +6,14 @@ use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::prompt;
 use super::reach::{Reach, Reached};
 use super::sources::{Known, login_password};
-use super::variables::variables;
 use crate::connection::Terminal;
 use crate::exit_code;
-use crate::inventory::{BecomeMethod, ConnectionKind, HostIndex};
+use crate::inventory::{BecomeMethod, ConnectionKind};
 use crate::nodeset::fold;
 use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
 use crate::task::{Broadcast, Call, CommandLine, Method, Privilege, RunCommand, ScriptFile};
-use crate::template;
+use crate::template::{Subject, TemplateError};
 use clap::Args;
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
@@ -218,19 +217,19 @@ impl Job {
         let mut lines = Vec::with_capacity(hosts.len());
         let mut problems: Vec<(String, Vec<&str>)> = Vec::new();
         for host in hosts {
-            let variables = match &host.origin {
-                Origin::Inventory(index) => variables(known, HostIndex::new(*index)),
-                Origin::Implicit(name) => [("inventory_hostname".into(), name.as_str().into())].into_iter().collect(),
+            let subject = match &host.origin {
+                Origin::Inventory(index) => Subject::Member(*index),
+                Origin::Implicit(name) => Subject::Stranger(name.as_str()),
             };
-            let render = |text: &str| template::render(text, &variables);
-            let rendered = || -> Result<CommandLine, template::TemplateError> {
+            let render = |text: &str| known.templates.render(text, subject);
+            let rendered = || -> Result<CommandLine, TemplateError> {
                 Ok(CommandLine {
                     command: render(&line.command)?,
                     environment: line
                         .environment
                         .iter()
                         .map(|(name, value)| Ok((name.clone(), render(value)?)))
-                        .collect::<Result<_, template::TemplateError>>()?,
+                        .collect::<Result<_, TemplateError>>()?,
                     directory: line.directory.as_deref().map(render).transpose()?,
                 })
             };

@@ -3,15 +3,19 @@
 use super::failure::Failed;
 use super::options::{GlobalOptions, TargetOptions};
 use super::prompt;
+use super::variables::Everybody;
 use crate::host::HostName;
 use crate::inventory::{
     self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Severity, Source, Surroundings, discover,
 };
 use crate::selection::{Population, Request, Selection, SelectionError, SystemLists, select};
 use crate::ssh_config::{Account, Files, JumpError, Layer, Sources, SshConfig, SshConfigError};
+use crate::task::quote;
+use crate::template::Templates;
 use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The label of values that were typed.
 pub(super) const COMMAND_LINE: &str = "command line";
@@ -22,11 +26,13 @@ const SSH_CONFIG_GROUP: &str = "ssh_config";
 
 /// Everybody who could be called.
 pub(super) struct Known {
-    pub(super) inventory: Inventory,
+    pub(super) inventory: Arc<Inventory>,
     pub(super) ssh_config: SshConfig,
+    /// With the variables of the inventory.
+    pub(super) templates: Templates,
     /// What `all` means: the hosts of the inventory, or without one those of the ssh_config. Somebody whose ssh_config
     /// names a router does not mean it by `all` of an inventory.
-    all: Vec<u32>,
+    all: Arc<[u32]>,
     has_inventory: bool,
 }
 
@@ -50,7 +56,10 @@ impl Known {
         } else {
             (0..inventory.host_count() as u32).collect()
         };
-        Self { inventory, ssh_config, all, has_inventory }
+        let (inventory, all) = (Arc::new(inventory), Arc::from(all));
+        let everybody = Everybody { inventory: Arc::clone(&inventory), all: Arc::clone(&all) };
+        let templates = Templates::new(Arc::new(everybody), quote);
+        Self { inventory, ssh_config, templates, all, has_inventory }
     }
 
     /// The hosts that the targets mean.

@@ -1,17 +1,19 @@
 //! What the variables of an inventory say about reaching a host, as layers over the ssh_config: [`InventoryReach`]; and
-//! everything that is wrong with them: [`Mistakes`].
+//! everything that is wrong with them: [`Mistakes`]. [`Everybody`] shows the variables to templates.
 
 use super::failure::Failed;
 use super::sources::{JUMP_HINT, Known};
 use crate::inventory::{
-    ConnectionVariables, HostIndex, Severity, SshArgument, VariableFault, VariableProblem, is_template,
+    ConnectionVariables, HostIndex, Inventory, MAGIC_VARIABLES, Severity, SshArgument, VariableFault, VariableProblem,
+    is_template,
 };
 use crate::nodeset::fold;
 use crate::ssh_config::{Account, JumpError, Layer, SshConfigError};
-use crate::template;
-use serde_yaml::{Mapping, Value};
+use crate::template::{Fleet, Subject};
+use serde_yaml::Value;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// What an inventory says about reaching one host.
 #[derive(Default)]
@@ -81,11 +83,51 @@ impl<'a> Mistakes<'a> {
     }
 }
 
-/// The variables of a host with those that Ansible adds itself: what templates see.
-pub(super) fn variables(known: &Known, host: HostIndex) -> Mapping {
-    let mut all = known.inventory.magic_variables(host);
-    all.extend(known.inventory.variables(host).iter().map(|(name, value)| (name.clone(), value.clone())));
-    all
+/// What templates see: the hosts of the inventory with the variables that Ansible adds itself.
+pub(super) struct Everybody {
+    pub(super) inventory: Arc<Inventory>,
+    /// The hosts of the group `all`.
+    pub(super) all: Arc<[u32]>,
+}
+
+impl Fleet for Everybody {
+    fn host_total(&self) -> u32 {
+        self.inventory.host_count() as u32
+    }
+
+    fn host_name(&self, host: u32) -> &str {
+        self.inventory.host_name(HostIndex::new(host)).as_str()
+    }
+
+    fn host(&self, name: &str) -> Option<u32> {
+        self.inventory.host(name).map(|host| host.index() as u32)
+    }
+
+    fn variable_names(&self, host: u32) -> Vec<String> {
+        let variables = self.inventory.variables(HostIndex::new(host));
+        let own = variables.keys().filter_map(Value::as_str).filter(|name| !MAGIC_VARIABLES.contains(name));
+        own.chain(MAGIC_VARIABLES).map(str::to_owned).collect()
+    }
+
+    fn variable(&self, host: u32, name: &str) -> Option<Value> {
+        let host = HostIndex::new(host);
+        let own = self.inventory.variable(host, name).map(|variable| variable.value.clone());
+        own.or_else(|| self.inventory.magic_variable(host, name))
+    }
+
+    fn groups(&self) -> Vec<&str> {
+        self.inventory.groups().map(|(_, name)| name).collect()
+    }
+
+    fn members(&self, group: &str) -> Option<Vec<&str>> {
+        let group = self.inventory.group(group)?;
+        Some(match group {
+            Inventory::ALL => self.all.iter().map(|&host| self.host_name(host)).collect(),
+            group => {
+                self.inventory.members(group).iter().map(|&host| self.inventory.host_name(host).as_str()).collect()
+            }
+        })
+    }
 }
 
 /// What the inventory says about reaching a host, templates rendered, and all that is wrong with it.
@@ -98,7 +140,7 @@ pub(super) fn inventory_reach(known: &Known, host: HostIndex) -> InventoryReach 
     let mut rendered: HashMap<&str, Value> = HashMap::new();
     for variable in written.iter().filter(|variable| is_template(&variable.value)) {
         let text = variable.value.as_str().unwrap_or_default();
-        let value = match template::render(text, &variables(known, host)) {
+        let value = match known.templates.render(text, Subject::Member(host.index() as u32)) {
             Ok(text) => Value::String(text),
             Err(error) => {
                 reader.refuse(&[&variable.name], error);

@@ -40,6 +40,10 @@ pub use source::Source;
 pub use ssh_arguments::SshArgument;
 pub use variables::{Origin, Variable, Variables};
 
+/// The variables that Ansible adds of itself.
+pub const MAGIC_VARIABLES: [&str; 5] =
+    ["inventory_hostname", "inventory_hostname_short", "group_names", "inventory_file", "inventory_dir"];
+
 /// Hosts, groups and their variables. `Debug` shows no values: they may be secrets.
 pub struct Inventory {
     hosts: Vec<Host>,
@@ -276,25 +280,28 @@ impl Inventory {
         }
     }
 
-    /// The variables that Ansible adds of itself: `inventory_hostname`, `inventory_hostname_short`, `group_names`,
-    /// `inventory_file` and `inventory_dir`.
-    pub fn magic_variables(&self, host: HostIndex) -> Mapping {
-        let name = self.host_name(host).as_str();
-        let is_address = name.parse::<std::net::IpAddr>().is_ok();
-        let short = if is_address { name } else { name.split('.').next().unwrap_or(name) };
-        let mut groups: Vec<&str> = self.groups_of(host).iter().map(|group| self.group_name(*group)).collect();
-        groups.sort_unstable();
-        let source = self.sources.get(self.hosts[host.index()].source as usize).map(|source| &**source);
-        let path = source.map(std::path::Path::new).filter(|path| path.exists());
-        let directory = path.and_then(|path| std::path::absolute(path.parent()?).ok());
+    /// One of [`MAGIC_VARIABLES`] of a host.
+    pub fn magic_variable(&self, host: HostIndex, name: &str) -> Option<Value> {
         let text = |text: &str| Value::String(text.to_owned());
-        let mut magic = Mapping::new();
-        magic.insert(text("inventory_hostname"), text(name));
-        magic.insert(text("inventory_hostname_short"), text(short));
-        magic.insert(text("group_names"), groups.into_iter().map(text).collect::<Vec<_>>().into());
-        magic.insert(text("inventory_file"), source.map_or(Value::Null, text));
-        magic.insert(text("inventory_dir"), directory.map_or(Value::Null, |path| text(&path.to_string_lossy())));
-        magic
+        let own = self.host_name(host).as_str();
+        let source = || self.sources.get(self.hosts[host.index()].source as usize).map(|source| &**source);
+        Some(match name {
+            "inventory_hostname" => text(own),
+            "inventory_hostname_short" if own.parse::<std::net::IpAddr>().is_ok() => text(own),
+            "inventory_hostname_short" => text(own.split('.').next().unwrap_or(own)),
+            "group_names" => {
+                let mut groups: Vec<&str> = self.groups_of(host).iter().map(|group| self.group_name(*group)).collect();
+                groups.sort_unstable();
+                groups.into_iter().map(text).collect::<Vec<_>>().into()
+            }
+            "inventory_file" => source().map_or(Value::Null, text),
+            "inventory_dir" => {
+                let path = source().map(std::path::Path::new).filter(|path| path.exists());
+                let directory = path.and_then(|path| std::path::absolute(path.parent()?).ok());
+                directory.map_or(Value::Null, |path| text(&path.to_string_lossy()))
+            }
+            _ => return None,
+        })
     }
 
     /// Adds hosts as members of a group below `all`, such as the concrete names of the ssh_config. Known hosts keep their

@@ -76,7 +76,7 @@ fn the_hosts_of_the_ssh_config_join_without_losing_what_they_have() {
 #[test]
 fn magic_variables_are_ansibles() {
     let inventory = of_text("hosts", "[web]\nweb01.example.com\n10.0.0.1\n[prod:children]\nweb\n");
-    let magic = |host: &str, name: &str| inventory.magic_variables(inventory.host(host).unwrap())[name].clone();
+    let magic = |host: &str, name: &str| inventory.magic_variable(inventory.host(host).unwrap(), name).unwrap();
     assert_eq!(magic("web01.example.com", "inventory_hostname_short"), Value::from("web01"));
     assert_eq!(magic("10.0.0.1", "inventory_hostname_short"), Value::from("10.0.0.1"));
     assert_eq!(magic("10.0.0.1", "group_names"), Value::from(vec!["prod", "web"]));

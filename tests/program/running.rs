@@ -111,6 +111,40 @@ fn templates_are_rendered_for_each_host() {
 }
 
 #[test]
+fn templates_see_the_groups_and_the_other_hosts() {
+    let fleet = Fleet::start(3);
+    let run = |template: &str| Bugle::on(&fleet).args(["run", "web01", "--template", template]).run();
+    run("echo {{ groups.web | join(' ') }}, {{ groups['all'] | length }}").is(0, "web01 web02, 3\n", "");
+    run("echo {{ hostvars['db01'].group_names[0] }}").is(0, "db\n", "");
+    run("echo {{ hostvars['db02'].x }}").is(
+        2,
+        "",
+        "error: the template does not work for `web01`: line 1: the host has no variable `hostvars['db02'].x`\n",
+    );
+    let place = Place::new();
+    let inventory = place.file(
+        "hosts",
+        "[web]\nweb01 ansible_host=\"{{ hostvars[groups['db'][0]].address }}\"\n[db]\ndb01 address=10.0.0.7\n",
+    );
+    let answer = Bugle::alone().args(["-F", "none", "-i"]).arg(inventory).args(["config", "web01"]).run().exited(0);
+    assert!(answer.stdout.contains("\nhostname 10.0.0.7\n"), "{}", answer.stdout);
+}
+
+#[test]
+fn a_quoted_variable_is_one_word_of_the_shell_whatever_it_holds() {
+    let values =
+        ["", "plain", "a b", "it's", "$(id)`id`\\\"", "new\nline", "; exit 9", "*?[a]", "ü€", "''", "$HOME", "-n"];
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    let variables = serde_json::json!({"all": {"vars": {"values": values, "number": 7}}});
+    let inventory = place.file("values.yaml", variables.to_string());
+    let template = "{% for value in values %}printf '<%s>' {{ value | quote }}\n{% endfor %}echo {{ number | quote }}";
+    let expected: String = values.iter().map(|value| format!("<{value}>")).collect();
+    let call = Bugle::on(&fleet).arg("-i").arg(inventory).args(["run", "web01", "--template", template]);
+    call.run().is(0, &format!("{expected}7\n"), "");
+}
+
+#[test]
 fn a_dry_run_says_what_it_would_do_and_calls_nobody() {
     let fleet = Fleet::start(3);
     let place = Place::new();
