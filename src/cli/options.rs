@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Connection and inventory")]
 pub(super) struct GlobalOptions {
-    /// Inventory: a YAML, INI or plain file, a directory, a program, or `h1,h2,` [repeatable]
+    /// Inventory: a YAML, INI or plain file, a directory, a program, `h1,h2,`, or `-` for standard input [repeatable]
     #[arg(short = 'i', long = "inventory", value_name = "PATH", global = true, value_hint = ValueHint::AnyPath)]
     pub(super) inventory: Vec<String>,
     /// Read this ssh_config instead of ~/.ssh/config and /etc/ssh/ssh_config; `none` reads neither
@@ -50,6 +50,13 @@ pub(super) struct GlobalOptions {
     /// Defaults for any long option [default: ~/.config/bugle/config.yaml]
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
+}
+
+impl GlobalOptions {
+    /// Whether an inventory is read from standard input, which is used up then.
+    pub(super) fn inventory_is_piped(&self) -> bool {
+        self.inventory.iter().any(|source| source == "-")
+    }
 }
 
 /// When output is coloured.

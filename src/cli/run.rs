@@ -5,7 +5,7 @@ use super::fleet::FleetRun;
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::prompt;
 use super::reach::{Reach, Reached};
-use super::sources::{Known, login_password};
+use super::sources::{Known, login_password, standard_input_is_taken};
 use crate::connection::Terminal;
 use crate::exit_code;
 use crate::inventory::{BecomeMethod, ConnectionKind};
@@ -70,6 +70,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
+    if arguments.stdin && global.inventory_is_piped() {
+        return Err(standard_input_is_taken("--stdin"));
+    }
     let command = arguments.command.join(" ");
     let line = arguments.host.command_line(command.clone())?;
     let job = Job { verb: "run", title: command, line, template: arguments.template, script: None, input: None };

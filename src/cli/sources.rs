@@ -8,12 +8,12 @@ use crate::host::HostName;
 use crate::inventory::{
     self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Severity, Source, Surroundings, discover,
 };
-use crate::selection::{Population, Request, Selection, SelectionError, SystemLists, select};
+use crate::selection::{ListSource, Lists, Population, Request, Selection, SelectionError, SystemLists, select};
 use crate::ssh_config::{Account, Files, JumpError, Layer, Sources, SshConfig, SshConfigError};
 use crate::task::quote;
 use crate::template::Templates;
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub(super) struct Known {
     /// names a router does not mean it by `all` of an inventory.
     all: Arc<[u32]>,
     has_inventory: bool,
+    /// Standard input is used up.
+    inventory_is_piped: bool,
 }
 
 impl Known {
@@ -41,7 +43,8 @@ impl Known {
     pub(super) fn load(global: &GlobalOptions) -> Result<Self, Failed> {
         let ssh_config = ssh_config(global)?;
         let (inventory, has_inventory) = load_inventory(global)?;
-        Ok(Self::of(inventory, has_inventory, ssh_config))
+        let known = Self::of(inventory, has_inventory, ssh_config);
+        Ok(Self { inventory_is_piped: global.inventory_is_piped(), ..known })
     }
 
     /// The hosts of an inventory that was read already, and of the ssh_config.
@@ -59,13 +62,18 @@ impl Known {
         let (inventory, all) = (Arc::new(inventory), Arc::from(all));
         let everybody = Everybody { inventory: Arc::clone(&inventory), all: Arc::clone(&all) };
         let templates = Templates::new(Arc::new(everybody), quote);
-        Self { inventory, ssh_config, templates, all, has_inventory }
+        Self { inventory, ssh_config, templates, all, has_inventory, inventory_is_piped: false }
     }
 
     /// The hosts that the targets mean.
     pub(super) fn select(&self, targets: &TargetOptions) -> Result<Selection, Failed> {
         let request = Request { targets: &targets.targets, limits: &targets.limit, excludes: &targets.exclude };
-        select(self, &request, &mut SystemLists).map_err(Failed::from)
+        let (lists, inventory_is_piped) = (SystemLists, self.inventory_is_piped);
+        let mut remaining = Remaining { lists, inventory_is_piped, was_refused: false };
+        select(self, &request, &mut remaining).map_err(|error| match remaining.was_refused {
+            true => standard_input_is_taken("the targets `-`"),
+            false => Failed::from(error),
+        })
     }
 }
 
@@ -113,8 +121,30 @@ impl Population for Known {
     }
 }
 
+/// Lists of targets where the inventory may have used up standard input.
+struct Remaining {
+    lists: SystemLists,
+    inventory_is_piped: bool,
+    was_refused: bool,
+}
+
+impl Lists for Remaining {
+    fn read(&mut self, source: &ListSource) -> io::Result<String> {
+        self.was_refused |= self.inventory_is_piped && *source == ListSource::StandardInput;
+        if self.was_refused { Err(io::ErrorKind::ResourceBusy.into()) } else { self.lists.read(source) }
+    }
+}
+
+/// Standard input is asked for by the inventory and by something else.
+pub(super) fn standard_input_is_taken(by: &str) -> Failed {
+    Failed::mistake_text(format!("`-i -` and {by} cannot both read standard input")).hint("give one of them a file")
+}
+
 /// The inventory that the options name or that is found, without the hosts of the ssh_config, and whether there is one.
 pub(super) fn load_inventory(global: &GlobalOptions) -> Result<(Inventory, bool), Failed> {
+    if global.inventory.iter().filter(|source| *source == "-").count() > 1 {
+        return Err(standard_input_is_taken("another `-i -`"));
+    }
     let found = if global.inventory.is_empty() {
         discover(&Surroundings {
             variable: None,
@@ -131,7 +161,7 @@ pub(super) fn load_inventory(global: &GlobalOptions) -> Result<(Inventory, bool)
     let has_inventory = !found.sources.is_empty();
     let inventory = Inventory::load(&found.sources, &inventory::Options::default())?;
     if !global.quiet {
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = io::stderr().lock();
         for warning in
             found.warnings.iter().chain(inventory.warnings()).filter(|problem| problem.severity == Severity::Warning)
         {
@@ -152,7 +182,7 @@ pub(super) fn ssh_config(global: &GlobalOptions) -> Result<SshConfig, Failed> {
     sources.command_line = command_line(global, &sources.account)?;
     let config = SshConfig::load(sources)?;
     if !global.quiet {
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = io::stderr().lock();
         config
             .warnings()
             .iter()

@@ -11,6 +11,7 @@ use crate::yaml::{self, Place};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -21,12 +22,17 @@ pub enum Source {
     Path(PathBuf),
     /// Hosts written out, separated by commas: `web01,web[02-05],`.
     Hosts(String),
+    /// `-`: the standard input of the process, which can be read once.
+    StandardInput,
 }
 
 impl Source {
-    /// What an argument means: a list of hosts where it holds a comma and no file has that name, a path otherwise. `~/`
-    /// is the home directory.
+    /// What an argument means: a list of hosts where it holds a comma and no file has that name, standard input where it is
+    /// `-`, a path otherwise. `~/` is the home directory.
     pub fn parse(argument: &str) -> Self {
+        if argument == "-" {
+            return Self::StandardInput;
+        }
         let path = match argument.strip_prefix("~/").zip(std::env::home_dir()) {
             Some((rest, home)) => home.join(rest),
             None => PathBuf::from(argument),
@@ -40,9 +46,13 @@ impl fmt::Display for Source {
         match self {
             Self::Path(path) => path.display().fmt(f),
             Self::Hosts(hosts) => f.write_str(hosts),
+            Self::StandardInput => f.write_str(STANDARD_INPUT),
         }
     }
 }
+
+/// What standard input is called in messages.
+const STANDARD_INPUT: &str = "standard input";
 
 /// What Ansible leaves out of a directory of inventories (`INVENTORY_IGNORE_EXTS`).
 const IGNORED_EXTENSIONS: [&str; 13] =
@@ -56,6 +66,17 @@ pub(super) fn read(builder: &mut Builder, source: &Source, options: &Options) {
     match source {
         Source::Hosts(hosts) => read_hosts(builder, hosts),
         Source::Path(path) => read_path(builder, path, options, 0),
+        Source::StandardInput => read_standard_input(builder),
+    }
+}
+
+fn read_standard_input(builder: &mut Builder) {
+    let mut bytes = Vec::new();
+    builder.begin_source(STANDARD_INPUT);
+    let read = std::io::stdin().lock().read_to_end(&mut bytes);
+    let read = read.map_err(|error| Fault::Unreadable(error.to_string()));
+    if let Err(fault) = read.and_then(|_| read_text(builder, Path::new(STANDARD_INPUT), &bytes)) {
+        builder.report(Problem::error(STANDARD_INPUT, fault));
     }
 }
 
@@ -141,8 +162,7 @@ fn is_program(path: &Path, bytes: &[u8]) -> bool {
 
 fn read_file(builder: &mut Builder, path: &Path, mode: u32, options: &Options) -> Result<(), Fault> {
     let bytes = std::fs::read(path).map_err(|error| Fault::Unreadable(error.to_string()))?;
-    let name = path.to_string_lossy();
-    builder.begin_source(&name);
+    builder.begin_source(&path.to_string_lossy());
     if is_program(path, &bytes) {
         if mode & 0o002 != 0 {
             return Err(Fault::WritableByOthers { mode: mode & 0o7777, owner: "a program to be run".into() });
@@ -150,13 +170,19 @@ fn read_file(builder: &mut Builder, path: &Path, mode: u32, options: &Options) -
         script::read(builder, path, options);
         return Ok(());
     }
-    if is_vault(&bytes) {
+    read_text(builder, path, &bytes)
+}
+
+/// Reads a text; the path says what it is called, and by its extension perhaps which form it has.
+fn read_text(builder: &mut Builder, path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let name = path.to_string_lossy();
+    if is_vault(bytes) {
         let hint = "decrypt it with `ansible-vault decrypt`, or keep only its secret variables encrypted";
         builder.report(Problem::error(&name, Fault::VaultInventory).hint(hint));
         return Ok(());
     }
-    let form = Form::of(path, &bytes)?;
-    let content = match decode(&bytes, form) {
+    let form = Form::of(path, bytes)?;
+    let content = match decode(bytes, form) {
         Ok(content) => content,
         Err(line) => {
             builder.report(Problem { place: Place { line, column: 0 }, ..Problem::error(&name, Fault::NotUtf8) });

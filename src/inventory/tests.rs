@@ -99,6 +99,7 @@ fn an_argument_is_a_list_of_hosts_only_where_no_file_has_its_name() {
     let odd = write(folder.path(), "a,b", "h\n");
     assert_eq!(Source::parse(odd.to_str().unwrap()), Source::Path(odd));
     assert_eq!(Source::parse("h1,"), Source::Hosts("h1,".into()));
+    assert_eq!(Source::parse("-"), Source::StandardInput);
     assert_eq!(Source::parse("inventory.yaml"), Source::Path("inventory.yaml".into()));
     let inventory = Inventory::load(&[Source::Hosts("web[1-2,4],db:2222, x ".into())], &Options::default()).unwrap();
     let all: Vec<String> = inventory.hosts().map(|(_, name)| name.to_string()).collect();

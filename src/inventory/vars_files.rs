@@ -30,10 +30,10 @@ pub(super) fn read(builder: &mut Builder, sources: &[Source]) {
     }
 }
 
-/// The directory that a source's files stand in; a list of hosts has none.
+/// The directory that a source's files stand in; a list of hosts and standard input have none.
 fn base(source: &Source) -> Option<PathBuf> {
     match source {
-        Source::Hosts(_) => None,
+        Source::Hosts(_) | Source::StandardInput => None,
         Source::Path(path) if path.is_dir() => Some(path.clone()),
         Source::Path(path) => {
             let parent = path.parent()?;

@@ -191,6 +191,30 @@ fn the_inventory_is_shown_in_the_shapes_of_ansible() {
 }
 
 #[test]
+fn an_inventory_is_read_from_standard_input_in_the_form_that_it_has() {
+    for text in [
+        "web01 rack=7\n",
+        "[web]\nweb01\n[web:vars]\nrack=7\n",
+        "all:\n  hosts:\n    web01: {rack: 7}\n",
+        r#"{"all": {"hosts": {"web01": {"rack": 7}}}}"#,
+    ] {
+        let call = || Bugle::alone().args(["-F", "none", "-i", "-"]).stdin(text);
+        call().args(["hosts", "all"]).run().is(0, "web01\n", "");
+        let run = ["run", "all", "--template", "--dry-run", "echo {{ rack }}"];
+        call().args(run).run().is(0, "would run on web01 (1):\n  echo 7\n", "");
+        call().args(["inventory", "--check"]).run().exited(0);
+    }
+    let call = |text: &str| Bugle::alone().args(["-F", "none", "-i", "-"]).stdin(text);
+    let place = "error: standard input:2:1: bad range: the bracket is never closed in `[web` at column 1\n";
+    call("web01\n[web\n").args(["hosts", "all"]).run().exited(2).said("").told(place);
+    let taken =
+        |by: &str| format!("error: `-i -` and {by} cannot both read standard input\nhint: give one of them a file\n");
+    call("web01\n").args(["run", "all", "--stdin", "cat"]).run().is(2, "", &taken("--stdin"));
+    call("web01\n").args(["hosts", "web01,-"]).run().is(2, "", &taken("the targets `-`"));
+    call("web01\n").args(["-i", "-", "hosts", "all"]).run().is(2, "", &taken("another `-i -`"));
+}
+
+#[test]
 fn check_says_how_much_there_is_or_all_that_is_wrong() {
     bugle().args(["inventory", "--check"]).run().is(0, "4 hosts in 3 groups, 0 warnings\n", "");
     let place = Place::new();
