@@ -11,8 +11,11 @@ pub mod known_hosts;
 pub mod selection;
 pub mod ssh_config;
 
-// How they are called, and what is done on each.
+// How they are called, and what is spoken on a channel.
 pub mod connection;
+pub mod sftp;
+
+// How many at once, and what is done on each.
 pub mod scheduler;
 pub mod task;
 

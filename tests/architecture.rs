@@ -234,5 +234,5 @@ fn what_matters_is_done_in_few_places() {
     }
     let retried: Vec<String> =
         places_of(r"Ended::Retry \{").into_iter().filter(|path| !path.starts_with("scheduler/")).collect();
-    assert_eq!(retried, ["task/command.rs"], "a try is repeated from one place, before the command is sent");
+    assert_eq!(retried, ["task/caller.rs"], "a try is repeated from one place, before any work is begun");
 }

@@ -3,6 +3,7 @@
 //! [`run`] is the whole program. Each verb is a file; `options` holds what verbs share, `settings` adds environment
 //! and configuration file, `reach` turns a selection into destinations, `failure` is the one place that words errors.
 
+mod called;
 mod completions;
 mod config;
 mod failure;
@@ -12,6 +13,7 @@ mod hosts;
 mod inventory;
 mod man;
 mod options;
+mod privilege;
 mod prompt;
 mod reach;
 mod run;
@@ -121,7 +123,7 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
         && typed("ask_sudo_pass")
         && !typed("sudo_pass_fd")
     {
-        host.sudo_pass_fd = None;
+        host.privilege.sudo_pass_fd = None;
     }
     Ok(program)
 }

@@ -140,9 +140,10 @@ pub(super) struct FanoutOptions {
 }
 
 impl FanoutOptions {
-    /// Whether every event is written somewhere.
-    pub(super) fn wants_json(&self) -> bool {
-        self.json.is_some() || self.output == OutputMode::Json
+    /// How much tasks tell of what happens on the way: what nobody shows is not told.
+    pub(super) fn detail(&self, global: &GlobalOptions) -> u8 {
+        let every_event_is_written = self.json.is_some() || self.output == OutputMode::Json;
+        if every_event_is_written { u8::MAX } else { global.verbose }
     }
 }
 

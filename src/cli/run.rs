@@ -1,18 +1,16 @@
 //! `bugle run TARGETS [--] CMD…`.
 
+use super::called::{Called, CalledAs, Questions};
 use super::failure::Failed;
 use super::fleet::FleetRun;
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
-use super::prompt;
-use super::reach::{Reach, Reached};
-use super::sources::{Known, login_password, standard_input_is_taken};
+use super::privilege::PrivilegeOptions;
+use super::sources::{Known, standard_input_is_taken};
 use crate::connection::Terminal;
 use crate::exit_code;
-use crate::inventory::{BecomeMethod, ConnectionKind};
 use crate::nodeset::fold;
-use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
-use crate::task::{Broadcast, Call, CommandLine, Method, Privilege, RunCommand, ScriptFile};
+use crate::task::{Broadcast, Call, Caller, CommandLine, Privilege, RunCommand, ScriptFile};
 use crate::template::{Subject, TemplateError};
 use clap::Args;
 use std::collections::HashMap;
@@ -23,15 +21,8 @@ use std::sync::Arc;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "On the host")]
 pub(super) struct HostOptions {
-    /// Become root, or USER, by sudo (or su, doas: `ansible_become_method`)
-    #[arg(long, value_name = "USER", num_args = 0..=1, require_equals = true)]
-    sudo: Option<Option<String>>,
-    /// Ask for the sudo password, once for all hosts
-    #[arg(short = 'K', long)]
-    ask_sudo_pass: bool,
-    /// Read the sudo password from this file descriptor
-    #[arg(long, value_name = "FD")]
-    pub(super) sudo_pass_fd: Option<i32>,
+    #[command(flatten)]
+    pub(super) privilege: PrivilegeOptions,
     /// Export a variable [repeatable]
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
@@ -105,34 +96,6 @@ impl HostOptions {
             Terminal { name: std::env::var("TERM").unwrap_or_else(|_| "vt100".into()), columns, rows }
         })
     }
-
-    fn password(&self) -> Result<Option<Secret>, Failed> {
-        prompt::password(self.ask_sudo_pass, self.sudo_pass_fd, "sudo password", "--sudo-pass-fd")
-    }
-
-    /// Who the command runs as on one host: the option over the inventory's `ansible_become*`.
-    fn privilege(&self, host: &Reached, password: Option<&Secret>) -> Result<Option<Privilege>, Failed> {
-        let inventory = &host.variables;
-        // From a file or the environment the bare option comes as a truth value.
-        let typed = match self.sudo.as_ref().map(|user| user.as_deref().unwrap_or_default()) {
-            Some("" | "true" | "yes" | "on" | "1") => Some(None),
-            None | Some("false" | "no" | "off" | "0") => None,
-            Some(user) => Some(Some(user.to_owned())),
-        };
-        if typed.is_none() && inventory.becomes != Some(true) {
-            return Ok(None);
-        }
-        let typed = typed.flatten();
-        let user = typed.or_else(|| inventory.become_user.clone()).unwrap_or_else(|| "root".into());
-        crate::host::check_user(&user)
-            .map_err(|error| Failed::mistake(error).hint("--sudo=USER takes a login name"))?;
-        let method = match inventory.become_method {
-            Some(BecomeMethod::Su) => Method::Su,
-            Some(BecomeMethod::Doas) => Method::Doas,
-            Some(BecomeMethod::Sudo) | None => Method::Sudo,
-        };
-        Ok(Some(Privilege { method, user, password: inventory.become_password.as_ref().or(password).cloned() }))
-    }
 }
 
 /// `NAME=VALUE`; the name goes into a shell unquoted, so it has to be one.
@@ -159,41 +122,26 @@ impl Job {
         let known = Known::load(global)?;
         let selection = known.select(targets)?;
         let lines = self.lines(&known, &selection.hosts)?;
-        // A dry run finds the same mistakes, and asks nobody anything.
-        let (password, sudo_password) = match fanout.dry_run {
-            true => (None, None),
-            false => (login_password(global)?, options.password()?),
-        };
-        let mut reach = Reach::new(&known, fanout.connect_timeout, password);
-        let hosts = reach.all(&selection.hosts, Some(&self.title))?;
-        if let Some(local) = hosts.iter().find(|host| host.variables.kind == Some(ConnectionKind::Local)) {
-            return Err(Failed::mistake_text(format!(
-                "`{}` is this machine itself (`ansible_connection: local`)",
-                local.destination.name
-            ))
-            .hint("leave it out with --exclude; bugle run goes over SSH"));
-        }
-        let privileges =
-            hosts.iter().map(|host| options.privilege(host, sudo_password.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let called = Called::reach(&known, &selection.hosts, &self.called_as(global, fanout, &options.privilege))?;
         if fanout.dry_run {
-            return self.show_plan(&selection.hosts, &lines, &privileges, fanout);
+            return self.show_plan(&selection.hosts, &lines, &called.privileges, fanout);
         }
         let input = match self.input {
             Some(bytes) => Some(Broadcast::from_bytes(bytes).map_err(Failed::fault)?),
             None => input()?,
         };
         let (script, terminal, timeout) = (self.script, options.terminal(), fanout.timeout);
-        let detail = if fanout.wants_json() { u8::MAX } else { global.verbose };
+        let (detail, privileges) = (fanout.detail(global), called.privileges);
         let run = FleetRun {
             global,
             options: fanout,
             verb: self.verb,
             title: self.title,
-            hosts,
-            remarks: reach.remarks().cloned().collect(),
+            hosts: called.hosts,
+            remarks: called.remarks,
         };
         run.run(|connector, hosts| RunCommand {
-            connector,
+            caller: Caller { connector, detail },
             calls: hosts
                 .into_iter()
                 .zip(lines.iter().zip(privileges))
@@ -207,8 +155,18 @@ impl Job {
             input,
             terminal,
             timeout,
-            detail,
         })
+    }
+
+    fn called_as<'a>(
+        &'a self,
+        global: &'a GlobalOptions,
+        fanout: &'a FanoutOptions,
+        privilege: &'a PrivilegeOptions,
+    ) -> CalledAs<'a> {
+        // A dry run finds the same mistakes, and asks nobody anything.
+        let questions = if fanout.dry_run { Questions::None } else { Questions::Passwords };
+        CalledAs { global, fanout, privilege, verb: self.verb, command: &self.title, questions }
     }
 
     /// The command of each host; one and the same unless it is a template.

@@ -32,7 +32,7 @@ pub use keyring::{AddToAgent, Configured, Confirm, IdentitiesOnly, KeySources, K
 pub use options::{Destination, LoginMethod, Profile, Route, Strictness};
 /// Signals that a remote process can be sent (RFC 4254 §6.9).
 pub use russh::Sig as Signal;
-pub use session::{Exec, Happening, Input, InputClosed, Process, Terminal};
+pub use session::{Exec, Happening, Input, InputClosed, Process, Program, Terminal};
 pub use trace::{Entry as TraceEntry, Trace};
 pub use x11::{Display, DisplayError};
 

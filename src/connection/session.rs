@@ -23,8 +23,8 @@ const QUEUE: usize = 1024 * 1024;
 /// What is asked of the server for one command.
 #[derive(Clone, Debug, Default)]
 pub struct Exec {
-    /// The command line, for the login shell of the user there.
-    pub command: Vec<u8>,
+    /// What is started.
+    pub program: Program,
     /// Variables that are sent along (`SendEnv`, `SetEnv`); the server may ignore them.
     pub environment: Vec<(String, String)>,
     /// A terminal, where one is wanted.
@@ -33,6 +33,21 @@ pub struct Exec {
     pub forward_agent: bool,
     /// Lets the host open windows here.
     pub display: Option<Display>,
+}
+
+/// What a session runs (RFC 4254 §6.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// A command line, for the login shell of the user there.
+    Command(Vec<u8>),
+    /// A server that sshd knows by this name, such as `sftp`.
+    Subsystem(&'static str),
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self::Command(Vec::new())
+    }
 }
 
 /// The terminal that a command is given.
@@ -167,7 +182,10 @@ impl Process {
         for (name, value) in &exec.environment {
             channel.set_env(false, name.as_str(), value.as_str()).await?;
         }
-        channel.exec(true, exec.command.as_slice()).await
+        match &exec.program {
+            Program::Command(line) => channel.exec(true, line.as_slice()).await,
+            Program::Subsystem(name) => channel.request_subsystem(true, *name).await,
+        }
     }
 
     /// Where its standard input is written.

@@ -1,17 +1,15 @@
 //! One command or script on every host: [`RunCommand`], the work behind `bugle run` and `bugle script`.
 
 use super::broadcast::Broadcast;
+use super::caller::Caller;
 use super::ending::{Ending, end};
 use super::privilege::{Conversation, Privilege, Streams, Turn};
 use super::shell::{CommandLine, ScriptFile, in_posix_shell};
-use crate::connection::{
-    Again, ConnectError, Connection, Connector, Destination, Exec, Happening, Input, Process, Terminal, Trace,
-    TraceEntry,
-};
+use crate::connection::{Connection, Destination, Exec, Happening, Input, Process, Program, Terminal, Trace};
 use crate::duration::human;
 use crate::event::Stream;
 use crate::outcome::{Code, Failure, Outcome, RemoteExit};
-use crate::scheduler::{Ended, RetryAfter, Unit, UnitEvents, Work};
+use crate::scheduler::{Ended, Unit, UnitEvents, Work};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// A command on every host of a run.
 pub struct RunCommand {
-    /// What the connections share.
-    pub connector: Arc<Connector>,
+    /// The way to the hosts.
+    pub caller: Caller,
     /// What is done on each host, in the order of the roster.
     pub calls: Vec<Call>,
     /// A local script whose bytes `input` carries; the calls' command lines are not used then.
@@ -32,9 +30,6 @@ pub struct RunCommand {
     pub terminal: Option<Terminal>,
     /// How long the command may take.
     pub timeout: Option<Duration>,
-    /// How much is told about the way to a host: remarks up to this level, and from 1 on every phase. What nobody shows
-    /// is not worth an event for each of thousands of hosts.
-    pub detail: u8,
 }
 
 /// What is done on one host.
@@ -52,7 +47,7 @@ impl Work for RunCommand {
     async fn attempt(&self, unit: Unit) -> Ended {
         let call = &self.calls[unit.host.index()];
         let mut trace = Trace::default();
-        let connection = match self.connect(call, &unit, &mut trace).await {
+        let connection = match self.caller.connect(&call.destination, &unit, &mut trace).await {
             Ok(connection) => connection,
             Err(ended) => return ended,
         };
@@ -60,31 +55,13 @@ impl Work for RunCommand {
         if outcome == Outcome::Ok {
             trace.end("");
         }
-        self.tell(&mut trace, &unit.events).await;
+        self.caller.tell(&mut trace, &unit.events).await;
         connection.close().await;
         Ended::Done(outcome)
     }
 }
 
 impl RunCommand {
-    async fn connect(&self, call: &Call, unit: &Unit, trace: &mut Trace) -> Result<Arc<Connection>, Ended> {
-        let made = tokio::select! {
-            // In a box, so that a unit whose command runs is small.
-            made = Box::pin(self.connector.connect(&call.destination, trace)) => made,
-            reason = unit.cancel.requested() => {
-                let mut failure = reason.failure();
-                failure.message = "ended before the command was started".into();
-                return Err(Ended::Done(Outcome::Cancelled(failure)));
-            }
-        };
-        self.tell(trace, &unit.events).await;
-        made.map_err(|ConnectError { failure, again, .. }| match again {
-            Again::Never => Ended::Done(Outcome::Unreachable(failure)),
-            Again::Backoff => Ended::Retry { failure, after: RetryAfter::Backoff },
-            Again::AfterAtLeast(wait) => Ended::Retry { failure, after: RetryAfter::AtLeast(wait) },
-        })
-    }
-
     /// Runs the command on an open connection. From here on nothing is tried again: it may have had its effect.
     async fn run(&self, call: &Call, unit: &Unit, connection: Arc<Connection>, trace: &mut Trace) -> Outcome {
         let token = token();
@@ -94,7 +71,7 @@ impl RunCommand {
             Err(failure) if failure.code == Code::SessionLost => return Outcome::Unreachable(failure),
             Err(failure) => return Outcome::Failed(failure),
         };
-        self.tell(trace, &unit.events).await;
+        self.caller.tell(trace, &unit.events).await;
         let run = Running {
             conversation: call.privilege.as_ref().map(|privilege| Conversation::new(privilege, &token, streams(&exec))),
             fed: false,
@@ -107,16 +84,6 @@ impl RunCommand {
     }
 
     /// Tells what is over, once.
-    async fn tell(&self, trace: &mut Trace, events: &UnitEvents) {
-        for entry in std::mem::take(&mut trace.entries) {
-            match entry {
-                TraceEntry::Phase { phase, took, detail } if self.detail > 0 => events.phase(phase, took, detail).await,
-                TraceEntry::Notice { level, message } if level <= self.detail => events.notice(level, message).await,
-                TraceEntry::Phase { .. } | TraceEntry::Notice { .. } => {}
-            }
-        }
-    }
-
     fn exec(&self, call: &Call, token: &str) -> Exec {
         let profile = &call.destination.profile;
         let text = match &self.script {
@@ -136,7 +103,7 @@ impl RunCommand {
             None => in_posix_shell(&text),
         };
         Exec {
-            command: command.into_bytes(),
+            program: Program::Command(command.into_bytes()),
             environment: profile.environment.clone(),
             terminal,
             forward_agent: profile.forward_agent.is_some(),

@@ -6,7 +6,7 @@
 
 use super::privilege::{Method, Privilege};
 use super::shell::{in_posix_shell, quote};
-use crate::connection::{Connection, Exec, Happening, Process, Signal, Trace};
+use crate::connection::{Connection, Exec, Happening, Process, Program, Signal, Trace};
 use crate::event::Stream;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -154,7 +154,7 @@ async fn drain(process: &mut Process) -> bool {
 
 /// The number of processes that are left, if the script could tell.
 async fn kill_over_second_session(connection: Arc<Connection>, privilege: Option<&Privilege>) -> Option<usize> {
-    let exec = Exec { command: in_posix_shell(&script(privilege)).into_bytes(), ..Exec::default() };
+    let exec = Exec { program: Program::Command(in_posix_shell(&script(privilege)).into_bytes()), ..Exec::default() };
     let mut process = Process::start(connection, &exec, &mut Trace::default()).await.ok()?;
     let input = process.input();
     if let Some(password) = privilege.and_then(|privilege| privilege.password.as_ref()) {

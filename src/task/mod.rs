@@ -4,12 +4,14 @@
 //! [`Unit`](crate::scheduler::Unit) and returns how it ended; it never prints and never decides about other hosts.
 
 mod broadcast;
+mod caller;
 mod command;
 mod ending;
 mod privilege;
 mod shell;
 
 pub use broadcast::Broadcast;
+pub use caller::Caller;
 pub use command::{Call, RunCommand};
 pub use privilege::{Method, Privilege};
 pub use shell::{CommandLine, ScriptFile, quote};

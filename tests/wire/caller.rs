@@ -219,13 +219,12 @@ impl Caller {
 
     fn work(&self, connector: Arc<Connector>, calls: Vec<Call>) -> RunCommand {
         RunCommand {
-            connector,
+            caller: bugle::task::Caller { connector, detail: u8::MAX },
             calls,
             script: self.script.clone(),
             input: self.input.clone(),
             terminal: self.terminal.clone(),
             timeout: self.timeout,
-            detail: u8::MAX,
         }
     }
 }

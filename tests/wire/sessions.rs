@@ -3,7 +3,7 @@
 use crate::caller::Caller;
 use crate::fleet::openssh::{self, Daemon};
 use crate::fleet::{Behaviour, Exec, Fleet};
-use bugle::connection::{Connection, Exec as Command, Happening, Process, Terminal, Trace};
+use bugle::connection::{Connection, Exec as Command, Happening, Process, Program, Terminal, Trace};
 use bugle::event::Stream;
 use bugle::outcome::{Code, Outcome, RemoteExit};
 use futures::future::join_all;
@@ -184,7 +184,7 @@ async fn a_server_without_a_free_session_refuses_it() {
 }
 
 async fn start(connection: &Arc<Connection>, command: &str) -> Process {
-    let exec = Command { command: command.into(), ..Command::default() };
+    let exec = Command { program: Program::Command(command.into()), ..Command::default() };
     let started = Process::start(Arc::clone(connection), &exec, &mut Trace::default()).await;
     started.unwrap_or_else(|failure| panic!("`{command}`: {failure:?}"))
 }

@@ -1,0 +1,277 @@
+//! One SFTP session: the requests on their way out, the replies on their way in, and who waits for which.
+//!
+//! Two tasks do the work. The writer gathers small requests into full SSH packets, so that thousands of small files cost few of
+//! them; the reader hands each reply to its [`Answer`]. What is held is bounded by what is asked for.
+
+use super::answer::{Answer, Ended, ending};
+use super::carrier::{ByteSink, ByteSource, Piece};
+use super::codec::{Reader, Writer};
+use super::error::SftpError;
+use super::features::{Features, Limits};
+use super::frames::{Frames, LARGEST, Packet};
+use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OnceCell, mpsc, oneshot};
+
+const INIT: u8 = 1;
+const VERSION: u8 = 2;
+const EXTENDED: u8 = 200;
+/// The only version that OpenSSH speaks.
+const VERSION_3: u32 = 3;
+/// Small requests are gathered up to this size, which is what fits into one SSH packet of OpenSSH's.
+const GATHERED: usize = 32 * 1024 - 64;
+/// Requests that may wait for the writer.
+const OUTGOING: usize = 64;
+/// Words on standard error that are kept for an error message.
+const TALK: usize = 1024;
+
+/// An open session. Clones share it; when the last one is dropped the server is told that nothing follows.
+#[derive(Clone)]
+pub struct Sftp {
+    outgoing: mpsc::Sender<Request>,
+    waiting: Arc<Waiting>,
+    features: Features,
+    limits: Arc<OnceCell<Limits>>,
+}
+
+/// A request as bytes: its head, and data that is sent behind it uncopied.
+pub(super) struct Request {
+    head: Bytes,
+    data: Option<Bytes>,
+}
+
+/// Who waits for which reply.
+struct Waiting {
+    open: Mutex<Open>,
+    ended: Ended,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u32,
+    answers: HashMap<u32, oneshot::Sender<Packet>>,
+    closed: bool,
+}
+
+impl Waiting {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, why: SftpError) {
+        // The first reason is the cause.
+        let _ = self.ended.set(why);
+        let mut open = self.open();
+        open.closed = true;
+        open.answers.clear();
+    }
+}
+
+impl Sftp {
+    /// Begins a session with a server that is being started: says which version is spoken, and hears what it can do.
+    ///
+    /// # Errors
+    /// [`SftpError::Unavailable`] where there is no server, or something prints text in its place.
+    pub async fn start(mut source: impl ByteSource, mut sink: impl ByteSink) -> Result<Self, SftpError> {
+        let hello = [&5_u32.to_be_bytes()[..], &[INIT], &VERSION_3.to_be_bytes()].concat();
+        // A server that is gone says so itself.
+        let _ = sink.send(hello.into()).await;
+        let mut frames = Frames::default();
+        let features = match version(&mut source, &mut frames).await {
+            Ok(features) => features,
+            Err(error) => {
+                source.close().await;
+                return Err(error);
+            }
+        };
+        let waiting = Arc::new(Waiting { open: Mutex::default(), ended: Ended::default() });
+        let (outgoing, requests) = mpsc::channel(OUTGOING);
+        tokio::spawn(write(requests, sink, Arc::clone(&waiting)));
+        tokio::spawn(read(source, frames, Arc::clone(&waiting)));
+        Ok(Self { outgoing, waiting, features, limits: Arc::default() })
+    }
+
+    /// What the server announced.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// How large requests may be; asked for once.
+    pub async fn limits(&self) -> Result<Limits, SftpError> {
+        if !self.features.limits {
+            return Ok(Limits::default());
+        }
+        let ask = async {
+            let asked = self.extended(
+                b"limits@openssh.com",
+                |writer| writer,
+                |packet| Limits::read(&mut super::answer::body(packet, super::answer::EXTENDED_REPLY, "limits")?),
+            );
+            match asked.await?.get().await {
+                // Announced, but not done: the modest ones hold.
+                Err(SftpError::Refused(..)) => Ok(Limits::default()),
+                other => other,
+            }
+        };
+        self.limits.get_or_try_init(|| ask).await.copied()
+    }
+
+    /// Sends a request and gives its answer-to-come. Waits only while the connection takes nothing.
+    pub(super) async fn request<T>(
+        &self,
+        kind: u8,
+        body: impl FnOnce(Writer) -> Writer,
+        read: fn(Packet) -> Result<T, SftpError>,
+    ) -> Result<Answer<T>, SftpError> {
+        self.request_with(kind, body, None, read).await
+    }
+
+    /// As [`request`](Self::request), with data at the end of the packet.
+    pub(super) async fn request_with<T>(
+        &self,
+        kind: u8,
+        body: impl FnOnce(Writer) -> Writer,
+        data: Option<Bytes>,
+        read: fn(Packet) -> Result<T, SftpError>,
+    ) -> Result<Answer<T>, SftpError> {
+        let (sender, receiver) = oneshot::channel();
+        let id = {
+            let mut open = self.waiting.open();
+            if open.closed {
+                return Err(ending(&self.waiting.ended));
+            }
+            // Ids come round after 2^32 requests, long after their answers.
+            let id = open.next;
+            open.next = open.next.wrapping_add(1);
+            open.answers.insert(id, sender);
+            id
+        };
+        let head = body(Writer::packet(kind, id)).finish(data.as_ref().map_or(0, Bytes::len));
+        if self.outgoing.send(Request { head, data }).await.is_err() {
+            return Err(ending(&self.waiting.ended));
+        }
+        Ok(Answer::new(receiver, Arc::clone(&self.waiting.ended), read))
+    }
+
+    /// Sends a request of an extension.
+    pub(super) async fn extended<T>(
+        &self,
+        name: &'static [u8],
+        body: impl FnOnce(Writer) -> Writer,
+        read: fn(Packet) -> Result<T, SftpError>,
+    ) -> Result<Answer<T>, SftpError> {
+        self.request(EXTENDED, |writer| body(writer.string(name)), read).await
+    }
+}
+
+/// Waits for the VERSION packet.
+async fn version(source: &mut impl ByteSource, frames: &mut Frames) -> Result<Features, SftpError> {
+    let mut talk = Vec::new();
+    loop {
+        match source.next().await {
+            Piece::Data(bytes) => frames.push(bytes),
+            Piece::Talk(bytes) => keep(&mut talk, &bytes),
+            Piece::Refused => return Err(SftpError::Unavailable("the server has no SFTP subsystem".into())),
+            Piece::Ended(why) => {
+                let said = String::from_utf8_lossy(&talk);
+                let said = said.trim();
+                return Err(SftpError::Unavailable(match said.is_empty() {
+                    true => format!("no SFTP server answered: {why}"),
+                    false => format!("no SFTP server answered: {said}"),
+                }));
+            }
+        }
+        let mut start = [0; 120];
+        let count = frames.peek(&mut start);
+        // No packet of ours to come is longer: what stands here is text, from a login script perhaps.
+        if count >= 4 && u32::from_be_bytes([start[0], start[1], start[2], start[3]]) as usize > LARGEST {
+            let text = String::from_utf8_lossy(&start[..count]);
+            let line = text.lines().next().unwrap_or_default();
+            return Err(SftpError::Unavailable(format!(
+                "the host prints `{line}` where its SFTP server should answer"
+            )));
+        }
+        let Some(packet) = frames.next()? else { continue };
+        if packet.kind != VERSION || packet.id != VERSION_3 {
+            return Err(SftpError::protocol(match packet.kind {
+                VERSION => format!("the server speaks version {} of SFTP, not 3", packet.id),
+                kind => format!("the server began with packet type {kind} instead of its version"),
+            }));
+        }
+        return Features::read(&mut Reader::new(packet.into_bytes()));
+    }
+}
+
+fn keep(talk: &mut Vec<u8>, bytes: &[u8]) {
+    let room = TALK.saturating_sub(talk.len());
+    talk.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+/// Sends requests until nobody has any more.
+async fn write(mut requests: mpsc::Receiver<Request>, mut sink: impl ByteSink, waiting: Arc<Waiting>) {
+    let mut gathered = BytesMut::new();
+    let mut next = requests.recv().await;
+    while let Some(Request { head, data }) = next.take() {
+        gathered.extend_from_slice(&head);
+        let apart = match data {
+            Some(data) if gathered.len() + data.len() <= GATHERED => {
+                gathered.extend_from_slice(&data);
+                None
+            }
+            other => other,
+        };
+        let is_full = apart.is_some() || gathered.len() >= GATHERED;
+        if !is_full && let Ok(request) = requests.try_recv() {
+            next = Some(request);
+            continue;
+        }
+        let mut sent = sink.send(gathered.split().freeze()).await;
+        if let Some(data) = apart {
+            sent = sent && sink.send(data).await;
+        }
+        if !sent {
+            waiting.end(SftpError::Lost("the connection to the SFTP server ended".into()));
+            return;
+        }
+        next = match requests.try_recv() {
+            Ok(request) => Some(request),
+            Err(_) => requests.recv().await,
+        };
+    }
+    sink.finish().await;
+}
+
+/// Hands replies to those who wait for them until the server ends.
+async fn read(mut source: impl ByteSource, mut frames: Frames, waiting: Arc<Waiting>) {
+    let mut talk = Vec::new();
+    let why = loop {
+        match hand_out(&mut frames, &waiting) {
+            Ok(()) => {}
+            Err(error) => break error,
+        }
+        match source.next().await {
+            Piece::Data(bytes) => frames.push(bytes),
+            Piece::Talk(bytes) => keep(&mut talk, &bytes),
+            Piece::Refused => break SftpError::protocol("the server refused a request that it had granted"),
+            Piece::Ended(why) => {
+                let said = String::from_utf8_lossy(&talk);
+                let said = said.trim();
+                break SftpError::Lost(if said.is_empty() { why } else { format!("{why}: {said}") });
+            }
+        }
+    };
+    waiting.end(why);
+    source.close().await;
+}
+
+fn hand_out(frames: &mut Frames, waiting: &Waiting) -> Result<(), SftpError> {
+    while let Some(packet) = frames.next()? {
+        let Some(answer) = waiting.open().answers.remove(&packet.id) else {
+            return Err(SftpError::protocol(format!("the server answered request {}, which was not made", packet.id)));
+        };
+        // Whoever asked may have gone.
+        let _ = answer.send(packet);
+    }
+    Ok(())
+}

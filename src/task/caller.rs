@@ -1,0 +1,52 @@
+//! From a host to an open connection, with everything on the way told: how every task begins.
+
+use crate::connection::{Again, ConnectError, Connection, Connector, Destination, Trace, TraceEntry};
+use crate::outcome::Outcome;
+use crate::scheduler::{Ended, RetryAfter, Unit, UnitEvents};
+use std::sync::Arc;
+
+/// Connects, and tells what happens on the way.
+pub struct Caller {
+    /// What the connections share.
+    pub connector: Arc<Connector>,
+    /// How much is told about the way to a host: remarks up to this level, and from 1 on every phase. What nobody shows
+    /// is not worth an event for each of thousands of hosts.
+    pub detail: u8,
+}
+
+impl Caller {
+    /// Connects to a host and logs in. Nothing was begun on it where this fails, so trying again may make sense.
+    pub(super) async fn connect(
+        &self,
+        destination: &Destination,
+        unit: &Unit,
+        trace: &mut Trace,
+    ) -> Result<Arc<Connection>, Ended> {
+        let made = tokio::select! {
+            // In a box, so that a unit that is at work is small.
+            made = Box::pin(self.connector.connect(destination, trace)) => made,
+            reason = unit.cancel.requested() => {
+                let mut failure = reason.failure();
+                failure.message = "ended before the work was begun".into();
+                return Err(Ended::Done(Outcome::Cancelled(failure)));
+            }
+        };
+        self.tell(trace, &unit.events).await;
+        made.map_err(|ConnectError { failure, again, .. }| match again {
+            Again::Never => Ended::Done(Outcome::Unreachable(failure)),
+            Again::Backoff => Ended::Retry { failure, after: RetryAfter::Backoff },
+            Again::AfterAtLeast(wait) => Ended::Retry { failure, after: RetryAfter::AtLeast(wait) },
+        })
+    }
+
+    /// Tells what is over, once, as far as it is shown.
+    pub(super) async fn tell(&self, trace: &mut Trace, events: &UnitEvents) {
+        for entry in std::mem::take(&mut trace.entries) {
+            match entry {
+                TraceEntry::Phase { phase, took, detail } if self.detail > 0 => events.phase(phase, took, detail).await,
+                TraceEntry::Notice { level, message } if level <= self.detail => events.notice(level, message).await,
+                TraceEntry::Phase { .. } | TraceEntry::Notice { .. } => {}
+            }
+        }
+    }
+}
