@@ -182,7 +182,7 @@ codes! {
     AuthAgent = "auth.agent";
     /// A jump host could not be passed.
     JumpFailed = "jump.failed";
-    /// The `ProxyCommand` ended.
+    /// The `ProxyCommand` ended, or brought no answer of a server in time.
     ProxyFailed = "proxy.failed";
     /// The server refused a session channel, or the request on it.
     SessionRefused = "session.refused";

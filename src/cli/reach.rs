@@ -9,7 +9,7 @@ use super::variables::{InventoryReach, Mistakes, inventory_reach};
 use crate::connection::algorithms::{self, Algorithms};
 use crate::connection::{
     AddToAgent, Configured, Confirm, Destination, Display, Family, IdentitiesOnly, KeySources, LoginMethod, Profile,
-    Route, SocketOptions, Strictness,
+    ProxyCommand, Route, SocketOptions, Strictness,
 };
 use crate::host::Endpoint;
 use crate::inventory::{ConnectionVariables, HostIndex};
@@ -118,7 +118,9 @@ impl<'a> Reach<'a> {
                 port: effective.port,
             },
             route: match &effective.proxy {
-                Proxy::Command(command) => Route::Command(command.to_string()),
+                Proxy::Command { written, line } => {
+                    Route::Command(ProxyCommand { written: Arc::clone(written), line: line.to_string() })
+                }
                 Proxy::Direct | Proxy::Jump(_) => Route::Direct,
             },
             profile: self.profile(effective),

@@ -6,7 +6,7 @@ use super::dial::{closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
 use super::host_keys::HostKeyCheck;
 use super::options::{Destination, LoginMethod, Profile, Route};
-use super::proxy::{self, Complaint};
+use super::proxy::{self, Watch};
 use super::session::SESSIONS;
 use super::trace::Trace;
 use super::wire::{Carrier, Greeting, Monitor, Wire};
@@ -100,7 +100,7 @@ impl Connector {
             connector: self,
             destination,
             monitor: None,
-            complaint: None,
+            proxy: None,
             facts: Arc::default(),
             unknown: Arc::default(),
         };
@@ -129,7 +129,7 @@ struct Attempt<'a> {
     connector: &'a Connector,
     destination: &'a Destination,
     monitor: Option<Arc<Monitor>>,
-    complaint: Option<Complaint>,
+    proxy: Option<Watch>,
     facts: Arc<Facts>,
     unknown: Arc<Mutex<Option<PublicKey>>>,
 }
@@ -202,9 +202,9 @@ impl Attempt<'_> {
         match (&self.destination.route, through) {
             (Route::Command(command), _) => {
                 trace.begin(Phase::Connect);
-                let (carrier, complaint) = proxy::start(command).map_err(ConnectError::never)?;
-                self.complaint = Some(complaint);
-                trace.end(format!("through `{command}`"));
+                let (carrier, watch) = proxy::start(command).map_err(ConnectError::never)?;
+                self.proxy = Some(watch);
+                trace.end(format!("through `{}`", command.line));
                 Ok(carrier)
             }
             (_, Some(bastion)) => {
@@ -352,6 +352,12 @@ impl Attempt<'_> {
             .hint("lower --fanout for hosts behind one address, or raise MaxStartups in its sshd_config");
             return ConnectError::backoff(failure);
         }
+        if let Some(proxy) = &self.proxy {
+            return ConnectError::never(match text.is_empty() {
+                true => proxy.ended_early().await,
+                false => proxy.not_ssh(&greeting.bytes),
+            });
+        }
         if !text.is_empty() {
             let line = text.lines().next().unwrap_or_default();
             let shown: String = line.chars().take(80).collect();
@@ -361,13 +367,6 @@ impl Attempt<'_> {
                     format!("what answers on port {} does not speak SSH: it says `{shown}`", endpoint.port),
                 )
                 .hint("is this the right port? -o Port=N, or `ansible_port` in the inventory"),
-            );
-        }
-        if let Some(complaint) = &self.complaint {
-            let said = complaint.last_line().await.unwrap_or_else(|| "it said nothing".into());
-            return ConnectError::never(
-                Failure::new(Code::ProxyFailed, format!("the ProxyCommand ended before the server answered: {said}"))
-                    .hint("run the command by hand; `bugle config HOST --explain` shows where it comes from"),
             );
         }
         ConnectError::backoff(closed_unheard())
@@ -386,6 +385,9 @@ impl Attempt<'_> {
                 failure
             }
             Phase::KeyExchange if !greeting.identified => {
+                if let Some(proxy) = &self.proxy {
+                    return ConnectError::never(proxy.silent(&limit, &greeting.bytes));
+                }
                 let said = if greeting.bytes.is_empty() { "said nothing" } else { "did not finish its version line" };
                 Failure::new(Code::PreBannerTimeout, format!("connected to port {}, but it {said} in {limit}", endpoint.port))
                     .hint("is that port really sshd's? an overloaded or hung host looks like this too")

@@ -29,7 +29,7 @@ pub use handshake::{Again, ConnectError};
 pub use host_keys::Learned;
 pub use key_file::KeyFileError;
 pub use keyring::{AddToAgent, Configured, Confirm, IdentitiesOnly, KeySources, Keyring};
-pub use options::{Destination, LoginMethod, Profile, Route, Strictness};
+pub use options::{Destination, LoginMethod, Profile, ProxyCommand, Route, Strictness};
 /// Signals that a remote process can be sent (RFC 4254 §6.9).
 pub use russh::Sig as Signal;
 pub use session::{Exec, Happening, Input, InputClosed, Process, Program, Terminal};

@@ -38,8 +38,17 @@ pub enum Route {
     Direct,
     /// Through jump hosts, in the order in which they are visited.
     Jump(Arc<[Destination]>),
-    /// Through the pipes of a command, tokens expanded.
-    Command(String),
+    /// Through the pipes of a command.
+    Command(ProxyCommand),
+}
+
+/// A `ProxyCommand`.
+#[derive(Clone, Debug)]
+pub struct ProxyCommand {
+    /// As it stands in the configuration, for messages: the same for all hosts with the setting.
+    pub written: Arc<str>,
+    /// What is run, tokens expanded.
+    pub line: String,
 }
 
 /// Settings that many hosts share.

@@ -1,23 +1,27 @@
 //! `ProxyCommand`: a child process whose standard input and output are the connection.
 
+use super::options::ProxyCommand;
 use super::wire::Carrier;
 use crate::outcome::{Code, Failure};
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::pin::Pin;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 /// How much of what the child complains about is kept.
 const COMPLAINT_LIMIT: usize = 4096;
-/// How long a child that has ended its output may take to finish its complaint.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How much of what it wrote instead of SSH is shown.
+const SHOWN: usize = 80;
+/// How long a child may take to end and to finish its complaint, once it has ended its output or is needed no more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The pipes of the child. When they are dropped it has a moment for its last words, then it is killed.
 struct Proxy {
@@ -27,34 +31,83 @@ struct Proxy {
     output: ChildStdout,
 }
 
-/// What the child wrote to its standard error.
-pub(super) struct Complaint {
+/// What is known of the child, and the words for what it does wrong.
+pub(super) struct Watch {
+    /// The command as it was written: hosts with one setting fail alike in the report.
+    written: Arc<str>,
     said: Arc<Mutex<Vec<u8>>>,
-    ended: watch::Receiver<()>,
+    /// How it ended; closed when its standard error is too, or when it is no longer waited for.
+    ended: watch::Receiver<Option<ExitStatus>>,
 }
 
-impl Complaint {
-    /// The last line that is not empty, once the child has closed its standard error or had a moment to do so: its
-    /// standard output, which the connection hears first, may end before.
-    pub(super) async fn last_line(&self) -> Option<String> {
-        // The sender is dropped at the end; nothing is ever sent.
-        let _ = timeout(LAST_WORDS + LAST_WORDS, self.ended.clone().changed()).await;
+impl Watch {
+    /// The child ended its output before a server was heard. Its standard error and its end may come after that, so they
+    /// are waited for.
+    pub(super) async fn ended_early(&self) -> Failure {
+        let mut ended = self.ended.clone();
+        let status = timeout(LAST_WORDS * 2, ended.wait_for(Option::is_some)).await;
+        let how = match status {
+            Ok(Ok(status)) => status.map(in_words).unwrap_or_default(),
+            Ok(Err(_)) | Err(_) => "closed its output".into(),
+        };
+        self.failed(format!("{how} before a server answered: {}", self.complaint()))
+    }
+
+    /// The time is over and no server has named itself.
+    pub(super) fn silent(&self, limit: &str, greeting: &[u8]) -> Failure {
+        let heard = if greeting.is_empty() {
+            "brought no answer of a server".to_owned()
+        } else {
+            format!("brought no version line of a server but `{}`", shown(greeting))
+        };
+        self.failed(format!("{heard} in {limit}: {}", self.complaint()))
+    }
+
+    /// What it brought does not come from an SSH server.
+    pub(super) fn not_ssh(&self, greeting: &[u8]) -> Failure {
+        let mut failure = self.failed(format!("brought something that is not SSH: `{}`", shown(greeting)));
+        failure.code = Code::PreBannerNotSsh;
+        failure
+    }
+
+    fn failed(&self, what: String) -> Failure {
+        Failure::new(Code::ProxyFailed, format!("the ProxyCommand `{}` {what}", self.written))
+            .hint("run the command by hand; `bugle config HOST --explain` shows where it comes from")
+    }
+
+    /// The last line of its standard error that is not empty.
+    fn complaint(&self) -> String {
         let bytes = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&bytes);
-        text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+        last.unwrap_or("it said nothing").to_owned()
+    }
+}
+
+/// The first line, cut to what a message bears.
+fn shown(greeting: &[u8]) -> String {
+    let text = String::from_utf8_lossy(greeting);
+    text.trim().lines().next().unwrap_or_default().chars().take(SHOWN).collect()
+}
+
+fn in_words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".into(),
     }
 }
 
 /// Starts the command in the user's shell, replacing the shell, as ssh does (`ssh_proxy_connect` in sshconnect.c).
 /// Host and user names in it were checked before they were expanded.
-pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
-    let shell = user_shell();
+pub(super) fn start(command: &ProxyCommand) -> Result<(Carrier, Watch), Failure> {
+    let ProxyCommand { written, line } = command;
     let failed = |reason: String| {
-        Failure::new(Code::ProxyFailed, format!("cannot start the ProxyCommand `{command}`: {reason}"))
+        Failure::new(Code::ProxyFailed, format!("cannot start the ProxyCommand `{written}`: {reason}"))
     };
-    let mut child = Command::new(&shell)
+    let mut child = Command::new(user_shell())
         .arg("-c")
-        .arg(format!("exec {command}"))
+        .arg(format!("exec {line}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -63,41 +116,41 @@ pub(super) fn start(command: &str) -> Result<(Carrier, Complaint), Failure> {
         .process_group(0)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let (Some(input), Some(output), Some(mut errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(failed("its pipes are missing".into()));
     };
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let (ending, ended) = watch::channel(());
-    let complaint = Complaint { said: Arc::clone(&said), ended };
+    let said = Arc::default();
+    let (ending, ended) = watch::channel(None);
+    let watch = Watch { written: Arc::clone(written), said: Arc::clone(&said), ended };
     let (needed, mut unneeded) = oneshot::channel();
     tokio::spawn(async move {
         // Killed when this task is over.
-        let _child = child;
-        let listening = async {
-            let mut buffer = [0; 512];
-            while let Ok(length @ 1..) = errors.read(&mut buffer).await {
-                let mut kept = said.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(&buffer[..length]);
-                let excess = kept.len().saturating_sub(COMPLAINT_LIMIT);
-                kept.drain(..excess);
-            }
+        let mut child = child;
+        let over = async { tokio::join!(child.wait(), listen(errors, &said)).0 };
+        tokio::pin!(over);
+        let status = tokio::select! {
+            status = &mut over => Some(status),
+            // What carries no connection any more has a moment to say why.
+            _ = &mut unneeded => timeout(LAST_WORDS, over).await.ok(),
         };
-        tokio::pin!(listening);
-        let is_over = tokio::select! {
-            () = &mut listening => true,
-            _ = &mut unneeded => false,
-        };
-        if is_over {
-            drop(ending);
-            // A child that closed its standard error may still carry the connection.
-            let _ = unneeded.await;
-        } else {
-            let _ = timeout(LAST_WORDS, listening).await;
-            drop(ending);
+        if let Some(Ok(status)) = status {
+            // Nobody may wait for it.
+            let _ = ending.send(Some(status));
         }
     });
-    Ok((Carrier::Other(Box::new(Proxy { _needed: needed, input, output })), complaint))
+    Ok((Carrier::Other(Box::new(Proxy { _needed: needed, input, output })), watch))
+}
+
+/// Reads standard error to its end and keeps the last of it.
+async fn listen(mut errors: ChildStderr, said: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 512];
+    while let Ok(length @ 1..) = errors.read(&mut buffer).await {
+        let mut kept = said.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&buffer[..length]);
+        let excess = kept.len().saturating_sub(COMPLAINT_LIMIT);
+        kept.drain(..excess);
+    }
 }
 
 /// The shell that commands of the configuration are for.

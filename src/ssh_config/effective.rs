@@ -35,8 +35,13 @@ pub enum Proxy {
     Direct,
     /// Over these hosts, in the order in which they are visited. Each has a configuration of its own.
     Jump(Arc<[Hop]>),
-    /// Through the standard input and output of a command for the user's shell, tokens expanded.
-    Command(Arc<str>),
+    /// Through the standard input and output of a command for the user's shell.
+    Command {
+        /// As it is written, which is the same for all hosts that the setting is for.
+        written: Arc<str>,
+        /// Tokens expanded.
+        line: Arc<str>,
+    },
 }
 
 /// Everything that holds for one host. Cheap to clone; the [`Options`] are shared between hosts.

@@ -131,9 +131,11 @@ impl Effective {
             Keyword::ProxyJump => {
                 self.proxy_text.as_ref().filter(|_| matches!(self.proxy, super::Proxy::Jump(_))).map(Arc::to_string)
             }
-            Keyword::ProxyCommand => {
-                self.proxy_text.as_ref().filter(|_| matches!(self.proxy, super::Proxy::Command(_))).map(Arc::to_string)
-            }
+            Keyword::ProxyCommand => self
+                .proxy_text
+                .as_ref()
+                .filter(|_| matches!(self.proxy, super::Proxy::Command { .. }))
+                .map(Arc::to_string),
             Keyword::Ciphers => algorithms(&options.ciphers, offered.ciphers),
             Keyword::MACs => algorithms(&options.macs, offered.macs),
             Keyword::KexAlgorithms => algorithms(&options.kex_algorithms, offered.kex),

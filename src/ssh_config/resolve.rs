@@ -288,7 +288,7 @@ impl<'a> Walk<'a> {
         let expanded = expanded.map_err(|error| self.unexpanded((self.chosen.origin(Keyword::ProxyCommand), error)))?;
         // These reach a shell.
         self.check_for_shell(command, tokens)?;
-        Ok((Proxy::Command(expanded.into()), Some(command.clone())))
+        Ok((Proxy::Command { written: command.clone(), line: expanded.into() }, Some(command.clone())))
     }
 
     /// Checks the names that a command for the shell refers to.

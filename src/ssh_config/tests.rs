@@ -109,7 +109,7 @@ fn the_route_visits_jump_hosts_in_order_each_with_its_own_configuration() {
     let hops: Vec<String> =
         route.hops.iter().map(|hop| format!("{}@{}:{}", hop.user, hop.host_name, hop.port)).collect();
     assert_eq!(hops, ["ada@outer:22", "u@gate.example.com:2200", "in@inner:22"]);
-    assert_eq!(route.hops[0].proxy, Proxy::Command("nc outer 22".into()));
+    assert_eq!(route.hops[0].proxy, Proxy::Command { written: "nc %h %p".into(), line: "nc outer 22".into() });
     assert_eq!(&*route.target.host_name, "web1");
 }
 

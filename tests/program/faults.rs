@@ -143,6 +143,32 @@ fn the_same_failure_of_many_hosts_is_one_line() {
 }
 
 #[test]
+fn hosts_behind_one_proxy_command_fail_alike_by_its_name() {
+    let place = Place::new();
+    let call = |command: &str| {
+        let config = place.file("config", format!("Host *\n  User deploy\n  ProxyCommand {command}\n"));
+        Bugle::alone().at(&place).arg("-F").arg(config).args(["run", "h1,h2", "--connect-timeout", "1s", "true"]).run()
+    };
+    let hint = "hint: run the command by hand; `bugle config HOST --explain` shows where it comes from\n";
+    call("sh -c 'echo no >&2; exit 3' %h").is(
+        3,
+        "",
+        &format!(
+            "h[1-2] (2): proxy.failed: the ProxyCommand `sh -c 'echo no >&2; exit 3' %h` ended with status 3 before a \
+             server answered: no\n{hint}2 hosts in <time>: 0 ok, 2 unreachable\n"
+        ),
+    );
+    call("sh -c 'exec sleep 100' %h").is(
+        3,
+        "",
+        &format!(
+            "h[1-2] (2): proxy.failed: the ProxyCommand `sh -c 'exec sleep 100' %h` brought no answer of a server in <time>: it \
+             said nothing\n{hint}2 hosts in <time>: 0 ok, 2 unreachable\n"
+        ),
+    );
+}
+
+#[test]
 fn a_changed_host_key_is_shown_loudly_and_never_taken() {
     let fleet = Fleet::one(Behaviour::showing(HostKey::Changed));
     let before = std::fs::read(fleet.known_hosts()).expect("it was written");

@@ -5,7 +5,7 @@ use crate::fleet::{Fleet, Host, USER};
 use bugle::connection::algorithms::Algorithms;
 use bugle::connection::{
     Ask, Configured, ConnectError, Connection, Connector, Destination, KeyFileError, KeySources, Keyring, LoginMethod,
-    Profile, Route, SocketOptions, Strictness, Terminal, Trace,
+    Profile, ProxyCommand, Route, SocketOptions, Strictness, Terminal, Trace,
 };
 use bugle::event::{Event, Phase, Stream, What};
 use bugle::host::{Endpoint, HostId, HostName, Roster};
@@ -155,6 +155,12 @@ impl Caller {
     /// Through these, in order.
     pub fn through(mut self, hops: &[&Caller]) -> Self {
         self.destination.route = Route::Jump(hops.iter().map(|hop| hop.destination.clone()).collect());
+        self
+    }
+
+    /// Through the pipes of a command, which is written as `PROXY` in the configuration.
+    pub fn by_way_of(mut self, line: impl Into<String>) -> Self {
+        self.destination.route = Route::Command(ProxyCommand { written: "PROXY".into(), line: line.into() });
         self
     }
 

@@ -3,9 +3,9 @@
 use crate::caller::{Caller, connector, run_all};
 use crate::fleet::openssh;
 use crate::fleet::{Behaviour, Cut, Exec, Fleet, Forwarding, Login, Reception, keys};
-use bugle::connection::Route;
 use bugle::event::Phase;
 use bugle::outcome::{Code, Outcome};
+use futures::future::join_all;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -178,9 +178,9 @@ async fn hosts_behind_a_bastion_are_let_in_eight_at_a_time() {
 async fn a_command_can_be_the_way() {
     let Some(sshd) = openssh::sshd(&[]) else { return };
     let program = openssh::find("sshd").unwrap();
-    let mut caller = Caller::daemon(&sshd);
     let configuration = sshd.directory().join("sshd_config");
-    caller.destination.route = Route::Command(format!("{} -i -f {}", program.display(), configuration.display()));
+    let line = format!("{} -i -f {}", program.display(), configuration.display());
+    let caller = Caller::daemon(&sshd).by_way_of(line);
     let answer = caller.sending(vec![b'x'; 300_000]).run("wc -c").await;
     assert_eq!(answer.text().trim(), "300000");
     assert!(!sshd.log().contains("Connection from"), "the server that listens was not called: {}", sshd.log());
@@ -189,28 +189,54 @@ async fn a_command_can_be_the_way() {
 #[tokio::test]
 async fn a_command_that_fails_says_why() {
     let fleet = Fleet::start(1);
-    for (command, words) in [
-        ("sh -c 'echo first >&2; echo the gate is shut >&2; exit 7'", "the gate is shut"),
-        ("/no/such/program --option", "no/such/program"),
-        ("true", "it said nothing"),
+    for (command, code, words) in [
+        (
+            "sh -c 'echo first >&2; echo the gate is shut >&2; exit 7'",
+            Code::ProxyFailed,
+            "the ProxyCommand `PROXY` ended with status 7 before a server answered: the gate is shut",
+        ),
+        ("/no/such/program --option", Code::ProxyFailed, "no/such/program"),
+        ("true", Code::ProxyFailed, "ended with status 0 before a server answered: it said nothing"),
+        ("sh -c 'kill -9 $$'", Code::ProxyFailed, "was ended by signal 9 before a server answered: it said nothing"),
+        // It is no longer heard long before it complains.
+        ("sh -c 'exec >&-; sleep 0.1; echo late >&2; exit 3'", Code::ProxyFailed, "ended with status 3"),
+        ("sh -c 'exec >&-; sleep 0.1; echo late >&2; exit 3'", Code::ProxyFailed, ": late"),
+        ("sh -c 'exec >&-; exec sleep 1000'", Code::ProxyFailed, "closed its output before a server answered"),
+        ("echo hello", Code::PreBannerNotSsh, "`PROXY` brought something that is not SSH: `hello`"),
     ] {
-        let mut caller = Caller::only(&fleet);
-        caller.destination.route = Route::Command(command.into());
-        let error = caller.refused().await;
-        assert_eq!(error.failure.code, Code::ProxyFailed, "{command}: {error:?}");
+        let error = Caller::only(&fleet).by_way_of(command).refused().await;
+        assert_eq!(error.failure.code, code, "{command}: {error:?}");
         assert!(error.failure.message.contains(words), "{command}: {}", error.failure.message);
+        let hint = error.failure.hint.unwrap_or_default();
+        assert!(hint.contains("run the command by hand"), "{command}: {hint}");
     }
     assert_eq!(fleet.hosts()[0].counts().connections, 0);
 }
 
 #[tokio::test]
-async fn a_command_that_hangs_is_ended_with_its_time_limit() {
+async fn no_complaint_of_a_command_is_lost_to_its_end() {
+    let fleet = Fleet::start(1);
+    let command = "sh -c 'echo the gate is shut >&2; exit 7'";
+    let calls = (0..40).map(|_| async { Caller::only(&fleet).by_way_of(command).refused().await.failure.message });
+    for message in join_all(calls).await {
+        assert!(message.ends_with("ended with status 7 before a server answered: the gate is shut"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_hangs_is_told_by_its_name_and_ended_with_its_time_limit() {
     let fleet = Fleet::start(1);
     let file = fleet.directory().join("pid");
-    let mut caller = Caller::only(&fleet).within(Duration::from_millis(700));
-    caller.destination.route = Route::Command(format!("sh -c 'echo $$ >{}; exec sleep 1000'", file.display()));
-    let error = caller.refused().await;
-    assert_eq!(error.failure.code, Code::PreBannerTimeout, "{error:?}");
-    let pid = fs::read_to_string(&file).unwrap();
-    crate::ending::gone(pid.trim()).await;
+    for (says, words) in [
+        ("true", "the ProxyCommand `PROXY` brought no answer of a server in 700 ms: it said nothing"),
+        ("echo knocking >&2", "brought no answer of a server in 700 ms: knocking"),
+        ("printf Password:", "brought no version line of a server but `Password:` in 700 ms"),
+    ] {
+        let line = format!("sh -c 'echo $$ >{}; {says}; exec sleep 1000'", file.display());
+        let error = Caller::only(&fleet).within(Duration::from_millis(700)).by_way_of(line).refused().await;
+        assert_eq!(error.failure.code, Code::ProxyFailed, "{error:?}");
+        assert!(error.failure.message.contains(words), "{}", error.failure.message);
+        let pid = fs::read_to_string(&file).unwrap();
+        crate::ending::gone(pid.trim()).await;
+    }
 }
