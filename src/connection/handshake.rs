@@ -79,7 +79,6 @@ impl Connector {
     /// # Errors
     /// The reason with its code; `trace.phase` is the phase that failed.
     pub async fn connect(&self, destination: &Destination, trace: &mut Trace) -> Result<Arc<Connection>, ConnectError> {
-        let endpoint = &destination.endpoint;
         let through = match &destination.route {
             Route::Jump(hops) => {
                 trace.begin(Phase::Connect);
@@ -89,6 +88,17 @@ impl Connector {
             }
             Route::Direct | Route::Command(_) => None,
         };
+        self.connect_through(destination, through, trace).await
+    }
+
+    /// The last part of the way: from here, or from the last of the jump hosts.
+    pub(super) async fn connect_through(
+        &self,
+        destination: &Destination,
+        through: Option<Arc<Connection>>,
+        trace: &mut Trace,
+    ) -> Result<Arc<Connection>, ConnectError> {
+        let endpoint = &destination.endpoint;
         trace.begin(Phase::Wait);
         let pass = self.gates.enter(&endpoint.address, endpoint.port).await;
         let _through_bastion = match &through {
@@ -200,17 +210,17 @@ impl Attempt<'_> {
         let endpoint = &self.destination.endpoint;
         let profile = &self.destination.profile;
         match (&self.destination.route, through) {
-            (Route::Command(command), _) => {
-                trace.begin(Phase::Connect);
-                let (carrier, watch) = proxy::start(command).map_err(ConnectError::never)?;
-                self.proxy = Some(watch);
-                trace.end(format!("through `{}`", command.line));
-                Ok(carrier)
-            }
             (_, Some(bastion)) => {
                 trace.begin(Phase::Connect);
                 let carrier = bastion.tunnel_to(endpoint).await?;
                 trace.end(format!("through {}", bastion.endpoint));
+                Ok(carrier)
+            }
+            (Route::Command(command), None) => {
+                trace.begin(Phase::Connect);
+                let (carrier, watch) = proxy::start(command).map_err(ConnectError::never)?;
+                self.proxy = Some(watch);
+                trace.end(format!("through `{}`", command.line));
                 Ok(carrier)
             }
             (_, None) => {

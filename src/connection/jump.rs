@@ -5,7 +5,7 @@
 //! not be reached fails all who were waiting for it at once, instead of being tried by each in turn.
 
 use super::handshake::{Again, ConnectError};
-use super::options::{Destination, Route};
+use super::options::Destination;
 use super::trace::Trace;
 use super::wire::Carrier;
 use super::{Connection, Connector};
@@ -68,11 +68,17 @@ impl Connector {
         {
             return Err(error.clone());
         }
-        let mut way = last.clone();
-        if !before.is_empty() {
-            way.route = Route::Jump(before.into());
-        }
-        let made = self.connect(&way, &mut Trace::default()).await;
+        let through = match before {
+            [] => Ok(None),
+            _ => Box::pin(self.bastion(before)).await.map(Some),
+        };
+        let made = match through {
+            Ok(through) => {
+                let made = self.connect_through(last, through, &mut Trace::default()).await;
+                made.map_err(|error| of_jump_host(last, error))
+            }
+            Err(error) => Err(error),
+        };
         bastion.attempts.fetch_add(1, Ordering::Release);
         match made {
             Ok(connection) => {
@@ -80,13 +86,44 @@ impl Connector {
                 state.connections.push(Arc::clone(&connection));
                 Ok(connection)
             }
-            Err(mut error) => {
-                error.failure.message = format!("jump host `{}`: {}", last.name, error.failure.message);
+            Err(error) => {
                 state.failed = Some(error.clone());
                 Err(error)
             }
         }
     }
+}
+
+/// The failure of a jump host, as all hosts behind it have it. As with ssh, what is typed about keys and options is for the
+/// hosts alone, so what to do is to be done in ssh_config.
+fn of_jump_host(hop: &Destination, mut error: ConnectError) -> ConnectError {
+    let (name, user) = (&hop.name, &hop.endpoint.user);
+    let failure = &mut error.failure;
+    failure.message = format!("jump host `{name}`: {}", failure.message);
+    let is_about_options = matches!(
+        failure.code,
+        Code::HostKeyUnknown
+            | Code::KexNoCommonKex
+            | Code::KexNoCommonHostKey
+            | Code::KexNoCommonCipher
+            | Code::KexNoCommonMac
+            | Code::PreBannerNotSsh
+    );
+    failure.hint = match (failure.code, failure.hint.take()) {
+        (Code::AuthTooMany, _) => Some(format!(
+            "-I and -o do not reach jump hosts: write `IdentitiesOnly yes` and `IdentityFile PATH` into ssh_config under \
+             `Host {name}`"
+        )),
+        (Code::AuthNoKey | Code::AuthRefused, _) => Some(format!(
+            "-I, -l, -o and passwords do not reach jump hosts: name its key in ssh_config, under `Host {name}` as \
+             `IdentityFile PATH` (and its user as `User NAME`, if `{user}` is wrong), or add the key with ssh-add"
+        )),
+        (_, Some(hint)) if is_about_options => {
+            Some(format!("{hint}; -o does not reach jump hosts: write it into ssh_config under `Host {name}`"))
+        }
+        (_, hint) => hint,
+    };
+    error
 }
 
 /// A channel through a bastion as a stream.

@@ -2,10 +2,11 @@
 
 use crate::caller::{Caller, connector, run_all};
 use crate::fleet::openssh;
-use crate::fleet::{Behaviour, Cut, Exec, Fleet, Forwarding, Login, Reception, keys};
+use crate::fleet::{Behaviour, Cut, Exec, Fleet, Forwarding, HostKey, Login, Reception, keys};
 use bugle::event::Phase;
 use bugle::outcome::{Code, Outcome};
 use futures::future::join_all;
+use russh::{MethodKind, kex};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,43 @@ async fn a_bastion_that_refuses_the_login_is_asked_once_for_all() {
         assert!(failure.message.starts_with("jump host `bastion`: login as"), "{}", failure.message);
     }
     assert_eq!(fleet.host("bastion").counts().connections, 1);
+}
+
+#[tokio::test]
+async fn what_is_typed_does_not_reach_jump_hosts_and_the_hint_says_so() {
+    let key = "-I, -l, -o and passwords do not reach jump hosts: name its key in ssh_config, under `Host bastion` as `IdentityFile PATH`";
+    let option = "; -o does not reach jump hosts: write it into ssh_config under `Host bastion`";
+    for (bastion, code, words) in [
+        (Behaviour::letting_in(Login::Nobody), Code::AuthRefused, key),
+        (Behaviour::letting_in(Login::Only(MethodKind::Password)), Code::AuthRefused, key),
+        (Behaviour::letting_in(Login::NobodyFor(1)), Code::AuthRefused, key),
+        (Behaviour::showing(HostKey::Unknown), Code::HostKeyUnknown, option),
+        (Behaviour::taking(&[kex::DH_G1_SHA1], &[], &[]), Code::KexNoCommonKex, option),
+    ] {
+        let fleet = behind(1, bastion);
+        let error = through_the_first(&fleet).remove(0).refused().await;
+        assert_eq!(error.failure.code, code, "{error:?}");
+        let hint = error.failure.hint.unwrap_or_default();
+        assert!(hint.contains(words), "{hint}");
+    }
+    // Without a key at all, which is what happens where the only one is typed.
+    let fleet = behind(1, Behaviour::default());
+    let bastion = Caller::only(&fleet).with(|profile| profile.keys.identity_files.clear());
+    let error = Caller::named(&fleet, "web01").through(&[&bastion]).refused().await;
+    assert_eq!(error.failure.code, Code::AuthNoKey);
+    let hint = error.failure.hint.unwrap_or_default();
+    assert!(hint.contains(key) && hint.ends_with("or add the key with ssh-add"), "{hint}");
+}
+
+#[tokio::test]
+async fn the_hop_that_failed_is_the_one_that_is_named() {
+    let names = ["outer", "inner", "web01"];
+    let nobody = |name| if name == "outer" { Behaviour::letting_in(Login::Nobody) } else { Behaviour::default() };
+    let fleet = Fleet::of(names.map(|name| (name, nobody(name))));
+    let (outer, inner) = (Caller::named(&fleet, "outer"), Caller::named(&fleet, "inner"));
+    let error = Caller::named(&fleet, "web01").through(&[&outer, &inner]).refused().await;
+    assert!(error.failure.message.starts_with("jump host `outer`: login as"), "{}", error.failure.message);
+    assert!(error.failure.hint.unwrap_or_default().contains("`Host outer`"));
 }
 
 #[tokio::test]
