@@ -138,6 +138,8 @@ codes! {
     TcpFailed = "tcp.failed";
     /// This machine is out of descriptors or ports.
     LocalExhausted = "local.exhausted";
+    /// `BindAddress`, `BindInterface` or `AddressFamily` asks for what this machine or the host does not have.
+    LocalOption = "local.option";
     /// The bytes before the banner say that the server drops connections on purpose, or it closed at once.
     PreBannerThrottled = "pre_banner.throttled";
     /// Closed or reset before its banner.

@@ -59,6 +59,14 @@ pub const HOST_KEYS: &[&str] = &[
     "rsa-sha2-256",
 ];
 
+/// What is implemented and too weak to be offered unasked, best first.
+const WEAK_KEX: &[&str] =
+    &["diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1", "diffie-hellman-group1-sha1"];
+/// The same among the ciphers.
+const WEAK_CIPHERS: &[&str] = &["aes256-cbc", "aes192-cbc", "aes128-cbc"];
+/// The same among the host key types: signatures with SHA-1.
+const WEAK_HOST_KEYS: &[&str] = &["ssh-rsa"];
+
 /// Signatures that our RSA keys may make, best first; other key types have only one.
 pub const PUBKEYS: &[&str] = &[
     "ssh-ed25519",
@@ -262,21 +270,24 @@ pub(super) fn no_common(kind: &AlgorithmKind, ours: &[String], theirs: &[String]
         code,
         format!("no {what} in common; the server takes {}, we offer {}", shown(theirs), shown(ours)),
     );
-    let possible = theirs.iter().find(|name| match kind {
-        AlgorithmKind::Kex => kex::Name::try_from(name.as_str()).is_ok(),
-        AlgorithmKind::Key => algorithm(name).is_some(),
-        AlgorithmKind::Cipher => cipher::Name::try_from(name.as_str()).is_ok(),
-        AlgorithmKind::Mac => mac::Name::try_from(name.as_str()).is_ok(),
-        AlgorithmKind::Compression => false,
-    });
-    match possible {
-        Some(name) => {
-            failure.hint(format!("if the host cannot be upgraded: -o {keyword}=+{name} (weaker; for this host only)"))
-        }
-        None => {
-            failure.hint(format!("bugle implements none of the server's; allow more in its sshd_config ({keyword})"))
-        }
-    }
+    let is_one_of = |names: &[&str]| theirs.iter().find(|name| names.contains(&name.as_str()));
+    let (defaults, addable) = match kind {
+        AlgorithmKind::Kex => (KEX, WEAK_KEX),
+        AlgorithmKind::Key => (HOST_KEYS, WEAK_HOST_KEYS),
+        AlgorithmKind::Cipher => (CIPHERS, WEAK_CIPHERS),
+        AlgorithmKind::Mac => (MACS, &[] as &[&str]),
+        AlgorithmKind::Compression => (&[] as &[&str], &[] as &[&str]),
+    };
+    failure.hint(if let Some(name) = is_one_of(defaults) {
+        format!(
+            "`{keyword}` is set to a list of your own, without which bugle would offer {name}: leave it out or add to it; \
+             `bugle config HOST --explain` shows where it is set"
+        )
+    } else if let Some(name) = is_one_of(addable) {
+        format!("if the host cannot be upgraded: -o {keyword}=+{name} (weaker; for this host only)")
+    } else {
+        format!("bugle implements none of the server's; allow more in its sshd_config ({keyword})")
+    })
 }
 
 #[cfg(test)]
@@ -328,6 +339,35 @@ mod tests {
         let failure = no_common(&AlgorithmKind::Cipher, &["aes128-ctr".into()], &["aes256-cbc".into()]);
         assert_eq!(failure.code.as_str(), "kex.no_common.cipher");
         assert!(failure.message.contains("aes256-cbc") && failure.message.contains("aes128-ctr"));
-        assert!(failure.hint.unwrap().contains("Ciphers=+aes256-cbc"));
+        assert!(failure.hint.unwrap().contains("Ciphers=+aes256-cbc (weaker;"));
+    }
+
+    #[test]
+    fn a_narrow_list_of_ours_is_not_blamed_on_the_server() {
+        for (kind, keyword, ours, theirs) in [
+            (AlgorithmKind::Kex, "KexAlgorithms", "diffie-hellman-group1-sha1", "curve25519-sha256"),
+            (AlgorithmKind::Cipher, "Ciphers", "aes256-cbc", "aes256-ctr"),
+            (AlgorithmKind::Mac, "MACs", "hmac-sha2-512", "hmac-sha2-256"),
+            (AlgorithmKind::Key, "HostKeyAlgorithms", "ssh-rsa", "ssh-ed25519"),
+        ] {
+            let hint = no_common(&kind, &[ours.into()], &["none".into(), theirs.into()]).hint.unwrap();
+            assert!(hint.contains(&format!("`{keyword}` is set to a list of your own")), "{hint}");
+            assert!(hint.contains(theirs) && !hint.contains("weaker"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_added_is_implemented_and_not_offered_unasked() {
+        let algorithms = Algorithms {
+            kex: WEAK_KEX.iter().map(|&name| name.into()).collect(),
+            ciphers: WEAK_CIPHERS.iter().map(|&name| name.into()).collect(),
+            ..Algorithms::default()
+        };
+        assert_eq!(algorithms.unimplemented(), []);
+        assert!(WEAK_HOST_KEYS.iter().all(|name| algorithm(name).is_some()));
+        let defaults = [KEX, CIPHERS, MACS, HOST_KEYS].concat();
+        assert!([WEAK_KEX, WEAK_CIPHERS, WEAK_HOST_KEYS].concat().iter().all(|name| !defaults.contains(name)));
+        let nothing = no_common(&AlgorithmKind::Mac, &["hmac-sha1".into()], &["none".into()]).hint.unwrap();
+        assert!(nothing.starts_with("bugle implements none"), "a server without any protection is not complied with");
     }
 }

@@ -76,12 +76,14 @@ impl Resolver {
                 Family::Inet6 => address.is_ipv6(),
             })
             .collect();
-        if wanted.is_empty() {
-            let (kind, other) = if family == Family::Inet { ("IPv4", "inet6") } else { ("IPv6", "inet") };
-            return Err(Failure::new(Code::DnsNxdomain, format!("the host name has no {kind} address"))
-                .hint(format!("allow the other family: -o AddressFamily={other}")));
+        if !wanted.is_empty() {
+            return Ok(Addresses(alternate(wanted)));
         }
-        Ok(Addresses(alternate(wanted)))
+        Err(match family {
+            Family::Any => Failure::new(Code::DnsNxdomain, "the host name has no address"),
+            Family::Inet => impossible("AddressFamily", "inet", "the host has no IPv4 address"),
+            Family::Inet6 => impossible("AddressFamily", "inet6", "the host has no IPv6 address"),
+        })
     }
 
     async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
@@ -153,7 +155,7 @@ impl Addresses {
     pub(super) async fn connect(&self, options: &SocketOptions) -> Result<(TcpStream, SocketAddr), Failure> {
         let mut waiting = self.0.iter().copied();
         let mut under_way = FuturesUnordered::new();
-        let mut worst: Option<(SocketAddr, io::Error)> = None;
+        let mut first: Option<(SocketAddr, Obstacle)> = None;
         if let Some(address) = waiting.next() {
             under_way.push(connect_one(address, options));
         }
@@ -161,8 +163,13 @@ impl Addresses {
             tokio::select! {
                 Some((address, result)) = under_way.next() => match result {
                     Ok(stream) => return Ok((stream, address)),
-                    Err(error) => {
-                        worst = Some(worst.map_or((address, error), |first| first));
+                    Err(obstacle) => {
+                        // An option that fits one address may not fit another: what the network says counts for more.
+                        first = match (first, obstacle) {
+                            (None | Some((_, Obstacle::Option(_))), obstacle @ Obstacle::Network(_))
+                            | (None, obstacle) => Some((address, obstacle)),
+                            (earlier, _) => earlier,
+                        };
                         match waiting.next() {
                             Some(next) => under_way.push(connect_one(next, options)),
                             None if under_way.is_empty() => break,
@@ -176,8 +183,9 @@ impl Addresses {
                 else => break,
             }
         }
-        Err(match worst {
-            Some((address, error)) => connect_failure(address.port(), &error),
+        Err(match first {
+            Some((address, Obstacle::Network(error))) => connect_failure(address.port(), &error),
+            Some((_, Obstacle::Option(failure))) => failure,
             None => Failure::new(Code::DnsNxdomain, "the name has no address"),
         })
     }
@@ -188,7 +196,21 @@ impl Addresses {
     }
 }
 
-async fn connect_one(address: SocketAddr, options: &SocketOptions) -> (SocketAddr, io::Result<TcpStream>) {
+/// Why an address could not be connected to.
+enum Obstacle {
+    /// The system or the network.
+    Network(io::Error),
+    /// An option of the configuration, which will be as impossible at the next try.
+    Option(Failure),
+}
+
+impl From<io::Error> for Obstacle {
+    fn from(error: io::Error) -> Self {
+        Self::Network(error)
+    }
+}
+
+async fn connect_one(address: SocketAddr, options: &SocketOptions) -> (SocketAddr, Result<TcpStream, Obstacle>) {
     let connected = async {
         let stream = socket(address, options)?.connect(address).await?;
         stream.set_nodelay(true)?;
@@ -197,18 +219,27 @@ async fn connect_one(address: SocketAddr, options: &SocketOptions) -> (SocketAdd
     (address, connected.await)
 }
 
-fn socket(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpSocket> {
+fn socket(address: SocketAddr, options: &SocketOptions) -> Result<TcpSocket, Obstacle> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if let Some(interface) = &options.bind_interface {
-        socket.bind_device(Some(interface.as_bytes()))?;
+        let refused = |error: io::Error| match error.raw_os_error() {
+            Some(ENODEV) => impossible("BindInterface", interface, "this machine has no such device"),
+            _ => impossible("BindInterface", interface, &error.to_string()),
+        };
+        socket.bind_device(Some(interface.as_bytes())).map_err(|error| Obstacle::Option(refused(error)))?;
     }
     if let Some(source) = &options.bind_address {
-        let source =
-            (source.as_str(), 0).to_socket_addrs()?.find(|source| source.is_ipv4() == address.is_ipv4()).ok_or_else(
-                || io::Error::new(io::ErrorKind::AddrNotAvailable, "`BindAddress` is of the other address family"),
-            )?;
-        socket.bind(&source.into())?;
+        let refused = |why: &str| Obstacle::Option(impossible("BindAddress", source, why));
+        let mut ours = (source.as_str(), 0).to_socket_addrs().map_err(|error| refused(&error.to_string()))?;
+        let ours = ours.find(|ours| ours.is_ipv4() == address.is_ipv4());
+        let ours = ours.ok_or_else(|| refused("it is not of the address family of the host"))?;
+        socket.bind(&ours.into()).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrNotAvailable => refused("this machine has no such address"),
+            // Any port would do: there is none.
+            io::ErrorKind::AddrInUse => Obstacle::Network(error),
+            _ => refused(&error.to_string()),
+        })?;
     }
     let settings = SockRef::from(&socket);
     if options.keepalive {
@@ -218,12 +249,18 @@ fn socket(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpSocket>
     Ok(TcpSocket::from_std_stream(socket.into()))
 }
 
+/// An option of the configuration that this machine or the host cannot follow.
+fn impossible(option: &str, value: &str, why: &str) -> Failure {
+    Failure::new(Code::LocalOption, format!("`{option} {value}` cannot be followed: {why}"))
+        .hint("correct the option or leave it out; `bugle config HOST --explain` shows where it is set")
+}
+
 /// Names a failed connect: code, words, and what to do. The words leave the address out, so that a hundred hosts that
 /// fail alike are one line of the report.
 fn connect_failure(port: u16, error: &io::Error) -> Failure {
     use io::ErrorKind::{
-        AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, PermissionDenied,
-        TimedOut,
+        AddrInUse, AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
+        PermissionDenied, TimedOut,
     };
     match error.kind() {
         ConnectionRefused => Failure::new(Code::TcpRefused, format!("connection refused on port {port}"))
@@ -232,8 +269,10 @@ fn connect_failure(port: u16, error: &io::Error) -> Failure {
         HostUnreachable | NetworkUnreachable => Failure::new(Code::TcpUnreachable, "no route to the host")
             .hint("check the network, the VPN and the address"),
         ConnectionReset => closed_unheard(),
-        AddrNotAvailable => Failure::new(Code::LocalExhausted, format!("no local address or port is free: {error}"))
-            .hint("lower --fanout, or widen net.ipv4.ip_local_port_range"),
+        AddrNotAvailable | AddrInUse => {
+            Failure::new(Code::LocalExhausted, format!("no local address or port is free: {error}"))
+                .hint("lower --fanout, or widen net.ipv4.ip_local_port_range")
+        }
         PermissionDenied => Failure::new(Code::TcpFailed, format!("connecting is not permitted: {error}")),
         _ if matches!(error.raw_os_error(), Some(code) if code == EMFILE || code == ENFILE) => {
             Failure::new(Code::LocalExhausted, "too many open files on this machine")
@@ -251,6 +290,7 @@ pub(super) fn closed_unheard() -> Failure {
 }
 
 const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
 const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
 
 /// Nobody answered in time.
@@ -303,8 +343,32 @@ mod tests {
     #[tokio::test]
     async fn a_family_that_the_name_lacks_is_said() {
         let failure = Resolver::default().resolve("127.0.0.1", 22, Family::Inet6).await.err().unwrap();
-        assert_eq!(failure.code, Code::DnsNxdomain);
-        assert!(failure.hint.unwrap().contains("AddressFamily"));
+        assert_eq!(failure.code, Code::LocalOption);
+        assert_eq!(failure.message, "`AddressFamily inet6` cannot be followed: the host has no IPv6 address");
+    }
+
+    #[tokio::test]
+    async fn options_that_this_machine_cannot_follow_are_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = listener.local_addr().unwrap();
+        let bound = |address: &str| SocketOptions { bind_address: Some(address.into()), ..SocketOptions::default() };
+        let device = SocketOptions { bind_interface: Some("nosuchdevice".into()), ..SocketOptions::default() };
+        for (options, message) in [
+            (bound("192.0.2.1"), "`BindAddress 192.0.2.1` cannot be followed: this machine has no such address"),
+            (bound("::1"), "`BindAddress ::1` cannot be followed: it is not of the address family of the host"),
+            (device, "`BindInterface nosuchdevice` cannot be followed: this machine has no such device"),
+        ] {
+            let failure = Addresses(vec![alive]).connect(&options).await.unwrap_err();
+            assert_eq!((failure.code, failure.message.as_str()), (Code::LocalOption, message));
+        }
+        // What fits one of the addresses is no mistake, and what the network says of that one is told.
+        let (v6, closed) = (SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 1), SocketAddr::new(alive.ip(), 1));
+        let (_stream, reached) = Addresses(vec![v6, alive]).connect(&bound("127.0.0.1")).await.unwrap();
+        assert_eq!(reached, alive);
+        for order in [vec![v6, closed], vec![closed, v6]] {
+            let failure = Addresses(order).connect(&bound("127.0.0.1")).await.unwrap_err();
+            assert_eq!(failure.code, Code::TcpRefused);
+        }
     }
 
     #[test]

@@ -236,7 +236,9 @@ impl Attempt<'_> {
                             trace.end(address.to_string());
                             return Ok(Carrier::Tcp(stream));
                         }
-                        Err(failure) if attempt >= profile.connection_attempts => return Err(by_code(failure)),
+                        Err(failure) if attempt >= profile.connection_attempts || failure.code == Code::LocalOption => {
+                            return Err(by_code(failure));
+                        }
                         Err(_) => sleep(Duration::from_secs(1)).await,
                     }
                 }
@@ -248,7 +250,8 @@ impl Attempt<'_> {
     /// A name that the user did not type is told.
     fn naming_the_address(&self, mut failure: Failure) -> Failure {
         let address = &self.destination.endpoint.address;
-        if address != self.destination.name.as_str() && address.parse::<IpAddr>().is_err() {
+        let is_about_the_name = failure.code != Code::LocalOption;
+        if is_about_the_name && address != self.destination.name.as_str() && address.parse::<IpAddr>().is_err() {
             failure.message.push_str(&format!(" (`{address}`)"));
         }
         failure

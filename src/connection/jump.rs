@@ -100,15 +100,6 @@ fn of_jump_host(hop: &Destination, mut error: ConnectError) -> ConnectError {
     let (name, user) = (&hop.name, &hop.endpoint.user);
     let failure = &mut error.failure;
     failure.message = format!("jump host `{name}`: {}", failure.message);
-    let is_about_options = matches!(
-        failure.code,
-        Code::HostKeyUnknown
-            | Code::KexNoCommonKex
-            | Code::KexNoCommonHostKey
-            | Code::KexNoCommonCipher
-            | Code::KexNoCommonMac
-            | Code::PreBannerNotSsh
-    );
     failure.hint = match (failure.code, failure.hint.take()) {
         (Code::AuthTooMany, _) => Some(format!(
             "-I and -o do not reach jump hosts: write `IdentitiesOnly yes` and `IdentityFile PATH` into ssh_config under \
@@ -118,7 +109,7 @@ fn of_jump_host(hop: &Destination, mut error: ConnectError) -> ConnectError {
             "-I, -l, -o and passwords do not reach jump hosts: name its key in ssh_config, under `Host {name}` as \
              `IdentityFile PATH` (and its user as `User NAME`, if `{user}` is wrong), or add the key with ssh-add"
         )),
-        (_, Some(hint)) if is_about_options => {
+        (_, Some(hint)) if hint.contains("-o ") => {
             Some(format!("{hint}; -o does not reach jump hosts: write it into ssh_config under `Host {name}`"))
         }
         (_, hint) => hint,

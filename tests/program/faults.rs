@@ -143,6 +143,37 @@ fn the_same_failure_of_many_hosts_is_one_line() {
 }
 
 #[test]
+fn options_that_cannot_be_followed_are_named_and_not_tried_again() {
+    let fleet = Fleet::start(2);
+    let call = |options: &[&str]| {
+        let options = options.iter().flat_map(|option| ["-o", option]);
+        Bugle::on(&fleet).args(options).args(["run", "web", "--retries", "5", "true"]).run().exited(3).said("")
+    };
+    let local = |option: &str, why: &str| {
+        format!(
+            "web[01-02] (2): local.option: `{option}` cannot be followed: {why}\nhint: correct the option or leave it \
+             out; `bugle config HOST --explain` shows where it is set\n2 hosts in <time>: 0 ok, 2 unreachable\n"
+        )
+    };
+    call(&["BindAddress=192.0.2.1", "ConnectionAttempts=3"])
+        .talked(&local("BindAddress 192.0.2.1", "this machine has no such address"));
+    call(&["BindInterface=nosuch"]).talked(&local("BindInterface nosuch", "this machine has no such device"));
+    call(&["AddressFamily=inet6"]).talked(&local("AddressFamily inet6", "the host has no IPv6 address"));
+    assert_eq!(crate::bugle::calls(&fleet), 0);
+
+    for (option, code) in [
+        ("KexAlgorithms=diffie-hellman-group1-sha1", "kex"),
+        ("Ciphers=aes256-cbc", "cipher"),
+        ("HostKeyAlgorithms=rsa-sha2-256", "host_key"),
+    ] {
+        let keyword = option.split('=').next().unwrap_or_default();
+        let answer = call(&[option]).told(&format!("hint: `{keyword}` is set to a list of your own, "));
+        assert!(answer.stderr.starts_with(&format!("web[01-02] (2): kex.no_common.{code}: ")), "{}", answer.stderr);
+        assert!(!answer.stderr.contains("weaker"), "{}", answer.stderr);
+    }
+}
+
+#[test]
 fn hosts_behind_one_proxy_command_fail_alike_by_its_name() {
     let place = Place::new();
     let call = |command: &str| {
