@@ -1,7 +1,7 @@
 //! What every fleet verb does around its work: get ready, ask what has to be asked, run, show, and say how it went.
 
 use super::failure::Failed;
-use super::host_key_question;
+use super::host_key_question::{HostKeyQuestion, Settled};
 use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
 use super::prompt::{self, Passphrases};
 use super::reach::Reached;
@@ -66,13 +66,14 @@ impl FleetRun<'_> {
             }
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::fault)?;
-        let connector = Arc::new(self.connector(&runtime)?);
+        let Settled { connector, spent } = self.settle(&runtime, terminals.width)?;
+        let connector = Arc::new(connector);
         let report = Report::new(
             self.settings(mode, terminals),
             Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) },
         )
         .map_err(report_failed)?;
-        let plan = self.plan();
+        let plan = self.plan(spent);
         let exit = self.options.exit;
         let is_single = mode == OutputMode::Raw && self.hosts.len() == 1;
         let work = Arc::new(work(Arc::clone(&connector), self.hosts));
@@ -95,7 +96,7 @@ impl FleetRun<'_> {
 
     /// Keys are unlocked and unknown host keys are put before the user here, so that nobody has to wait for a person
     /// while a server's clock is running.
-    fn connector(&self, runtime: &Runtime) -> Result<Connector, Failed> {
+    fn settle(&self, runtime: &Runtime, width: u16) -> Result<Settled, Failed> {
         let all: Vec<&Destination> = self.hosts.iter().map(|host| &host.destination).collect();
         let questions = all.iter().all(|destination| !destination.profile.batch_mode);
         let sources = all.iter().flat_map(|destination| destination.key_sources());
@@ -110,13 +111,21 @@ impl FleetRun<'_> {
             })?;
         let keyring = Arc::new(keyring);
         let connector = Connector::new(Arc::clone(&keyring), all.iter().copied())?;
-        if questions && prompt::is_interactive() {
-            return host_key_question::settle(connector, keyring, &all, runtime, self.options.fanout.get());
+        if !questions || !prompt::is_interactive() {
+            return Ok(Settled { connector, spent: Duration::ZERO });
         }
-        Ok(connector)
+        let question = HostKeyQuestion {
+            keyring,
+            destinations: &all,
+            fanout: self.options.fanout.get(),
+            deadline: self.options.deadline,
+            width: (!self.global.quiet).then_some(width),
+        };
+        question.settle(connector, runtime)
     }
 
-    fn plan(&self) -> Plan {
+    /// The plan, of whose deadline this much is spent.
+    fn plan(&self, spent: Duration) -> Plan {
         let options = self.options;
         let roster = Roster::new(self.hosts.iter().map(|host| host.destination.name.clone()).collect());
         let mut plan = Plan::new(self.verb, self.title.clone(), roster);
@@ -127,7 +136,7 @@ impl FleetRun<'_> {
         plan.serial = options.serial.clone();
         plan.pause = options.pause.unwrap_or_default();
         plan.max_fail = options.max_fail.or(options.fail_fast.then_some(MaxFail::FAIL_FAST));
-        plan.deadline = options.deadline;
+        plan.deadline = options.deadline.map(|deadline| deadline.saturating_sub(spent));
         plan.retries = options.retries;
         plan.seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         if self.global.verbose > 0 {

@@ -1,22 +1,29 @@
 //! The one question of a run about unknown host keys: all of them in a table, once, before the work starts.
 //!
-//! The keys are gathered over the path that will really be used, jump hosts included. A jump host that is unknown itself
+//! The keys are fetched over the path that will really be used, jump hosts included. A jump host that is unknown itself
 //! hides the hosts behind it, so the question may come again for those.
 
 use super::failure::Failed;
 use super::prompt;
-use crate::connection::{Connector, Destination, Keyring, Trace};
+use crate::connection::{Again, ConnectError, Connector, Destination, Keyring, Trace};
 use crate::host::HostName;
 use crate::known_hosts::{Addition, HostQuery, NameStyle, PublicKey};
+use crate::report::WaitLine;
 use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::pending;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::time::{Instant, interval_at, sleep_until};
 
 /// Jump hosts behind jump hosts behind …: each answered question uncovers one more level.
 const ROUNDS: usize = 5;
+/// How often the progress of the fetching is redrawn; what is over sooner shows none.
+const REDRAW: Duration = Duration::from_millis(250);
 
 /// A key that nobody vouches for, and where it would be written.
 struct Stranger {
@@ -28,66 +35,155 @@ struct Stranger {
     style: NameStyle,
 }
 
-/// Asks about the hosts that nothing is known of, and returns a connector that knows the answers.
-pub(super) fn settle(
-    mut connector: Connector,
-    keyring: Arc<Keyring>,
-    destinations: &[&Destination],
-    runtime: &Runtime,
-    fanout: usize,
-) -> Result<Connector, Failed> {
-    for _ in 0..ROUNDS {
-        let unknown: Vec<&Destination> =
-            destinations.iter().copied().filter(|destination| connector.would_ask(destination)).collect();
-        if unknown.is_empty() {
-            break;
-        }
-        let strangers = runtime.block_on(gather(&connector, &unknown, fanout));
-        if strangers.is_empty() {
-            break;
-        }
-        let mut table = Vec::new();
-        write_table(&mut table, &strangers).map_err(Failed::fault)?;
-        io::stderr().write_all(&table).map_err(Failed::fault)?;
-        let question = match strangers.len() {
-            1 => "Trust this host key and remember it?".to_owned(),
-            count => format!("Trust these {count} host keys and remember them?"),
-        };
-        if !prompt::confirm(&question).map_err(Failed::fault)? {
-            return Err(Failed::mistake_text("the host keys were not trusted; nothing was started").hint(
-                "leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts",
-            ));
-        }
-        remember(&connector, strangers)?;
-        connector = Connector::new(Arc::clone(&keyring), destinations.iter().copied())?;
-    }
-    Ok(connector)
+/// What the question is about, and how the keys are fetched.
+pub(super) struct HostKeyQuestion<'a> {
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) destinations: &'a [&'a Destination],
+    /// Hosts at once.
+    pub(super) fanout: usize,
+    /// What all the fetching together may take.
+    pub(super) deadline: Option<Duration>,
+    /// Columns of the terminal, where progress is wanted on it.
+    pub(super) width: Option<u16>,
 }
 
-/// Connects to each host once, up to its key. A host that fails otherwise is left to the run, which tells why.
-async fn gather(connector: &Connector, unknown: &[&Destination], fanout: usize) -> Vec<Stranger> {
-    let attempts = unknown.iter().enumerate().map(|(position, &destination)| async move {
-        let error = match connector.connect(destination, &mut Trace::default()).await {
-            Ok(connection) => {
-                connection.close().await;
-                return None;
+/// A run whose questions are answered.
+pub(super) struct Settled {
+    /// Knows the answers.
+    pub(super) connector: Connector,
+    /// What the fetching took; the person's time is not counted.
+    pub(super) spent: Duration,
+}
+
+/// What came of calling hosts for their keys.
+#[derive(Default)]
+struct Fetched {
+    strangers: Vec<Stranger>,
+    /// Hosts that will not be reached in this run.
+    unreachable: HashMap<HostName, ConnectError>,
+    /// The deadline passed before all were called.
+    is_late: bool,
+}
+
+impl HostKeyQuestion<'_> {
+    /// Asks about the hosts that nothing is known of.
+    pub(super) fn settle(&self, mut connector: Connector, runtime: &Runtime) -> Result<Settled, Failed> {
+        let mut unreachable = HashMap::new();
+        let mut spent = Duration::ZERO;
+        for _ in 0..ROUNDS {
+            let is_unknown = |destination: &&Destination| {
+                connector.would_ask(destination) && !unreachable.contains_key(&destination.name)
+            };
+            let unknown: Vec<&Destination> = self.destinations.iter().copied().filter(is_unknown).collect();
+            if unknown.is_empty() {
+                break;
             }
-            Err(error) => error,
-        };
-        let (query, key) = *error.unknown_key?;
-        let (file, style) = destination.profile.known_hosts_target()?;
-        let name = destination.name_of(&query).clone();
-        Some((position, Stranger { name, query, key, file, style }))
-    });
-    let met = stream::iter(attempts).buffer_unordered(fanout).filter_map(|found| async { found });
-    let mut found: Vec<(usize, Stranger)> = met.collect().await;
-    found.sort_by_key(|(position, _)| *position);
-    // A shared jump host is met by everyone behind it.
-    let mut seen = HashSet::new();
-    found.into_iter().map(|(_, stranger)| stranger).filter(|stranger| seen.insert(stranger.query.clone())).collect()
+            let began = Instant::now();
+            let until = self.deadline.and_then(|deadline| began.checked_add(deadline.saturating_sub(spent)));
+            let fetched = runtime.block_on(self.fetch(&connector, &unknown, until)).map_err(Failed::fault)?;
+            spent += began.elapsed();
+            unreachable.extend(fetched.unreachable);
+            // A run that is over before it begins needs no answers.
+            if fetched.strangers.is_empty() || fetched.is_late {
+                break;
+            }
+            ask(&fetched.strangers)?;
+            remember(&connector, fetched.strangers)?;
+            connector = Connector::new(Arc::clone(&self.keyring), self.destinations.iter().copied())?;
+        }
+        connector.give_up(unreachable);
+        Ok(Settled { connector, spent })
+    }
+
+    /// Connects to each host once, up to its key. A host that will fail the same way in the run is not called there again;
+    /// one that fails otherwise is left to the run.
+    async fn fetch(
+        &self,
+        connector: &Connector,
+        unknown: &[&Destination],
+        until: Option<Instant>,
+    ) -> io::Result<Fetched> {
+        let calls = unknown.iter().enumerate().map(|(position, &destination)| async move {
+            let error = match connector.connect(destination, &mut Trace::default()).await {
+                Ok(connection) => {
+                    connection.close().await;
+                    None
+                }
+                Err(error) => Some(error),
+            };
+            (position, error)
+        });
+        let mut calls = pin!(stream::iter(calls).buffer_unordered(self.fanout));
+        let mut late = pin!(async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        });
+        let mut line = self.width.map(|width| WaitLine::new("fetching host keys", unknown.len(), width));
+        let mut redraw = interval_at(Instant::now() + REDRAW, REDRAW);
+        let mut fetched = Fetched::default();
+        let mut found = Vec::new();
+        loop {
+            tokio::select! {
+                called = calls.next() => {
+                    let Some((position, error)) = called else { break };
+                    line.iter().for_each(WaitLine::advance);
+                    found.extend(error.map(|error| (position, error)));
+                }
+                _ = redraw.tick(), if line.is_some() => {
+                    line.iter_mut().try_for_each(|line| line.draw(&mut io::stderr()))?;
+                }
+                () = &mut late => {
+                    fetched.is_late = true;
+                    break;
+                }
+            }
+        }
+        line.map_or(Ok(()), |line| line.wipe(&mut io::stderr()))?;
+        found.sort_by_key(|(position, _)| *position);
+        // A shared jump host is met by everyone behind it.
+        let mut seen = HashSet::new();
+        for (position, error) in found {
+            let destination = unknown[position];
+            match &error.unknown_key {
+                Some(met) => {
+                    let stranger = Stranger::of(destination, met);
+                    fetched.strangers.extend(stranger.filter(|stranger| seen.insert(stranger.query.clone())));
+                }
+                None if error.again == Again::Never => {
+                    fetched.unreachable.insert(destination.name.clone(), error);
+                }
+                None => {}
+            }
+        }
+        Ok(fetched)
+    }
+}
+
+fn ask(strangers: &[Stranger]) -> Result<(), Failed> {
+    let mut table = Vec::new();
+    write_table(&mut table, strangers).map_err(Failed::fault)?;
+    io::stderr().write_all(&table).map_err(Failed::fault)?;
+    let question = match strangers.len() {
+        1 => "Trust this host key and remember it?".to_owned(),
+        count => format!("Trust these {count} host keys and remember them?"),
+    };
+    if prompt::confirm(&question).map_err(Failed::fault)? {
+        return Ok(());
+    }
+    Err(Failed::mistake_text("the host keys were not trusted; nothing was started")
+        .hint("leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts"))
 }
 
 impl Stranger {
+    /// The key that was met on the way to a host; nothing where it could not be written anywhere.
+    fn of(destination: &Destination, (query, key): &(HostQuery, PublicKey)) -> Option<Self> {
+        let (file, style) = destination.profile.known_hosts_target()?;
+        let name = destination.name_of(query).clone();
+        Some(Self { name, query: query.clone(), key: key.clone(), file, style })
+    }
+
     /// `web01 (10.0.0.1)`, or only the name where that is what is dialled.
     fn label(&self) -> String {
         let known_as = self.query.lookup_name();

@@ -79,6 +79,9 @@ impl Connector {
     /// # Errors
     /// The reason with its code; `trace.phase` is the phase that failed.
     pub async fn connect(&self, destination: &Destination, trace: &mut Trace) -> Result<Arc<Connection>, ConnectError> {
+        if let Some(error) = self.given_up.get(&destination.name) {
+            return Err(error.clone());
+        }
         let through = match &destination.route {
             Route::Jump(hops) => {
                 trace.begin(Phase::Connect);

@@ -36,7 +36,7 @@ pub use session::{Exec, Happening, Input, InputClosed, Process, Program, Termina
 pub use trace::{Entry as TraceEntry, Trace};
 pub use x11::{Display, DisplayError};
 
-use crate::host::Endpoint;
+use crate::host::{Endpoint, HostName};
 use crate::known_hosts::{KnownHosts, ReadError, RevokedKeys, RevokedKeysError};
 use crate::secret::Secret;
 use client::{Client, Facts};
@@ -68,6 +68,7 @@ pub struct Connector {
     /// For the hosts behind a jump host, by that jump host.
     bastion_gates: Gates,
     bastions: Bastions,
+    given_up: HashMap<HostName, ConnectError>,
 }
 
 /// An open connection, logged in. Dropping it ends it at once; [`close`](Self::close) says goodbye first.
@@ -103,7 +104,14 @@ impl Connector {
             gates: Gates::default(),
             bastion_gates: Gates::default(),
             bastions: Bastions::default(),
+            given_up: HashMap::new(),
         })
+    }
+
+    /// Hosts that were tried before the run, in vain: they fail at once with what was found then, and nobody waits for them
+    /// a second time.
+    pub fn give_up(&mut self, failed: HashMap<HostName, ConnectError>) {
+        self.given_up = failed;
     }
 
     /// Whether a person would have to be asked about the key of this host or of a jump host before it: nothing at all is

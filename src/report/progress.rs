@@ -2,12 +2,12 @@
 //!
 //! [`Progress`] counts events and hands out the bytes that draw its line; the [`Console`](super::console::Console)
 //! writes them, and wipes the line before it writes anything else, so that progress and output never mix. It has no
-//! thread of its own.
+//! thread of its own. [`WaitLine`] is the same for what is waited for before there is a run.
 
 use crate::event::{Event, What};
 use crate::host::Roster;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
-use std::io;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often a second the line is redrawn at most.
@@ -35,9 +35,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Begins a line `width` columns wide.
     pub(super) fn new(roster: &Roster, width: u16) -> Self {
-        let canvas = Canvas { width, drawn: Arc::default() };
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), REDRAWS);
-        let bar = ProgressBar::with_draw_target(Some(roster.len() as u64), target);
+        let (bar, canvas) = line(roster.len(), width);
         let (template, taken) = if width < BAR_FROM { ("{wide_msg}", 0) } else { ("[{bar:24}] {wide_msg}", BAR) };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
@@ -86,9 +84,59 @@ impl Progress {
 
     /// The bytes that draw the line as it is now, if it changed since they were last taken.
     pub(super) fn take_drawing(&self) -> Option<String> {
-        let mut drawn = self.canvas.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        (!drawn.is_empty()).then(|| std::mem::take(&mut *drawn))
+        self.canvas.take()
     }
+}
+
+/// A line that tells how far something is that comes before a run. Whoever has it draws it now and then, and wipes it.
+pub struct WaitLine {
+    bar: ProgressBar,
+    canvas: Canvas,
+    is_drawn: bool,
+}
+
+impl WaitLine {
+    /// `WHAT 0/TOTAL, 0s`, on a terminal `width` columns wide. Nothing is written yet.
+    pub fn new(what: &'static str, total: usize, width: u16) -> Self {
+        let (bar, canvas) = line(total, width);
+        if let Ok(style) = ProgressStyle::with_template("{msg} {pos}/{len}, {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Self { bar, canvas, is_drawn: false }
+    }
+
+    /// One more is done.
+    pub fn advance(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Draws the line as it is now. To be called a few times a second.
+    ///
+    /// # Errors
+    /// As the terminal has them.
+    pub fn draw(&mut self, terminal: &mut dyn Write) -> io::Result<()> {
+        self.bar.tick();
+        let Some(drawing) = self.canvas.take() else { return Ok(()) };
+        self.is_drawn = true;
+        terminal.write_all(drawing.as_bytes())?;
+        terminal.flush()
+    }
+
+    /// Wipes the line, where it was drawn.
+    ///
+    /// # Errors
+    /// As the terminal has them.
+    pub fn wipe(self, terminal: &mut dyn Write) -> io::Result<()> {
+        if self.is_drawn { terminal.write_all(WIPE) } else { Ok(()) }
+    }
+}
+
+/// A bar over so many, and what it draws on.
+fn line(total: usize, width: u16) -> (ProgressBar, Canvas) {
+    let canvas = Canvas { width, drawn: Arc::default() };
+    let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), REDRAWS);
+    (ProgressBar::with_draw_target(Some(total as u64), target), canvas)
 }
 
 /// What indicatif takes for the terminal: it draws here, and the console writes it where it belongs.
@@ -102,6 +150,12 @@ impl Canvas {
     fn draw(&self, text: &str) -> io::Result<()> {
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
         Ok(())
+    }
+
+    /// What was drawn since this was last asked.
+    fn take(&self) -> Option<String> {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        (!drawn.is_empty()).then(|| std::mem::take(&mut *drawn))
     }
 
     fn move_cursor(&self, cells: usize, direction: char) -> io::Result<()> {

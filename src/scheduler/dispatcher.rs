@@ -182,6 +182,9 @@ impl<W: Work> Dispatcher<W> {
     fn start_hosts(&mut self) {
         while matches!(self.course, Course::Open) && self.outbox.is_empty() {
             let now = Instant::now();
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
+                return;
+            }
             if self.batch_is_over() {
                 if self.paused_until.is_some_and(|until| now < until) {
                     return;

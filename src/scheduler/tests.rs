@@ -537,6 +537,13 @@ mod deadline {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_that_was_spent_before_the_run_starts_nobody() {
+        let run = rehearse([ok_after(0), ok_after(0)]).deadline(0).run().await;
+        assert_eq!(run.result.tally, Tally { never_started: 2, ..Tally::default() });
+        assert_eq!(run.result.stop, Some(Stop::Deadline));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn it_ends_the_wait_for_another_try() {
         let penalised = Act::Again(Duration::ZERO, RetryAfter::AtLeast(Duration::from_secs(60)));
         let run = rehearse([penalised]).deadline(1_000).run().await;

@@ -2,8 +2,9 @@
 
 use crate::bugle::{Bugle, Place, calls};
 use crate::fleet::keys::line;
-use crate::fleet::{Behaviour, Fleet, HostKey, pattern};
+use crate::fleet::{Behaviour, Fleet, HostKey, Reception, pattern};
 use std::fs;
+use std::time::{Duration, Instant};
 
 fn fleet() -> Fleet {
     let unknown = || Behaviour::showing(HostKey::Unknown);
@@ -46,7 +47,7 @@ fn nothing_is_started_when_the_keys_are_not_trusted() {
     for answer in ["no", "", "YES PLEASE"] {
         let fleet = fleet();
         let before = fs::read(fleet.known_hosts()).expect("it was written");
-        let Some(screen) = Bugle::on(&fleet).args(["run", "all", "echo ran"]).run_on_terminal(&[answer]) else {
+        let Some(screen) = Bugle::on(&fleet).args(["run", "all", "-q", "echo ran"]).run_on_terminal(&[answer]) else {
             return;
         };
         let expected = format!(
@@ -94,6 +95,38 @@ fn a_key_that_several_hosts_share_is_pointed_out() {
          Trust these 2 host keys and remember them? [yes/no] yes\n2 host keys added to <home>/known_hosts\n\
          ---------------\nhost[00001-00002] (2)\n---------------\nLinux 6.1.0\nhello from a light fleet\n"
     );
+}
+
+#[test]
+fn a_dead_host_is_waited_for_once_and_meanwhile_the_progress_is_shown() {
+    let unknown = |reception| Behaviour { reception, ..Behaviour::showing(HostKey::Unknown) };
+    let fleet = Fleet::of([("web01", unknown(Reception::Ssh)), ("web02", unknown(Reception::Silent))]);
+    let call = Bugle::on(&fleet).args(["run", "all", "--connect-timeout", "2s", "--output", "stream", "echo ran"]);
+    let began = Instant::now();
+    let Some(screen) = call.run_on_terminal(&["yes"]) else { return };
+    let screen = screen.exited(3).stdout;
+    assert!(began.elapsed() < Duration::from_millis(3900), "{:?}", began.elapsed());
+    assert_eq!(fleet.host("web02").counts().connections, 1, "it is not called a second time");
+    let (before, after) = screen.split_once("Nobody vouches").expect("a question");
+    assert!(before.contains("fetching host keys 1/2, ") && before.ends_with("\r\x1b[2K"), "{before:?}");
+    assert!(!after.contains("fetching"), "{after}");
+    assert!(after.contains("web01: ran\n"), "{after}");
+    assert!(after.contains("web02: pre_banner.timeout: connected to port <port>, but it said nothing in "), "{after}");
+}
+
+#[test]
+fn the_deadline_holds_while_host_keys_are_fetched() {
+    let unknown = |reception| Behaviour { reception, ..Behaviour::showing(HostKey::Unknown) };
+    let fleet = Fleet::of([("web01", unknown(Reception::Ssh)), ("web02", unknown(Reception::Silent))]);
+    let call = Bugle::on(&fleet).args(["run", "all", "--deadline", "1s", "--connect-timeout", "50s", "echo ran"]);
+    let began = Instant::now();
+    let Some(screen) = call.run_on_terminal(&[]) else { return };
+    let screen = screen.exited(4).stdout;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(!screen.contains("Nobody vouches"), "nobody is asked about a run that will not be: {screen}");
+    assert!(screen.contains("never started: web[01-02] (2)\n"), "{screen}");
+    assert!(fleet.hosts().iter().all(|host| host.commands().is_empty()));
+    assert_eq!(calls(&fleet), 2, "each was called for its key alone");
 }
 
 #[test]
