@@ -7,6 +7,8 @@ mod fleet;
 
 #[path = "program/as_ssh.rs"]
 mod as_ssh;
+#[path = "program/asked_for.rs"]
+mod asked_for;
 #[path = "program/bugle.rs"]
 mod bugle;
 #[path = "program/exit_codes.rs"]

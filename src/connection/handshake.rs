@@ -121,6 +121,13 @@ impl Connector {
         match made {
             Ok(Ok(connection)) => {
                 pass.went_well();
+                drop(pass);
+                // Its time is its own, as with ssh.
+                if let Some(command) = &destination.profile.local_command
+                    && let Some(complaint) = proxy::run_local(command).await
+                {
+                    trace.notice(0, complaint);
+                }
                 Ok(connection)
             }
             Ok(Err(error)) => {
@@ -184,11 +191,6 @@ impl Attempt<'_> {
         }
         let how = logged_in.map_err(ConnectError::never)?;
         trace.end(format!("{} by {how}", self.destination.endpoint.user));
-        if let Some(command) = &profile.local_command
-            && let Some(complaint) = proxy::run_local(command).await
-        {
-            trace.notice(0, complaint);
-        }
         Ok(Arc::new(self.connection(handle, monitor, through)))
     }
 

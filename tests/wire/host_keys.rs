@@ -54,12 +54,17 @@ async fn a_changed_key_is_refused_in_every_mode() {
 }
 
 #[tokio::test]
-async fn a_changed_key_gets_no_password_either() {
+async fn a_changed_key_gets_no_password_and_no_agent() {
     let fleet =
         Fleet::one(Behaviour { login: Login::Only(MethodKind::Password), ..Behaviour::showing(HostKey::Changed) });
-    let caller = Caller::only(&fleet).with_password(PASSWORD).with(|profile| profile.strictness = Strictness::No);
+    let caller = Caller::only(&fleet).with_password(PASSWORD).with(|profile| {
+        profile.strictness = Strictness::No;
+        profile.forward_agent = Some(fleet.directory().join("agent"));
+    });
     assert_eq!(caller.refused().await.failure.code, Code::HostKeyChanged);
-    assert_eq!(fleet.hosts()[0].counts().passwords, 0);
+    assert_eq!(caller.run("echo in").await.code(), Code::HostKeyChanged);
+    let counts = fleet.hosts()[0].counts();
+    assert_eq!((counts.offers, counts.passwords, counts.agent_requests), (0, 0, 0));
 }
 
 #[tokio::test]
