@@ -99,6 +99,16 @@ impl Failed {
         }
     }
 
+    /// Tells the user as something that changes neither the result nor the exit code.
+    pub(super) fn warn(self, stderr: &mut dyn Write) {
+        let mut text = Vec::new();
+        // Writing to memory does not fail, and there is nobody left to tell that stderr is closed.
+        let _ = self.write(&mut text, &[]);
+        let _ = stderr
+            .write_all(b"warning: ")
+            .and_then(|()| stderr.write_all(text.strip_prefix(b"error: ").unwrap_or(&text)));
+    }
+
     fn write(&self, stderr: &mut dyn Write, arguments: &[OsString]) -> std::io::Result<()> {
         match &self.kind {
             Kind::Shown | Kind::Silent(_) => return Ok(()),

@@ -232,8 +232,7 @@ impl From<KnownHostsError> for Failed {
 /// Writes the host keys that were taken on first sight. A run whose work is done is not failed by this.
 fn write_learned(connector: &Connector) {
     if let Err(error) = connector.learned().write() {
-        let failed = Failed::fault(error).hint("the new host keys were not remembered");
-        failed.report(&mut io::stderr(), &[]);
+        Failed::fault(error).hint("the new host keys were not remembered").warn(&mut io::stderr());
     }
 }
 

@@ -231,6 +231,18 @@ fn text_of_a_server_cannot_pass_for_talk_of_ours() {
 }
 
 #[test]
+fn keys_that_cannot_be_remembered_are_a_warning_and_no_failure() {
+    let fleet = Fleet::one(Behaviour::showing(HostKey::Unknown));
+    let options = ["-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=/proc/nothing"];
+    Bugle::on(&fleet).args(options).args(["run", "host", "echo ran"]).run().is(
+        0,
+        "ran\n",
+        "warning: cannot write `/proc/nothing`\ncaused by: No such file or directory (os error 2)\n\
+         hint: the new host keys were not remembered\n",
+    );
+}
+
+#[test]
 fn unknown_keys_are_taken_on_first_sight_where_that_is_configured() {
     let fleet = Fleet::of([("h1", Behaviour::showing(HostKey::Unknown)), ("h2", Behaviour::showing(HostKey::Unknown))]);
     let run = |strictness: &str| {
