@@ -88,7 +88,7 @@ impl Evaluation<'_> {
                 unknown.push(name);
             }
         }
-        if unknown.is_empty() { Ok(()) } else { Err(self.unknown(&pattern, &unknown, purpose).into()) }
+        if unknown.is_empty() { Ok(()) } else { Err(self.unknown(address.host, &pattern, &unknown, purpose).into()) }
     }
 
     /// Adds the hosts of one name. False where nobody is called so.
@@ -182,6 +182,10 @@ impl Evaluation<'_> {
             .map_err(|error| Miss { offset: Some(1 + error.offset), problem: Problem::Pattern(error.problem) })?;
         for name in pattern.names() {
             if !self.group(&name, purpose, hosts) {
+                if let Some(positions) = self.positions(word) {
+                    let nearest = vec![format!("@{positions}")];
+                    return Err(Problem::UnknownGroup { name: word.into(), nearest }.into());
+                }
                 let nearest = nearest(&name, self.group_names());
                 return Err(Problem::UnknownGroup { name, nearest }.into());
             }
@@ -234,18 +238,28 @@ impl Evaluation<'_> {
         any
     }
 
-    fn unknown(&self, pattern: &Pattern, unknown: &[String], purpose: Purpose) -> Problem {
-        let names = nodeset::fold(unknown.iter().map(String::as_str));
-        let hosts = (0..self.population.host_total()).map(|host| self.population.host_name(host).as_str());
-        let strangers = self.strangers.iter().map(|(_, stranger)| stranger.host.as_str());
-        // The first missing name stands for all of a range.
-        let nearest = nearest(&unknown[0], self.group_names().chain(hosts).chain(strangers));
-        if purpose != Purpose::Call && unknown[0].contains(['.', ':']) {
-            return Problem::NotSelected { names, nearest };
-        }
+    /// What to write for positions in a group that are written as if they were a range.
+    fn positions(&self, word: &str) -> Option<String> {
+        let (base, meant) = Subscript::meant(word)?;
+        (base == "all" || self.population.group_index(base).is_some()).then_some(meant)
+    }
+
+    fn unknown(&self, word: &str, pattern: &Pattern, unknown: &[String], purpose: Purpose) -> Problem {
         let missing: HashSet<&str> = unknown.iter().map(String::as_str).collect();
         let known: Vec<String> = pattern.names().filter(|name| !missing.contains(name.as_str())).collect();
         let known = nodeset::fold(known.iter().map(String::as_str));
+        // Where nobody of a range is there, what was typed says it best.
+        let names = if known.is_empty() { word.into() } else { nodeset::fold(unknown.iter().map(String::as_str)) };
+        let hosts = (0..self.population.host_total()).map(|host| self.population.host_name(host).as_str());
+        let strangers = self.strangers.iter().map(|(_, stranger)| stranger.host.as_str());
+        // The first missing name stands for all of a range.
+        let nearest = match self.positions(word) {
+            Some(positions) => vec![positions],
+            None => nearest(&unknown[0], self.group_names().chain(hosts).chain(strangers)),
+        };
+        if purpose != Purpose::Call && unknown[0].contains(['.', ':']) {
+            return Problem::NotSelected { names, nearest };
+        }
         Problem::Unknown { names, nearest, known, callable: purpose == Purpose::Call }
     }
 

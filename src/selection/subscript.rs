@@ -31,6 +31,14 @@ impl Subscript {
         Some((base, subscript))
     }
 
+    /// How a slip is written rightly: `web[0-2]` and `web[:2]` look like positions and are ranges of names. With the base.
+    pub(super) fn meant(word: &str) -> Option<(&str, String)> {
+        let (base, content) = word.strip_suffix(']')?.rsplit_once('[')?;
+        let (first, last) = content.split_once(['-', ':'])?;
+        let first = if first.is_empty() { 0 } else { position(first)? };
+        Some((base, format!("{base}[{first}:{}]", position(last)?)))
+    }
+
     /// The members at these positions. A stretch may reach past the end, as Ansible's may; a single position may not.
     pub(super) fn of<'a>(&self, base: &str, members: &'a [u32]) -> Result<&'a [u32], Problem> {
         match *self {
