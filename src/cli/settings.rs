@@ -50,7 +50,7 @@ pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Re
         .map_err(|error| Failed::mistake_text(format!("cannot read the configuration `{file}`: {error}")))?;
     check_trust(&path)?;
     let settings: Option<Mapping> = yaml::from_str(&text, &file).map_err(Failed::mistake)?;
-    apply(command, &settings.unwrap_or_default(), &file, &text)
+    apply(command, &settings.unwrap_or_default(), &ConfigurationFile { name: &file, text: &text })
 }
 
 fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
@@ -82,23 +82,45 @@ fn check_trust(path: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn apply(mut command: Command, settings: &Mapping, file: &str, text: &str) -> Result<Command, Failed> {
+/// The configuration file, for errors about its keys.
+struct ConfigurationFile<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl ConfigurationFile<'_> {
+    /// What is wrong with the key at a position among all keys, with its place and the line.
+    fn mistake(&self, position: usize, what: &str) -> Failed {
+        let document = yaml::parse(self.text, self.name).ok();
+        let key = document.as_ref().and_then(|document| document.root.as_mapping()?.get(position));
+        let Some(place) = key.map(|(key, _)| key.place) else {
+            return Failed::mistake_text(format!("{}: {what}", self.name));
+        };
+        let mut text = format!("{}:{place}: {what}", self.name);
+        let line = self.text.lines().nth((place.line as usize).saturating_sub(1)).unwrap_or_default();
+        // Writing to a string does not fail.
+        let _ = yaml::excerpt(&mut text, place, line);
+        Failed::mistake_text(text)
+    }
+}
+
+fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>) -> Result<Command, Failed> {
     let mut names = Vec::new();
     long_names(&command, &mut names);
-    for (key, value) in settings {
-        let key = key.as_str().unwrap_or_default();
+    for (position, (key, value)) in settings.iter().enumerate() {
+        let key = scalars(key).unwrap_or_default().join(",");
+        let key = key.as_str();
         if !names.iter().any(|name| name == key) {
-            let failed = Failed::mistake_text(format!("{}: `{key}` is no option", place_of(file, text, key)));
+            let failed = file.mistake(position, &format!("`{key}` is no option"));
             return Err(match yaml::nearest(key, names.iter().map(String::as_str)) {
                 Some(near) => failed.hint(format!("did you mean `{near}`?")),
                 None => failed.hint("keys are long options without their dashes, such as `fanout: 128`"),
             });
         }
-        let values = scalars(value).ok_or_else(|| {
-            Failed::mistake_text(format!("{}: `{key}` takes a value or a list of values", place_of(file, text, key)))
-        })?;
+        let values = scalars(value)
+            .ok_or_else(|| file.mistake(position, &format!("`{key}` takes a value or a list of values")))?;
         if let Some(reason) = values.iter().find_map(|value| refusal(&command, key, value)) {
-            return Err(Failed::mistake_text(format!("{}: `{key}`: {reason}", place_of(file, text, key))));
+            return Err(file.mistake(position, &format!("`{key}`: {reason}")));
         }
         command = with_default(command, key, &values);
     }
@@ -139,11 +161,6 @@ pub(super) fn variable_behind(error: &clap::Error, arguments: &[OsString]) -> Op
 
 fn variable(long: &str) -> String {
     format!("BUGLE_{}", long.to_uppercase().replace('-', "_"))
-}
-
-fn place_of(file: &str, text: &str, key: &str) -> String {
-    let line = text.lines().position(|line| line.trim_start().trim_matches(['"', '\'']).starts_with(key));
-    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{}:1", line + 1))
 }
 
 fn long_names(command: &Command, names: &mut Vec<String>) {

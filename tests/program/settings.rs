@@ -114,16 +114,27 @@ fn a_wrong_setting_is_named_with_its_place() {
     };
     assert_eq!(
         run("fanout: 1\noutptu: none\n"),
-        "error: <home>/.config/bugle/config.yaml:2:1: `outptu` is no option\nhint: did you mean `output`?\n"
+        "error: <home>/.config/bugle/config.yaml:2:1: `outptu` is no option\n    2 | outptu: none\n      | ^\nhint: did you mean `output`?\n"
     );
     assert_eq!(
         run("nonsense-all-through: 1\n"),
-        "error: <home>/.config/bugle/config.yaml:1:1: `nonsense-all-through` is no option\n\
+        "error: <home>/.config/bugle/config.yaml:1:1: `nonsense-all-through` is no option\n    \
+             1 | nonsense-all-through: 1\n      | ^\n\
          hint: keys are long options without their dashes, such as `fanout: 128`\n"
     );
     assert_eq!(
         run("fanout: {a: b}\n"),
-        "error: <home>/.config/bugle/config.yaml:1:1: `fanout` takes a value or a list of values\n"
+        "error: <home>/.config/bugle/config.yaml:1:1: `fanout` takes a value or a list of values\n    \
+             1 | fanout: {a: b}\n      | ^\n"
+    );
+    // A key that is part of another one, and one that is no text.
+    assert_eq!(
+        run("user-agent: x\n\"usre\": y\n").lines().next().unwrap_or_default(),
+        "error: <home>/.config/bugle/config.yaml:1:1: `user-agent` is no option"
+    );
+    assert_eq!(
+        run("# 7\n  fanout: 7\n  7: y\n").lines().take(3).collect::<Vec<_>>(),
+        ["error: <home>/.config/bugle/config.yaml:3:3: `7` is no option", "    3 |   7: y", "      |   ^"]
     );
     for (text, place) in [("fanout: none\n", "1:1"), ("# x\nserial: 0%\n", "2:1"), ("fanout: [\n", "2:1")] {
         let said = run(text);
