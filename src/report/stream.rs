@@ -31,19 +31,20 @@ impl Lines {
     }
 
     fn receive(&mut self, host: HostId, stream: Stream, bytes: &[u8], stage: &mut Stage) -> Result<(), ReportError> {
-        let mut rest = bytes;
-        if let Some(end) = bytes.iter().position(|&byte| byte == b'\n')
+        // A line that never ends is looked through once, and this is the fastest way.
+        let whole = match bytes.contains(&b'\n') {
+            true => bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1),
+            false => 0,
+        };
+        let mut lines = bytes[..whole].split_inclusive(|&byte| byte == b'\n');
+        if whole > 0
             && let Some(mut line) = self.take(host, stream)
         {
-            line.extend_from_slice(&bytes[..=end]);
+            line.extend_from_slice(lines.next().unwrap_or_default());
             show(host, stream, &line, stage)?;
-            rest = &bytes[end + 1..];
         }
-        let whole = rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        for line in rest[..whole].split_inclusive(|&byte| byte == b'\n') {
-            show(host, stream, line, stage)?;
-        }
-        self.hold(host, stream, &rest[whole..], stage)
+        lines.try_for_each(|line| show(host, stream, line, stage))?;
+        self.hold(host, stream, &bytes[whole..], stage)
     }
 
     fn hold(&mut self, host: HostId, stream: Stream, bytes: &[u8], stage: &mut Stage) -> Result<(), ReportError> {
