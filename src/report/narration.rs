@@ -83,6 +83,7 @@ fn step(phase: Phase, detail: &str, took: Duration) -> String {
     match (joint, detail) {
         (_, "") => format!("{what} in {took}"),
         ("", detail) => format!("{what} in {took}: {detail}"),
+        (_, way) if way.starts_with("through ") => format!("{what} {way} in {took}"),
         (joint, detail) => format!("{what} {joint} {detail} in {took}"),
     }
 }
@@ -107,4 +108,20 @@ fn interrupt(running: &[HostId], waiting: usize, at_once: bool, stage: &Stage) -
     }
     parts.push(if at_once { "ending at once".into() } else { "interrupt again to end at once".into() });
     format!("interrupted: {}", parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_a_host_is_told_in_words() {
+        for (detail, expected) in [
+            ("10.0.0.1:22", "connected to 10.0.0.1:22 in 12 ms"),
+            ("the jump host ada@hop:22", "connected to the jump host ada@hop:22 in 12 ms"),
+            ("through ada@hop:22", "connected through ada@hop:22 in 12 ms"),
+        ] {
+            assert_eq!(step(Phase::Connect, detail, Duration::from_millis(12)), expected);
+        }
+    }
 }
