@@ -11,6 +11,9 @@ pub mod known_hosts;
 pub mod selection;
 pub mod ssh_config;
 
+// Which files are meant, and what they are called on a host: nothing is sent here.
+pub mod tree;
+
 // How they are called, and what is spoken on a channel.
 pub mod connection;
 pub mod sftp;

@@ -1,0 +1,27 @@
+//! Local file trees: what is there, which of it is meant, what it is called on the other side, and what differs.
+//!
+//! [`Tree::scan`] finds everything about the sources before a host is called; a [`Filter`] says which of it is meant;
+//! [`Placement::new`] says what it is called on a host; [`Plan::new`] compares it with what is there and lists the steps.
+//! [`temporary`] names files while they are being written. Paths and names are bytes throughout.
+//!
+//! Nothing here opens a socket, and nothing is changed: a plan is carried out elsewhere.
+
+mod destination;
+mod entry;
+mod filter;
+mod path;
+mod plan;
+mod problem;
+mod scan;
+pub mod temporary;
+
+pub use destination::{DestinationKind, NeedsDirectory, Placement, Reason};
+pub use entry::{Entry, Extents, Kind, Root, RootKind, Stamp, Tree};
+pub use filter::{Filter, FilterError, FilterRule};
+pub use path::{BadName, TreePath, check_name};
+pub use plan::{
+    Attributes, Change, Conflict, Content, Difference, Found, FoundKind, ModeWanted, Observed, Obstacle, Plan, Rules,
+    Step, Why,
+};
+pub use problem::{Remark, RemarkKind, ScanProblem, ScanProblems, SpecialKind};
+pub use scan::{Links, ScanOptions};

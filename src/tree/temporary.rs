@@ -1,0 +1,115 @@
+//! The names that files have while they are being written: `.bugle-RRRRRRRRRRRRRRRR-TTTTTTTT`.
+//!
+//! They stand in the directory of the final name, so that renaming replaces it at once. R is the token of a run, T is made
+//! of the final name: what a broken run left behind is known as such, and which file it was to become. [`Run`] makes such
+//! names, [`recognise`] knows them. Nothing is created here.
+
+use data_encoding::BASE32_NOPAD;
+use sha2::{Digest, Sha256};
+
+const PREFIX: &[u8] = b".bugle-";
+const RUN: usize = 16;
+const TAG: usize = 8;
+
+/// The token of one run of bugle: 80 random bits, which nobody who can write to the directory can guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Run([u8; RUN]);
+
+/// Eight letters made of a final name (SHA-256).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tag([u8; TAG]);
+
+/// A temporary name, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Temporary {
+    /// The run that made it.
+    pub run: Run,
+    /// What it was to become.
+    pub tag: Tag,
+}
+
+impl Run {
+    /// A new token.
+    ///
+    /// # Errors
+    /// Where the system gives no random bytes.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; RUN * 5 / 8];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(letters(&bytes)))
+    }
+
+    /// The temporary name of a file of this run that is to be called `name` (a name, not a path).
+    pub fn name_for(&self, name: &[u8]) -> Vec<u8> {
+        [PREFIX, &self.0, b"-", &Tag::of(name).0].concat()
+    }
+}
+
+impl Tag {
+    /// The tag of what is to be called `name` (a name, not a path).
+    pub fn of(name: &[u8]) -> Self {
+        Self(letters(&Sha256::digest(name)[..TAG * 5 / 8]))
+    }
+}
+
+/// Takes a temporary name apart; none where it is not one.
+pub fn recognise(name: &[u8]) -> Option<Temporary> {
+    let (run, rest) = name.strip_prefix(PREFIX)?.split_at_checked(RUN)?;
+    let tag = rest.strip_prefix(b"-")?;
+    let is_base32 = |letters: &[u8]| letters.iter().all(|letter| matches!(letter, b'a'..=b'z' | b'2'..=b'7'));
+    if !is_base32(run) || !is_base32(tag) {
+        return None;
+    }
+    Some(Temporary { run: Run(run.try_into().ok()?), tag: Tag(tag.try_into().ok()?) })
+}
+
+/// Base32 in lower case; five bytes give eight letters.
+fn letters<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
+    let mut letters = [0; LENGTH];
+    BASE32_NOPAD.encode_mut(bytes, &mut letters);
+    letters.make_ascii_lowercase();
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_made_is_recognised() {
+        let run = Run::random().unwrap();
+        for name in [&b"app.conf"[..], b"", b"\xff\n", &[b'x'; 255]] {
+            let temporary = run.name_for(name);
+            assert_eq!(temporary.len(), 32);
+            assert_eq!(recognise(&temporary), Some(Temporary { run, tag: Tag::of(name) }));
+        }
+        assert_ne!(Tag::of(b"a"), Tag::of(b"b"));
+        assert_ne!(Run::random().unwrap(), run);
+    }
+
+    #[test]
+    fn the_tag_of_a_name_stays_the_same_over_versions() {
+        // printf app.conf | sha256sum | cut -c1-10 | xxd -r -p | base32
+        assert_eq!(Tag::of(b"app.conf"), Tag(*b"hjdw7wmi"));
+    }
+
+    #[test]
+    fn other_names_are_not_taken_for_temporary_ones() {
+        assert!(recognise(b".bugle-abcdefghijklmnop-abcdefg7").is_some());
+        for name in [
+            &b""[..],
+            b".bugle-",
+            b".bugle-notes",
+            b".bugle-abcdefghijklmnop",
+            b".bugle-abcdefghijklmnop-abcdefg",
+            b".bugle-abcdefghijklmnop-abcdefgh2",
+            b".bugle-abcdefghijklmnop_abcdefgh",
+            b".bugle-ABCDEFGHIJKLMNOP-ABCDEFGH",
+            b".bugle-abcdefghijklmno1-abcdefgh",
+            b"x.bugle-abcdefghijklmnop-abcdefgh",
+            b".bugle-abcdefghijklmnop-abcdefgh~",
+        ] {
+            assert_eq!(recognise(name), None, "{}", name.escape_ascii());
+        }
+    }
+}
