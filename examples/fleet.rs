@@ -6,6 +6,7 @@
 //! cargo run --locked --example fleet -- 20 run web -- uptime  twenty, and any other arguments of bugle
 //! cargo run --locked --example fleet -- serve                 stays up, and says how to reach it
 //! cargo run --locked --release --example fleet -- serve --light --count 10000
+//! cargo run --locked --release --example fleet -- relay --to HOST:22 --delay 25ms      a server that is far away
 //! ```
 //!
 //! The hosts run commands as you, on this machine. Only this machine can reach them, with a key that is made anew each
@@ -21,13 +22,20 @@ use bugle::scheduler::DescriptorBudget;
 use bugle::task::quote;
 use clap::Parser;
 use fleet::Fleet;
+use fleet::relay::{Cable, Lane, Relay};
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts a fleet on loopback and runs bugle across it.
 #[derive(Parser)]
-#[command(name = "fleet", after_help = "`fleet serve --help` tells of fleets that stay up.")]
+#[command(
+    name = "fleet",
+    after_help = "`fleet serve --help` tells of fleets that stay up, `fleet relay --help` of a line that is long or thin."
+)]
 struct Demonstration {
     /// How many hosts
     #[arg(default_value_t = 6)]
@@ -52,12 +60,36 @@ struct Serve {
     threads: usize,
 }
 
+/// Passes connections on to a server, as a long or thin line would, until Ctrl-C. The first line on standard output is its
+/// port on 127.0.0.1.
+#[derive(Parser)]
+#[command(name = "fleet relay")]
+struct Line {
+    /// The server, as HOST:PORT
+    #[arg(long, value_parser = address, value_name = "HOST:PORT")]
+    to: SocketAddr,
+    /// How long each byte is under way, in each direction: half of a round trip
+    #[arg(long, value_parser = bugle::duration::parse, default_value = "0s", value_name = "TIME")]
+    delay: Duration,
+    /// How many bytes a second pass, in each direction [default: as many as come]
+    #[arg(long, value_name = "BYTES")]
+    rate: Option<u64>,
+}
+
+fn address(text: &str) -> io::Result<SocketAddr> {
+    text.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("the name has no address"))
+}
+
 fn main() -> ExitCode {
     // Every host that is called has a socket at this end too.
     DescriptorBudget::raised();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == "serve") {
         serve(&Serve::parse_from(&arguments[1..]));
+        return ExitCode::SUCCESS;
+    }
+    if arguments.get(1).is_some_and(|first| first == "relay") {
+        relay(&Line::parse_from(&arguments[1..]));
         return ExitCode::SUCCESS;
     }
     demonstrate(Demonstration::parse_from(arguments))
@@ -84,6 +116,14 @@ fn serve(wanted: &Serve) {
         [OsString::from("bugle")].into_iter().chain(fleet.arguments()).chain(example).collect();
     println!("{}", fleet.directory().display());
     eprintln!("{} hosts are up until Ctrl-C. To call them:\n\n    {}\n", wanted.count, command_line(&arguments));
+    wait_for_the_end();
+}
+
+fn relay(wanted: &Line) {
+    let lane = Lane { delay: wanted.delay, bytes_per_second: wanted.rate, fault: None };
+    let relay = Relay::start(wanted.to, [Cable { to_server: lane, to_client: lane }]);
+    println!("{}", relay.address.port());
+    eprintln!("{} is to be reached at {} until Ctrl-C.", wanted.to, relay.address);
     wait_for_the_end();
 }
 

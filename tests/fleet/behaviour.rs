@@ -1,5 +1,6 @@
 //! What a host of the fleet does to those who call: everything is well, unless a field says otherwise.
 
+use super::relay::Cable;
 use russh::{MethodKind, Preferred, cipher, kex, mac};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,6 +8,8 @@ use std::time::Duration;
 /// How a host behaves. `Behaviour::default()` is a good server.
 #[derive(Clone, Debug)]
 pub struct Behaviour {
+    /// What lies in front of it, by connection; the last is for all that come after. With none there is no relay.
+    pub cables: Vec<Cable>,
     /// What happens up to the end of the version strings, or instead of SSH.
     pub reception: Reception,
     /// What it takes in the key exchange.
@@ -147,6 +150,7 @@ pub enum Forwarding {
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
+            cables: Vec::new(),
             reception: Reception::Ssh,
             algorithms: algorithms(),
             host_key: HostKey::Known,
@@ -165,6 +169,11 @@ impl Behaviour {
     /// It receives callers in this way.
     pub fn receiving(reception: Reception) -> Self {
         Self { reception, ..Self::default() }
+    }
+
+    /// These lie in front of it, one for each connection.
+    pub fn behind(cables: impl Into<Vec<Cable>>) -> Self {
+        Self { cables: cables.into(), ..Self::default() }
     }
 
     /// Its host key stands in this way to known_hosts.

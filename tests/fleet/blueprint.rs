@@ -93,7 +93,15 @@ impl Blueprint {
             names: self.hosts.iter().map(|host| (host.name.clone(), host.address)).collect(),
         };
         let Self { hosts, crowd, directory, .. } = self;
-        let fleet = Fleet { hosts, crowd, directory, user_authority, runtime: Some(runtime), _props: Vec::new() };
+        let fleet = Fleet {
+            hosts,
+            crowd,
+            directory,
+            user_authority,
+            relays: HashMap::new(),
+            runtime: Some(runtime),
+            _props: Vec::new(),
+        };
         (fleet, Arc::new(registry))
     }
 }

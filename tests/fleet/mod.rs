@@ -17,6 +17,7 @@ mod line;
 pub mod openssh;
 mod process;
 mod reception;
+pub mod relay;
 mod server;
 
 pub use behaviour::{Behaviour, Certified, Cut, Exec, Forwarding, HostKey, Login, Reception};
@@ -27,11 +28,14 @@ use blueprint::Blueprint;
 use doors::{Door, Prop};
 use host::Crowd;
 use keys::Claim;
+use relay::Relay;
 use russh::keys::{Certificate, PrivateKey};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 /// Who logs in.
@@ -48,6 +52,7 @@ pub struct Fleet {
     crowd: Arc<Crowd>,
     directory: TempDir,
     user_authority: PrivateKey,
+    relays: HashMap<String, Relay>,
     runtime: Option<Runtime>,
     /// Sockets that only have to exist.
     _props: Vec<Prop>,
@@ -88,7 +93,11 @@ impl Fleet {
         for (host, door) in fleet.hosts.iter().zip(doors) {
             match door {
                 Door::Closed(prop) => fleet._props.push(prop),
-                Door::Listener(listener) => {
+                Door::Listener(mut listener) => {
+                    if !host.behaviour.cables.is_empty() {
+                        let relay = relayed(fleet.runtime(), &mut listener, host);
+                        fleet.relays.insert(host.name.clone(), relay);
+                    }
                     let (host, registry) = (Arc::clone(host), Arc::clone(&registry));
                     fleet.runtime().spawn(async move {
                         while let Ok((stream, _)) = listener.accept().await {
@@ -145,6 +154,14 @@ impl Fleet {
     pub fn host(&self, name: &str) -> &Arc<Host> {
         let found = self.hosts.iter().find(|host| host.name == name);
         found.unwrap_or_else(|| panic!("the fleet has no host `{name}`"))
+    }
+
+    /// The relay in front of a host whose behaviour has cables.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn relay(&self, name: &str) -> &Relay {
+        self.relays.get(name).unwrap_or_else(|| panic!("there is no relay in front of `{name}`"))
     }
 
     /// The most handshakes that there ever were at once, over all hosts.
@@ -212,6 +229,15 @@ fn runtime(threads: usize) -> Runtime {
     let built =
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("fleet").enable_all().build();
     built.expect("the system has threads")
+}
+
+/// Puts a relay where a host listens, and the host behind it.
+fn relayed(runtime: &Runtime, listener: &mut TcpListener, host: &Host) -> Relay {
+    let _context = runtime.enter();
+    let behind = doors::listen((host.address.ip(), 0).into()).expect("a port is free");
+    let server = behind.local_addr().expect("it is bound");
+    let front = std::mem::replace(listener, behind);
+    Relay::spawn(runtime, front, server, host.behaviour.cables.iter().copied())
 }
 
 fn address(index: usize) -> IpAddr {

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr)]
 
 use super::keys;
+use super::relay::{Cable, Relay};
 use russh::keys::PrivateKey;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -25,12 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that runs as long as this is not dropped.
 pub struct Daemon {
-    /// Where it listens, on 127.0.0.1.
+    /// Where it is called, on 127.0.0.1: its own port, or that of the relay in front of it.
     pub port: u16,
     /// Who logs in: the user of this process.
     pub user: String,
     /// The public half of its key, as known_hosts has it.
     pub host_key: String,
+    /// What lies in front of it.
+    pub relay: Option<Relay>,
+    listens: u16,
     directory: TempDir,
     child: Child,
     log: Arc<Log>,
@@ -130,7 +134,7 @@ fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daem
         if log.says(ready) && !log.has("in use") {
             let user = login_name();
             let key_line = keys::line(host_key.public_key()).trim().to_owned();
-            return Some(Daemon { port, user, host_key: key_line, directory, child, log });
+            return Some(Daemon { port, user, host_key: key_line, relay: None, listens: port, directory, child, log });
         }
         let _ = child.kill();
         let _ = child.wait();
@@ -140,6 +144,14 @@ fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daem
 }
 
 impl Daemon {
+    /// The same behind a relay, with a cable for each connection; the last is for all that come after.
+    pub fn behind(mut self, cables: impl IntoIterator<Item = Cable>) -> Self {
+        let relay = Relay::start((Ipv4Addr::LOCALHOST, self.listens).into(), cables);
+        self.port = relay.address.port();
+        self.relay = Some(relay);
+        self
+    }
+
     /// Its files, and `id_ed25519`, the key that logs in.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -178,7 +190,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        super::process::sweep((Ipv4Addr::LOCALHOST, self.port).into());
+        super::process::sweep((Ipv4Addr::LOCALHOST, self.listens).into());
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -56,7 +56,8 @@ pub(super) async fn receive(host: Arc<Host>, mut stream: TcpStream, registry: Ar
 }
 
 async fn serve(visit: Visit, stream: TcpStream, registry: Arc<Registry>) -> io::Result<()> {
-    let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+    // Where it was called, which may be a relay.
+    let (peer, local) = (stream.peer_addr()?, visit.host.address);
     let (line, switch) = Line::new(stream);
     visit.host.watch_line(&switch);
     server::serve(visit, line, server::Ends { peer, local }, registry).await;

@@ -1,0 +1,7 @@
+//! The servers of [`fleet`] do what they say: tests rest on their misbehaviour, so it is proved here, with OpenSSH's own
+//! clients where they are installed.
+
+mod fleet;
+
+#[path = "harness/relay.rs"]
+mod relay;
