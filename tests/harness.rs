@@ -5,3 +5,5 @@ mod fleet;
 
 #[path = "harness/relay.rs"]
 mod relay;
+#[path = "harness/sftp_daemon.rs"]
+mod sftp_daemon;

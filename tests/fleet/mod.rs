@@ -19,6 +19,7 @@ mod process;
 mod reception;
 pub mod relay;
 mod server;
+pub mod sftp_daemon;
 
 pub use behaviour::{Behaviour, Certified, Cut, Exec, Forwarding, HostKey, Login, Reception};
 pub use blueprint::pattern;

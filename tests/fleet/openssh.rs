@@ -32,6 +32,8 @@ pub struct Daemon {
     pub user: String,
     /// The public half of its key, as known_hosts has it.
     pub host_key: String,
+    /// The directory in which the user's sessions begin, where the server has one of its own for it.
+    pub home: PathBuf,
     /// What lies in front of it.
     pub relay: Option<Relay>,
     listens: u16,
@@ -56,19 +58,32 @@ pub fn sshd_prepared(options: &[&str], prepare: impl Fn(&Path)) -> Option<Daemon
         let place = directory.display();
         // A shell that sshd starts reads the .bashrc of HOME, and what stands in that of this machine is not for tests.
         fs::create_dir_all(directory.join("home")).expect("the directory can be written");
-        let options: String =
-            options.iter().map(|line| format!("{}\n", line.replace("{}", &place.to_string()))).collect();
-        let configuration = format!(
-            "{options}ListenAddress 127.0.0.1\nPort {port}\nHostKey {place}/host_key\nPidFile none\nUsePAM no\n\
-             StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             AuthorizedKeysFile {place}/authorized_keys\nAcceptEnv *\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n\
-             PrintMotd no\nPrintLastLog no\nSetEnv HOME={place}/home\n"
-        );
-        fs::write(directory.join("sshd_config"), configuration).expect("the directory can be written");
-        let mut command = Command::new(&program);
-        command.arg("-D").arg("-e").arg("-f").arg(directory.join("sshd_config"));
-        (command, "Server listening on")
+        let rest = format!("Subsystem sftp internal-sftp\nSetEnv HOME={place}/home\n");
+        configure(directory, port, options, &rest);
+        (sshd_command(&program, directory), SSHD_IS_READY)
     })
+}
+
+/// What sshd says once it can be called.
+pub(super) const SSHD_IS_READY: &str = "Server listening on";
+
+/// Writes `sshd_config`: the test's lines, those that every server here has, and the rest.
+pub(super) fn configure(directory: &Path, port: u16, options: &[&str], rest: &str) {
+    let place = directory.display();
+    let options: String = options.iter().map(|line| format!("{}\n", line.replace("{}", &place.to_string()))).collect();
+    let configuration = format!(
+        "{options}ListenAddress 127.0.0.1\nPort {port}\nHostKey {place}/host_key\nPidFile none\nUsePAM no\n\
+         StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+         AuthorizedKeysFile {place}/authorized_keys\nAcceptEnv *\nLogLevel VERBOSE\nPrintMotd no\n\
+         PrintLastLog no\n{rest}"
+    );
+    fs::write(directory.join("sshd_config"), configuration).expect("the directory can be written");
+}
+
+pub(super) fn sshd_command(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("-D").arg("-e").arg("-f").arg(directory.join("sshd_config"));
+    command
 }
 
 /// Starts sshd with these lines before its own configuration.
@@ -81,38 +96,62 @@ pub fn sshd(options: &[&str]) -> Option<Daemon> {
 pub fn dropbear(options: &[&str]) -> Option<Daemon> {
     let program = find("dropbear")?;
     let convert = find("dropbearconvert")?;
-    let may_mount = Command::new("unshare")
-        .args(["-m", "true"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !may_mount {
+    if !may_mount() {
         eprintln!("skipped: no mount namespaces for dropbear");
         return None;
     }
     start(|directory, port| {
         let place = directory.display();
-        let home = directory.join("home/.ssh");
-        fs::create_dir_all(&home).expect("the directory can be written");
-        fs::copy(directory.join("authorized_keys"), home.join("authorized_keys")).expect("it was just written");
-        let converted = Command::new(&convert)
-            .args(["openssh", "dropbear"])
-            .args([directory.join("host_key"), directory.join("dropbear_key")])
-            .output()
-            .expect("dropbearconvert was found");
-        assert!(converted.status.success(), "dropbearconvert: {}", String::from_utf8_lossy(&converted.stderr));
+        fs::create_dir_all(directory.join("home")).expect("the directory can be written");
         let passwd = format!("root:x:0:0:root:{place}/home:/bin/sh\n");
         fs::write(directory.join("passwd"), passwd).expect("the directory can be written");
-        let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", "mount --bind \"$0\"/passwd /etc/passwd && exec \"$@\""]).arg(directory);
-        command.arg(&program).args(["-F", "-E", "-m", "-p", &format!("127.0.0.1:{port}"), "-P", "", "-r"]);
-        command.arg(directory.join("dropbear_key")).args(options);
-        (command, "Not backgrounding")
+        let server = dropbear_command(&program, &convert, directory, port, options);
+        (in_own_mounts("mount --bind \"$0\"/passwd /etc/passwd", directory, &server), DROPBEAR_IS_READY)
     })
 }
 
+/// What Dropbear says once it can be called.
+pub(super) const DROPBEAR_IS_READY: &str = "Not backgrounding";
+
+/// Dropbear with the key of the server, and with the user's key in `home`.
+pub(super) fn dropbear_command(
+    program: &Path,
+    convert: &Path,
+    directory: &Path,
+    port: u16,
+    options: &[&str],
+) -> Command {
+    let home = directory.join("home/.ssh");
+    fs::create_dir_all(&home).expect("the directory can be written");
+    fs::copy(directory.join("authorized_keys"), home.join("authorized_keys")).expect("it was just written");
+    let converted = Command::new(convert)
+        .args(["openssh", "dropbear"])
+        .args([directory.join("host_key"), directory.join("dropbear_key")])
+        .output()
+        .expect("dropbearconvert was found");
+    assert!(converted.status.success(), "dropbearconvert: {}", String::from_utf8_lossy(&converted.stderr));
+    let mut command = Command::new(program);
+    command.args(["-F", "-E", "-m", "-p", &format!("127.0.0.1:{port}"), "-P", "", "-r"]);
+    command.arg(directory.join("dropbear_key")).args(options);
+    command
+}
+
+/// Whether this process may have mounts of its own.
+pub(super) fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// A command with mounts of its own, which a script makes; `$0` is the directory of the server's files to it.
+pub(super) fn in_own_mounts(script: &str, directory: &Path, inner: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &format!("set -e; {script}; exec \"$@\"")]).arg(directory);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command
+}
+
 /// Tries ports until the server has one: a port that was free a moment ago may not be any more.
-fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daemon> {
+pub(super) fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daemon> {
     let directory = tempfile::Builder::new().prefix("daemon.").tempdir().expect("there is room for temporary files");
     let host_key = keys::generate("");
     keys::write(&directory.path().join("host_key"), &host_key);
@@ -134,7 +173,18 @@ fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daem
         if log.says(ready) && !log.has("in use") {
             let user = login_name();
             let key_line = keys::line(host_key.public_key()).trim().to_owned();
-            return Some(Daemon { port, user, host_key: key_line, relay: None, listens: port, directory, child, log });
+            let home = directory.path().join("home");
+            return Some(Daemon {
+                port,
+                user,
+                host_key: key_line,
+                home,
+                relay: None,
+                listens: port,
+                directory,
+                child,
+                log,
+            });
         }
         let _ = child.kill();
         let _ = child.wait();
