@@ -2,9 +2,10 @@
 //!
 //! [`Tree::scan`] finds everything about the sources before a host is called; a [`Filter`] says which of it is meant;
 //! [`Placement::new`] says what it is called on a host; [`Plan::new`] compares it with what is there and lists the steps.
-//! [`temporary`] names files while they are being written. Paths and names are bytes throughout.
+//! [`temporary`] names files while they are being written, and a [`run_lock::RunLock`] tells whether somebody still does.
+//! Paths and names are bytes throughout.
 //!
-//! Nothing here opens a socket, and nothing is changed: a plan is carried out elsewhere.
+//! Nothing here opens a socket. What is sent is not changed; a plan is carried out elsewhere.
 
 mod destination;
 mod entry;
@@ -12,6 +13,7 @@ mod filter;
 mod path;
 mod plan;
 mod problem;
+pub mod run_lock;
 mod scan;
 pub mod temporary;
 

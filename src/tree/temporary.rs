@@ -39,6 +39,16 @@ impl Run {
         Ok(Self(letters(&bytes)))
     }
 
+    /// Takes a token from its 16 letters.
+    pub fn parse(letters: &[u8]) -> Option<Self> {
+        is_base32(letters).then(|| letters.try_into().ok().map(Self))?
+    }
+
+    /// The 16 letters.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
     /// The temporary name of a file of this run that is to be called `name` (a name, not a path).
     pub fn name_for(&self, name: &[u8]) -> Vec<u8> {
         [PREFIX, &self.0, b"-", &Tag::of(name).0].concat()
@@ -56,11 +66,14 @@ impl Tag {
 pub fn recognise(name: &[u8]) -> Option<Temporary> {
     let (run, rest) = name.strip_prefix(PREFIX)?.split_at_checked(RUN)?;
     let tag = rest.strip_prefix(b"-")?;
-    let is_base32 = |letters: &[u8]| letters.iter().all(|letter| matches!(letter, b'a'..=b'z' | b'2'..=b'7'));
     if !is_base32(run) || !is_base32(tag) {
         return None;
     }
     Some(Temporary { run: Run(run.try_into().ok()?), tag: Tag(tag.try_into().ok()?) })
+}
+
+fn is_base32(letters: &[u8]) -> bool {
+    letters.iter().all(|letter| matches!(letter, b'a'..=b'z' | b'2'..=b'7'))
 }
 
 /// Base32 in lower case; five bytes give eight letters.
