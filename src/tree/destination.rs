@@ -95,8 +95,13 @@ impl Placement {
 
     /// The path of an entry below the base.
     pub fn path<'entry>(&self, entry: &'entry Entry) -> Cow<'entry, TreePath> {
-        let prefix = &self.prefixes[entry.root];
-        if prefix.is_root() { Cow::Borrowed(&entry.path) } else { Cow::Owned(prefix.join(entry.path.as_bytes())) }
+        self.below(entry.root, &entry.path)
+    }
+
+    /// The path below the base of what has `path` below a root.
+    pub(super) fn below<'path>(&self, root: usize, path: &'path TreePath) -> Cow<'path, TreePath> {
+        let prefix = &self.prefixes[root];
+        if prefix.is_root() { Cow::Borrowed(path) } else { Cow::Owned(prefix.join(path.as_bytes())) }
     }
 
     /// A path below the base as the host knows it: absolute, or relative to where the login lands.
@@ -124,5 +129,69 @@ impl fmt::Display for Reason {
             Self::TrailingSlash => "and the slash at its end asks for a directory",
             Self::DirectorySource => "and a directory cannot take its place",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Filter;
+
+    fn root(name: &str, is_directory: bool) -> Root {
+        let kind = if name.is_empty() { RootKind::Contents } else { RootKind::Itself };
+        let (source, name) = (name.into(), name.into());
+        Root { source, name, kind, is_directory, entries: 0..0, filter: Filter::default() }
+    }
+
+    #[test]
+    fn sources_go_into_a_directory_or_become_what_was_typed() {
+        use DestinationKind::{Directory, File, Missing};
+        let file = || vec![root("f", false)];
+        let directory = || vec![root("d", true)];
+        let contents = || vec![root("", true)];
+        let several = || vec![root("f", false), root("d", true), root("", true)];
+        for (roots, destination, found, expected) in [
+            (file(), "/etc", Directory, Ok(vec!["/etc/f"])),
+            (file(), "/etc/", Directory, Ok(vec!["/etc/f"])),
+            (file(), "/", Directory, Ok(vec!["/f"])),
+            (file(), "", Directory, Ok(vec!["./f"])),
+            (file(), ".", Directory, Ok(vec!["./f"])),
+            (file(), "sub//", Directory, Ok(vec!["sub/f"])),
+            (file(), "/etc/new", Missing, Ok(vec!["/etc/new"])),
+            (file(), "/etc/old", File, Ok(vec!["/etc/old"])),
+            (file(), "/etc/new/", Missing, Err(Reason::TrailingSlash)),
+            (file(), "/etc/old/", File, Err(Reason::TrailingSlash)),
+            (directory(), "/srv", Directory, Ok(vec!["/srv/d"])),
+            (directory(), "/srv/new", Missing, Ok(vec!["/srv/new"])),
+            (directory(), "/srv/new/", Missing, Err(Reason::TrailingSlash)),
+            (directory(), "/srv/old", File, Err(Reason::DirectorySource)),
+            (contents(), "/srv", Directory, Ok(vec!["/srv"])),
+            (contents(), "/", Directory, Ok(vec!["/"])),
+            (contents(), "/srv/new", Missing, Ok(vec!["/srv/new"])),
+            (contents(), "/srv/old", File, Err(Reason::DirectorySource)),
+            (several(), "/srv/", Directory, Ok(vec!["/srv/f", "/srv/d", "/srv"])),
+            (several(), "/srv", Missing, Err(Reason::Several)),
+            (several(), "/srv", File, Err(Reason::Several)),
+        ] {
+            let placement = Placement::new(&roots, destination.as_bytes(), found);
+            let names = placement.map_err(|error| error.reason).map(|placement| {
+                let names = (0..roots.len()).map(|index| placement.remote(placement.prefix(index)));
+                names.map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(names, expected.map(|names| names.into_iter().map(String::from).collect()), "{destination}");
+        }
+    }
+
+    #[test]
+    fn a_destination_that_has_to_be_a_directory_says_why() {
+        let roots = [root("f", false), root("g", false)];
+        let error = Placement::new(&roots, b"/srv/a\xff", DestinationKind::Missing).unwrap_err();
+        assert_eq!(error.to_string(), r"`/srv/a\xff` is not there, and several sources need a directory to go into");
+        assert_eq!(error.hint(), "make the directory first");
+        let error = Placement::new(&roots[..1], b"/srv/a/", DestinationKind::File).unwrap_err();
+        assert_eq!(error.to_string(), "`/srv/a/` is not a directory, and the slash at its end asks for a directory");
+        let error = Placement::new(&roots[..1], b"/srv/a/", DestinationKind::Missing).unwrap_err();
+        assert_eq!(error.to_string(), "`/srv/a/` is not there, and the slash at its end asks for a directory");
+        assert_eq!(error.hint(), "make the directory first, or leave the slash at the end out");
     }
 }

@@ -9,10 +9,12 @@
 
 mod destination;
 mod entry;
+mod extents;
 mod filter;
 mod folder;
 pub mod landing;
 mod path;
+mod pattern;
 mod plan;
 mod problem;
 pub mod run_lock;
@@ -23,6 +25,7 @@ pub use destination::{DestinationKind, NeedsDirectory, Placement, Reason};
 pub use entry::{Entry, Extents, Kind, Root, RootKind, Stamp, Tree};
 pub use filter::{Filter, FilterError, FilterRule};
 pub use path::{BadName, TreePath, check_name};
+pub use pattern::FaultKind;
 pub use plan::{
     Attributes, Change, Conflict, Content, Difference, Found, FoundKind, ModeWanted, Observed, Obstacle, Plan, Rules,
     Step, Why,
