@@ -9,6 +9,8 @@
 mod filter;
 #[path = "tree/naming.rs"]
 mod naming;
+#[path = "tree/plan.rs"]
+mod plan;
 #[path = "tree/sample.rs"]
 mod sample;
 #[path = "tree/scan.rs"]

@@ -7,12 +7,14 @@
 //!
 //! Nothing here opens a socket. What is sent is not changed; a plan is carried out elsewhere.
 
+mod compare;
 mod destination;
 mod entry;
 mod extents;
 mod filter;
 mod folder;
 pub mod landing;
+mod listing;
 mod path;
 mod pattern;
 mod plan;

@@ -1,13 +1,12 @@
-//! What has to be done on one host so that it has what the tree has: [`Plan::new`].
+//! What has to be done on one host so that it has what the tree has: the words of it, [`Plan`], [`Step`] and what they
+//! are made from, [`Observed`] and [`Rules`].
 //!
-//! A pure function of the [`Tree`], of the names that it gets there ([`Placement`]), and of what is there ([`Observed`]).
-//! What is on the host and what a plan says are named by the path below the destination.
+//! What is on the host and what a plan says are named by the path below the destination. `compare` makes a plan, `listing`
+//! shows it.
 
 use std::collections::HashMap;
 use std::fmt;
 
-use super::destination::Placement;
-use super::entry::Tree;
 use super::path::TreePath;
 
 /// What is on a host, by its path below the destination. The empty path is the destination itself, after following a
@@ -290,18 +289,5 @@ impl fmt::Display for Obstacle {
             Self::Special => "a device, a socket or a named pipe is in its place",
             Self::LinkedFile => "the file that it is a hard link of cannot be sent",
         })
-    }
-}
-
-impl Plan {
-    /// Compares a tree with what is on a host.
-    pub fn new(_tree: &Tree, _placement: &Placement, _observed: &Observed, _rules: &Rules) -> Self {
-        unimplemented!()
-    }
-
-    /// The plan as `--dry-run` shows it, in the order of the paths: one line a step, without line feeds at their ends. Names
-    /// are as they are, whatever bytes are in them.
-    pub fn lines(&self, _tree: &Tree, _placement: &Placement) -> Vec<Vec<u8>> {
-        unimplemented!()
     }
 }

@@ -1,0 +1,145 @@
+//! A [`Plan`] as `--dry-run` shows it: [`Plan::lines`].
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::duration;
+
+use super::destination::Placement;
+use super::entry::{Kind, Tree};
+use super::path::TreePath;
+use super::plan::{Change, Difference, Plan, Step, Why};
+
+impl Plan {
+    /// The plan in the order of the paths: one line a step, without line feeds at their ends. Names are as they are,
+    /// whatever bytes are in them.
+    ///
+    /// `+` is new, `~` is replaced, `l` is a symlink, `h` a hard link, `=` has other attributes, `-` is removed, `?` has to be
+    /// compared, `!` cannot be done.
+    pub fn lines(&self, tree: &Tree, placement: &Placement) -> Vec<Vec<u8>> {
+        let listing = Listing { tree, placement };
+        let mut lines: Vec<(Cow<'_, TreePath>, Vec<u8>)> =
+            self.steps.iter().filter_map(|step| listing.step(step)).collect();
+        lines.extend(self.needs_content.iter().map(|entry| listing.line('?', *entry, "", "content is not compared")));
+        lines.extend(self.conflicts.iter().map(|conflict| {
+            let words = match conflict.blocked {
+                0 => conflict.obstacle.to_string(),
+                blocked => format!("{}; {blocked} below it cannot be sent either", conflict.obstacle),
+            };
+            listing.line('!', conflict.entry, "", &words)
+        }));
+        lines.sort_by(|(left, _), (right, _)| left.cmp(right));
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+struct Listing<'input> {
+    tree: &'input Tree,
+    placement: &'input Placement,
+}
+
+impl<'input> Listing<'input> {
+    fn step<'step>(&self, step: &'step Step) -> Option<(Cow<'step, TreePath>, Vec<u8>)>
+    where
+        'input: 'step,
+    {
+        Some(match step {
+            Step::MakeDirectory { entry, .. } => self.line('+', *entry, "/", ""),
+            Step::Send { entry, why: Why::New, .. } => {
+                let size = self.tree.file(*entry).map_or(0, |(size, _)| size);
+                self.line('+', *entry, "", &human_size(size))
+            }
+            Step::Send { entry, why: Why::Replaced(difference), .. } => self.line('~', *entry, "", &words(difference)),
+            Step::MakeSymlink { entry, why, .. } => {
+                let Kind::Symlink { target } = &self.tree.entries[*entry].kind else { return None };
+                self.link('l', *entry, target, why)
+            }
+            Step::HardLink { entry, of, why } => {
+                let of = self.placement.remote(&self.placement.path(&self.tree.entries[*of]));
+                self.link('h', *entry, &of, why)
+            }
+            Step::SetAttributes { changes, .. } if changes.is_empty() => return None,
+            Step::SetAttributes { entry, changes, .. } => {
+                let words: Vec<String> = changes.iter().map(change).collect();
+                self.line('=', *entry, "", &words.join(", "))
+            }
+            Step::Delete { path, is_directory } => {
+                let slash: &[u8] = if *is_directory { b"/" } else { b"" };
+                (Cow::Borrowed(path), [b"- ", &*self.placement.remote(path), slash].concat())
+            }
+        })
+    }
+
+    fn line(&self, sign: char, entry: usize, suffix: &str, words: &str) -> (Cow<'input, TreePath>, Vec<u8>) {
+        let path = self.placement.path(&self.tree.entries[entry]);
+        let mut line = format!("{sign} ").into_bytes();
+        line.extend(self.placement.remote(&path));
+        if !line.ends_with(b"/") {
+            line.extend(suffix.bytes());
+        }
+        if !words.is_empty() {
+            line.extend(format!(" ({words})").bytes());
+        }
+        (path, line)
+    }
+
+    fn link(&self, sign: char, entry: usize, target: &[u8], why: &Why) -> (Cow<'input, TreePath>, Vec<u8>) {
+        let (path, mut line) = self.line(sign, entry, "", "");
+        line.extend(" → ".bytes());
+        line.extend(target);
+        match why {
+            Why::New => {}
+            Why::Replaced(Difference::Target { from: Some(from) }) => {
+                line.extend([b" (was ", from.as_slice(), b")"].concat());
+            }
+            Why::Replaced(difference) => line.extend(format!(" ({})", words(difference)).bytes()),
+        }
+        (path, line)
+    }
+}
+
+fn words(difference: &Difference) -> String {
+    match difference {
+        Difference::WasFile => "was a file".into(),
+        Difference::WasSymlink => "was a symlink".into(),
+        Difference::Size { from, to } => format!("size {from} → {to}"),
+        Difference::Mtime { from, to } => {
+            const DAY: u64 = 86_400;
+            let seconds = from.abs_diff(*to);
+            let span = match seconds / DAY {
+                0 | 1 => duration::human(Duration::from_secs(seconds)),
+                days => format!("{days} days"),
+            };
+            format!("{span} {}", if to > from { "newer" } else { "older" })
+        }
+        Difference::Content => "content".into(),
+        Difference::Target { .. } => "was another".into(),
+        Difference::NotLinked => "was another file".into(),
+    }
+}
+
+fn change(change: &Change) -> String {
+    match change {
+        Change::Mode { from, to } => format!("mode {from:04o} → {to:04o}"),
+        Change::Owner { from, to } => format!("owner {from} → {to}"),
+        Change::Group { from, to } => format!("group {from} → {to}"),
+        Change::Mtime { from, to } => words(&Difference::Mtime { from: *from, to: *to }),
+    }
+}
+
+/// `512 B`, `12.3 KiB`.
+fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut tenths = u128::from(bytes) * 10;
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut units = UNITS.iter();
+    let mut unit = "";
+    while tenths >= 10_240 {
+        let Some(next) = units.next() else { break };
+        unit = next;
+        tenths = (tenths + 512) / 1024;
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
