@@ -3,6 +3,7 @@
 use super::LandingError;
 use super::draft::Draft;
 use super::place::{Place, Target, digest};
+use super::sealed::Sealed;
 use rustix::fs::{Mode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use std::fs::File;
@@ -148,12 +149,21 @@ impl Incoming {
         self.came(offset, length);
     }
 
-    /// Ends the file, which has `length` bytes on the host: gives it its attributes, makes it last, and renames it over what
-    /// has its name.
+    /// Ends the file, which has `length` bytes on the host, and gives it its name: [`seal`](Self::seal) and
+    /// [`commit`](Sealed::commit).
     ///
     /// # Errors
     /// Where not everything came, and where the system refuses. The temporary file is removed then.
     pub fn finish(self, length: u64, attributes: &Attributes) -> Result<(), LandingError> {
+        self.seal(length, attributes)?.commit()
+    }
+
+    /// Ends the file, which has `length` bytes on the host, and gives it its attributes. Many that are small are best sealed
+    /// and then [committed together](Sealed::commit_all).
+    ///
+    /// # Errors
+    /// Where not everything came, and where the system refuses. The temporary file is removed then.
+    pub fn seal(self, length: u64, attributes: &Attributes) -> Result<Sealed, LandingError> {
         let (written, end) = (self.written.load(Ordering::Acquire), self.end.load(Ordering::Acquire));
         if written != length || end != length {
             return Err(self.length_error(length, if end == length { written } else { end }));
@@ -165,9 +175,8 @@ impl Incoming {
         rustix::fs::fchmod(&self.file, mode).map_err(|error| self.failed("set the mode of", error))?;
         rustix::fs::futimens(&self.file, &attributes.times())
             .map_err(|error| self.failed("set the times of", error))?;
-        self.file.sync_all().map_err(|error| self.failed("sync", error))?;
-        self.place.check_replaceable(&self.target, "file")?;
-        self.place.rename(self.draft, &self.target)
+        let Self { place, target, draft, file, .. } = self;
+        Ok(Sealed { place, target, draft, file })
     }
 
     /// Leaves what came under its temporary name, for a run that [resumes](Place::resume). It counts as

@@ -1,5 +1,5 @@
 //! Where received files are put: a [`Landing`] is the destination directory of one run, a [`Place`] what one host has in
-//! it, an [`Incoming`] one file that is being written.
+//! it, an [`Incoming`] one file that is being written, and a [`Sealed`] one that is written but for its name.
 //!
 //! What hosts send is not trusted: names are checked, no link is followed beneath the destination, set-user-ID,
 //! set-group-ID and sticky bits are dropped, and nothing that is there is replaced but by a thing of its kind. A final
@@ -11,13 +11,16 @@
 mod draft;
 mod error;
 mod incoming;
+mod lasting;
 mod leftovers;
 mod place;
+mod sealed;
 mod site;
 
 pub use self::error::LandingError;
 pub use self::incoming::{Attributes, Holes, Incoming};
 pub use self::place::{Landed, Place};
+pub use self::sealed::Sealed;
 
 use self::leftovers::{Kept, Leftovers};
 use super::folder::Folder;

@@ -1,6 +1,7 @@
 //! The directories that a host's entries are put into: [`Sites`] opens and makes them, sweeps each once, and at the end
 //! gives them their attributes and makes what was renamed in them last.
 
+use super::lasting::Lasting;
 use super::leftovers::Kept;
 use super::{Landing, LandingError};
 use crate::tree::folder::{Folder, kind};
@@ -152,15 +153,16 @@ impl Sites {
         drop(last);
         let mut directories: Vec<_> = visited.into_iter().collect();
         directories.sort_by(|(one, _), (other, _)| other.cmp(one));
-        let failed = directories.into_iter().filter_map(|(path, visited)| {
-            let Visited { changed, ending, .. } = visited;
-            let is_done = !changed && ending.mode.is_none() && ending.times.is_none();
-            (!is_done).then(|| self.settle_one(&path, ending).err()).flatten()
-        });
-        failed.collect()
+        directories
+            .retain(|(_, Visited { changed, ending, .. })| *changed || ending.mode.is_some() || ending.times.is_some());
+        let mut lasting = Lasting::new(directories.len());
+        let settle = |(path, visited): (TreePath, Visited)| self.settle_one(&path, visited.ending, &mut lasting).err();
+        let mut failed: Vec<_> = directories.into_iter().filter_map(settle).collect();
+        failed.extend(lasting.finish().err().map(|error| self.unsynced(&TreePath::root(), error)));
+        failed
     }
 
-    fn settle_one(&self, path: &TreePath, ending: Ending) -> Result<(), LandingError> {
+    fn settle_one(&self, path: &TreePath, ending: Ending, lasting: &mut Lasting<Folder>) -> Result<(), LandingError> {
         let failed = |action, error| LandingError::system(action, self.landing.shown(path.as_bytes()), error);
         let folder = self.landing.root.beneath(path.as_bytes()).map_err(|error| self.unopened(path, error))?;
         if let Some(mode) = ending.mode {
@@ -174,7 +176,11 @@ impl Sites {
         if let Some(times) = ending.times {
             rustix::fs::futimens(&folder, &times).map_err(|error| failed("set the times of", error))?;
         }
-        rustix::fs::fsync(&folder).map_err(|error| failed("sync", error))
+        lasting.add(folder).map_err(|error| self.unsynced(path, error))
+    }
+
+    fn unsynced(&self, path: &TreePath, error: Errno) -> LandingError {
+        LandingError::system("sync", self.landing.shown(path.as_bytes()), error)
     }
 
     /// Why a directory cannot be opened: what is on the way to it, where something is.

@@ -474,6 +474,35 @@ fn many_buffers_are_written_in_one_piece() {
 }
 
 #[test]
+fn files_that_are_committed_together_fail_each_by_itself() {
+    for count in [3, 200] {
+        let directory = tempfile::tempdir().unwrap();
+        let landing = landing(directory.path(), BY_HOST);
+        let places = ["one", "other"].map(|name| landing.place(&host(name)));
+        let seal = |number: usize| {
+            let incoming = places[number % 2].incoming(&path(format!("d{}/f{number}", number % 40)), Holes::Fill)?;
+            incoming.write_at(0, &[number.to_string().as_bytes()])?;
+            incoming.seal(number.to_string().len() as u64, &PLAIN)
+        };
+        let sealed: Vec<Sealed> = (0..count).map(|number| seal(number).unwrap()).collect();
+        assert_eq!(temporary_names(directory.path()), count);
+        fs::create_dir(directory.path().join("other/d1/f1")).unwrap();
+        let ended = Sealed::commit_all(sealed);
+        assert_eq!(ended.len(), count);
+        for (number, ended) in ended.into_iter().enumerate() {
+            let shown = places[number % 2].shown(&path(format!("d{}/f{number}", number % 40))).unwrap();
+            match number {
+                1 => assert_eq!(in_the_way(ended), ("directory", shown)),
+                _ => assert_eq!(fs::read_to_string(shown).unwrap(), number.to_string(), "{ended:?}"),
+            }
+        }
+        assert_eq!(temporary_names(directory.path()), 0);
+        assert!(places.iter().all(|place| place.settle().is_empty()));
+    }
+    assert!(Sealed::commit_all(Vec::new()).is_empty());
+}
+
+#[test]
 fn a_file_is_unchanged_by_its_length_and_time_and_its_content_by_its_digest() {
     let directory = tempfile::tempdir().unwrap();
     let place = landing(directory.path(), BY_HOST).place(&host("h"));
