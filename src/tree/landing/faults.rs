@@ -3,7 +3,7 @@
 use super::tests::*;
 use super::*;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -294,10 +294,22 @@ fn a_user_who_is_not_root_fills_directories_that_may_not_be_written() {
             assert!(place.settle().is_empty());
             assert_eq!(fs::metadata(directory.join("h/d/e")).unwrap().mode() & 0o7777, 0o500);
         }
+        // A directory that hides what is in it is closed after that.
+        let hidden = Attributes { mode: Some(0), ..closed };
+        let place = landing(&directory, BY_HOST).place(&host("h"));
+        place.directory(&path("hidden"), &hidden).unwrap();
+        place.directory(&path("hidden/d"), &closed).unwrap();
+        put(&place, "hidden/d/f", b"x").unwrap();
+        let problems = place.settle();
+        assert!(problems.is_empty(), "{problems:?}");
         // And where nothing may be done about it, it says so.
         let place = landing(&directory, BY_HOST).place(&host("h"));
         let failed = put(&place, "d/f", b"x").unwrap_err();
         assert!(failed.hint().is_some_and(|hint| hint.contains("must be allowed to write")), "{failed:?}");
+        for closed in ["d", "d/e", "hidden", "hidden/d"] {
+            // So that the test's directory can be removed.
+            fs::set_permissions(directory.join("h").join(closed), fs::Permissions::from_mode(0o700)).unwrap();
+        }
         return;
     }
     let directory = tempfile::tempdir().unwrap();

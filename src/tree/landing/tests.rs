@@ -388,13 +388,15 @@ fn what_did_not_come_whole_does_not_take_its_place() {
     let place = landing.place(&host("h"));
     put(&place, "f", b"old").unwrap();
     type Writes = &'static [(u64, &'static [u8])];
-    let cases: [(Writes, u64); 6] = [
+    let cases: [(Writes, u64); 8] = [
         (&[(0, b"short")], 6),
         (&[(0, b"too long")], 7),
         (&[(0, b"ab"), (4, b"ef")], 6),
         (&[], 1),
         (&[(0, b"x")], 0),
-        (&[(0, b"x"), (0, b"x"), (2, b"y")], 3 + 1),
+        (&[(0, b"x"), (0, b"x")], 2),
+        (&[(0, b"ab"), (4, b"ef")], 4),
+        (&[(0, b"x"), (0, b"x"), (1, b"y")], 2),
     ];
     for (writes, length) in cases {
         for holes in [Holes::Fill, Holes::Leave] {
