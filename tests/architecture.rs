@@ -225,6 +225,11 @@ fn what_matters_is_done_in_few_places() {
             "only the command line talks by itself, and a LocalCommand that was asked for",
             &["cli/", "connection/proxy.rs"],
         ),
+        (
+            r"\b(openat2?|mkdirat|symlinkat|linkat|renameat|renameat_with|unlinkat)\(",
+            "what a host names is opened beneath a descriptor, without following links, in one place",
+            &["tree/folder.rs"],
+        ),
         (r"\bio::stdout\(\)", "only the command line has the standard output", &["cli/"]),
     ] {
         for path in places_of(pattern) {

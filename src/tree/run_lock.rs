@@ -80,8 +80,9 @@ impl RunLock {
         }
     }
 
-    /// Ends a run that left no temporary file behind, on no machine: nobody will ask for it.
-    pub fn ended_clean(self) {
+    /// Ends a run that left no temporary file behind, on no machine: nobody will ask for it. No temporary name is made with
+    /// its token after that.
+    pub fn ended_clean(&self) {
         if let (Some(directory), Some(_)) = (&self.directory, &self.file) {
             // What stays is removed with the old ones.
             let _ = fs::remove_file(directory.join(self.run.as_str()));
