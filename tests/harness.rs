@@ -7,3 +7,5 @@ mod fleet;
 mod relay;
 #[path = "harness/sftp_daemon.rs"]
 mod sftp_daemon;
+#[path = "harness/sftp_server.rs"]
+mod sftp_server;

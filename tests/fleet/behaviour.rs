@@ -1,5 +1,6 @@
 //! What a host of the fleet does to those who call: everything is well, unless a field says otherwise.
 
+use super::oddity::Oddity;
 use super::relay::Cable;
 use russh::{MethodKind, Preferred, cipher, kex, mac};
 use std::borrow::Cow;
@@ -26,6 +27,8 @@ pub struct Behaviour {
     pub opening: Duration,
     /// What a command does.
     pub exec: Exec,
+    /// What its SFTP server does otherwise than a good one; `None` where it has no SFTP server.
+    pub sftp: Option<Vec<Oddity>>,
     /// What it does as a jump host.
     pub forwarding: Forwarding,
 }
@@ -159,6 +162,7 @@ impl Default for Behaviour {
             max_sessions: 10,
             opening: Duration::ZERO,
             exec: Exec::Shell,
+            sftp: Some(Vec::new()),
             forwarding: Forwarding::Allowed,
         }
     }
@@ -189,6 +193,11 @@ impl Behaviour {
     /// Commands do this.
     pub fn executing(exec: Exec) -> Self {
         Self { exec, ..Self::default() }
+    }
+
+    /// Its SFTP server does these things.
+    pub fn serving(oddities: impl Into<Vec<Oddity>>) -> Self {
+        Self { sftp: Some(oddities.into()), ..Self::default() }
     }
 
     /// It takes only these in the key exchange; empty lists stay as they are.

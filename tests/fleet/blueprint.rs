@@ -3,7 +3,9 @@
 use super::behaviour::{Behaviour, Certified, Exec, HostKey};
 use super::host::{Crowd, Host};
 use super::keys::{self, ALWAYS, Claim};
+use super::oddity::Oddity;
 use super::server::{self, Registry};
+use super::sftp_server;
 use super::{Fleet, USER};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Certificate, PrivateKey};
@@ -40,7 +42,12 @@ impl Blueprint {
 
     pub(super) fn add(&mut self, name: String, address: SocketAddr, behaviour: Behaviour, key: PrivateKey) {
         let mut host = Host::new(name, address, behaviour, key.public_key().clone(), &self.crowd);
-        if host.behaviour.exec == Exec::Shell {
+        for oddity in host.behaviour.sftp.iter().flatten() {
+            if let Oddity::Answer(request, ..) = oddity {
+                assert!(sftp_server::is_request(request), "SFTP has no request `{request}`");
+            }
+        }
+        if host.behaviour.exec == Exec::Shell || host.behaviour.sftp.is_some() {
             host.home = self.directory.path().join("home").join(&host.name);
             fs::create_dir_all(&host.home).expect("the directory can be written");
         }

@@ -2,7 +2,9 @@
 
 use super::behaviour::{Behaviour, Cut};
 use super::line::Switch;
+use super::oddity::{Answer, Oddity};
 use russh::keys::PublicKey;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +30,16 @@ pub struct Host {
     counts: watch::Sender<Counts>,
     crowd: Arc<Crowd>,
     commands: Mutex<Vec<String>>,
+    requests: Mutex<Requests>,
     lines: Mutex<Vec<Weak<Switch>>>,
+}
+
+/// Requests to the SFTP server of a host.
+#[derive(Default)]
+struct Requests {
+    log: Vec<String>,
+    came: BTreeMap<String, usize>,
+    answered: BTreeMap<String, usize>,
 }
 
 /// Handshakes at all hosts of a fleet together.
@@ -79,6 +90,23 @@ pub struct Counts {
     pub tunnels: usize,
     /// Requests to forward an agent.
     pub agent_requests: usize,
+    /// What its SFTP server was asked for.
+    pub files: Files,
+}
+
+/// What an SFTP server was asked for, over all channels together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Requests that came.
+    pub requests: usize,
+    /// Requests without an answer up to now.
+    pub outstanding: usize,
+    /// The most that there ever were of those.
+    pub most_outstanding: usize,
+    /// Handles that are open.
+    pub handles: usize,
+    /// The most that there ever were of those.
+    pub most_handles: usize,
 }
 
 impl Host {
@@ -99,6 +127,7 @@ impl Host {
             crowd: Arc::clone(crowd),
             counts: watch::Sender::new(Counts::default()),
             commands: Mutex::default(),
+            requests: Mutex::default(),
             lines: Mutex::default(),
         }
     }
@@ -111,6 +140,16 @@ impl Host {
     /// The commands that were asked for, in order.
     pub fn commands(&self) -> Vec<String> {
         lock(&self.commands).clone()
+    }
+
+    /// The requests to its SFTP server, in order and with their paths, but for reads and writes.
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.requests).log.clone()
+    }
+
+    /// How many requests of a kind came to its SFTP server, such as `write` or `posix-rename`.
+    pub fn requests_to(&self, kind: &str) -> usize {
+        lock(&self.requests).came.get(kind).copied().unwrap_or_default()
     }
 
     /// Waits until something is so.
@@ -136,6 +175,37 @@ impl Host {
 
     pub(super) fn asked(&self, command: &[u8]) {
         lock(&self.commands).push(String::from_utf8_lossy(command).into_owned());
+    }
+
+    pub(super) fn asked_for_files(&self, kind: &str, line: Option<String>) {
+        let mut requests = lock(&self.requests);
+        requests.log.extend(line);
+        match requests.came.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => drop(requests.came.insert(kind.into(), 1)),
+        }
+        drop(requests);
+        self.count(|counts| {
+            counts.files.requests += 1;
+            counts.files.outstanding += 1;
+            counts.files.most_outstanding = counts.files.most_outstanding.max(counts.files.outstanding);
+        });
+    }
+
+    /// What comes instead of the answer to the request whose turn it is.
+    pub(super) fn oddity_for(&self, kind: &str, oddities: &[Oddity]) -> Option<Answer> {
+        let mut requests = lock(&self.requests);
+        let mut number = |kind: &str| {
+            let count = requests.answered.entry(kind.into()).or_default();
+            *count += 1;
+            *count
+        };
+        let (of_all, of_kind) = (number("any"), number(kind));
+        oddities.iter().find_map(|oddity| match *oddity {
+            Oddity::Answer("any", when, answer) if when.holds(of_all) => Some(answer),
+            Oddity::Answer(name, when, answer) if name == kind && when.holds(of_kind) => Some(answer),
+            _ => None,
+        })
     }
 
     pub(super) fn watch_line(&self, switch: &Arc<Switch>) {

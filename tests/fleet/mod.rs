@@ -14,16 +14,20 @@ mod doors;
 mod host;
 pub mod keys;
 mod line;
+mod oddity;
 pub mod openssh;
 mod process;
 mod reception;
 pub mod relay;
 mod server;
 pub mod sftp_daemon;
+mod sftp_files;
+mod sftp_server;
 
 pub use behaviour::{Behaviour, Certified, Cut, Exec, Forwarding, HostKey, Login, Reception};
 pub use blueprint::pattern;
-pub use host::{Counts, Host};
+pub use host::{Counts, Files, Host};
+pub use oddity::{Answer, Oddity, PLANTED, When};
 
 use blueprint::Blueprint;
 use doors::{Door, Prop};
@@ -127,7 +131,8 @@ impl Fleet {
         let key = keys::generate("host");
         let mut plan = Blueprint::new();
         for index in 0..count {
-            let behaviour = Behaviour::executing(Exec::Answer("Linux 6.1.0\nhello from a light fleet\n"));
+            let exec = Exec::Answer("Linux 6.1.0\nhello from a light fleet\n");
+            let behaviour = Behaviour { exec, sftp: None, ..Behaviour::default() };
             plan.add(format!("host{:05}", index + 1), SocketAddr::new(address(index), port), behaviour, key.clone());
         }
         let (fleet, registry) = plan.build(runtime);

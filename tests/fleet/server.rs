@@ -4,7 +4,7 @@ use super::behaviour::{Exec, Forwarding, HostKey, Login};
 use super::host::{Host, Sitting, Visit};
 use super::line::Line;
 use super::process::{self, Place, Session, Setup};
-use super::{PASSWORD, USER};
+use super::{PASSWORD, USER, sftp_server};
 use russh::keys::{Certificate, PrivateKey, PublicKey};
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Response, VerifiedPublicKey,
@@ -277,6 +277,10 @@ async fn attend(mut session: Session, host: &Arc<Host>, ends: Ends) {
             ChannelMsg::RequestPty { term, .. } => {
                 setup.terminal = Some(term);
                 let _ = handle.channel_success(id).await;
+            }
+            ChannelMsg::RequestSubsystem { name, .. } if name == "sftp" && host.behaviour.sftp.is_some() => {
+                let oddities = host.behaviour.sftp.clone().unwrap_or_default();
+                return sftp_server::serve(session, host, &oddities).await;
             }
             ChannelMsg::RequestShell { .. } | ChannelMsg::RequestSubsystem { .. } => {
                 let _ = handle.channel_failure(id).await;
