@@ -23,6 +23,8 @@ mod server;
 pub mod sftp_daemon;
 mod sftp_files;
 mod sftp_server;
+pub mod tmpfs;
+pub mod trees;
 
 pub use behaviour::{Behaviour, Certified, Cut, Exec, Forwarding, HostKey, Login, Reception};
 pub use blueprint::pattern;

@@ -397,10 +397,8 @@ impl Files {
     /// The file behind a name that was made up.
     fn planted(&self, path: &[u8]) -> Option<PathBuf> {
         let named = |name: &&[u8]| path == *name || path.strip_suffix(*name).is_some_and(|rest| rest.ends_with(b"/"));
-        let is_planted = self
-            .oddities
-            .iter()
-            .any(|oddity| matches!(oddity, Oddity::Names(names) if names.iter().any(|name| named(name))));
+        let is_planted =
+            self.oddities.iter().any(|oddity| matches!(oddity, Oddity::Names(names) if names.iter().any(named)));
         is_planted.then(|| self.beside("planted"))
     }
 

@@ -3,7 +3,9 @@
 use crate::fleet::openssh::Daemon;
 use crate::fleet::relay::Cable;
 use crate::fleet::sftp_daemon::{STRANGER, Sftp, client, dropbear, sftp, sshd};
+use crate::fleet::tmpfs::Tmpfs;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 /// Whether a batch succeeds, and everything that is said meanwhile.
@@ -101,4 +103,20 @@ fn a_shell_that_talks_spoils_the_protocol() {
     let Some(daemon) = sshd(Sftp::Command("echo welcome to this machine; exec $SFTP_SERVER"), &[]) else { return };
     let Some((done, said)) = put(&daemon) else { return };
     assert!(!done && said.contains("Received message too long"), "{said}");
+}
+
+#[test]
+fn a_disk_that_is_there_before_a_server_is_full_for_it_too() {
+    let Some(disk) = Tmpfs::new(1 << 20) else { return };
+    let there = disk.path().join("there");
+    for daemon in [sshd(Sftp::Internal(""), &[]), dropbear(Sftp::External(""), &[])].into_iter().flatten() {
+        let source = daemon.directory().join("source");
+        fs::write(&source, vec![1; 3 << 20]).unwrap();
+        let Some((_, said)) = tried(&daemon, &format!("put {} {}\n", source.display(), there.display())) else {
+            return;
+        };
+        assert!(said.contains("Failure"), "{said}");
+        assert!(fs::metadata(&there).unwrap().blocks() * 512 <= 1 << 20);
+        fs::remove_file(&there).unwrap();
+    }
 }
