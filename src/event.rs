@@ -68,6 +68,29 @@ pub enum What {
         /// The bytes as they came, cut anywhere.
         bytes: Bytes,
     },
+    /// It is known what is to be moved to or from a host.
+    TransferPlanned {
+        /// Which host.
+        host: HostId,
+        /// How many files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// More bytes of files were moved.
+    BytesMoved {
+        /// Which host.
+        host: HostId,
+        /// How many since it was last told.
+        bytes: u64,
+    },
+    /// Everything that was to be moved was tried.
+    TransferFinished {
+        /// Which host.
+        host: HostId,
+        /// What came of it.
+        moved: Moved,
+    },
     /// Something worth telling that is no failure.
     Noticed {
         /// The host it concerns, or the run.
@@ -117,6 +140,23 @@ pub enum What {
         /// Wall time of the run.
         took: Duration,
     },
+}
+
+/// What came of a transfer to or from one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Files, symlinks and directories that were written or changed.
+    pub changed: u64,
+    /// What was there already as it should be.
+    pub unchanged: u64,
+    /// What could not be brought there.
+    pub failed: u64,
+    /// What was removed (`--delete`).
+    pub removed: u64,
+    /// Bytes of content that went over the wire.
+    pub bytes: u64,
+    /// Bytes of content that did not have to.
+    pub saved: u64,
 }
 
 /// Which of a command's two outputs.

@@ -194,6 +194,14 @@ codes! {
     ExitStatus = "exit.status";
     /// The command was ended by a signal.
     ExitSignal = "exit.signal";
+    /// The host has neither an SFTP server nor what is needed in its place.
+    TransferUnavailable = "transfer.unavailable";
+    /// The destination or source on the host is not what the transfer needs it to be.
+    TransferPlace = "transfer.place";
+    /// Something could not be brought to its place; what was there still stands.
+    TransferFailed = "transfer.failed";
+    /// The file system of the host is full.
+    TransferNoSpace = "transfer.no_space";
     /// `--timeout` passed.
     Timeout = "timeout";
     /// `--deadline` passed.

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const VERBS: [&str; 7] = ["run", "script", "hosts", "inventory", "config", "completions", "man"];
+const VERBS: [&str; 8] = ["run", "script", "push", "hosts", "inventory", "config", "completions", "man"];
 /// Characters of a line of prose.
 const WIDEST: usize = 132;
 
@@ -262,7 +262,7 @@ fn a_wrong_command_line_would_be_noticed() {
     let known: BTreeMap<String, _> =
         [("run".to_owned(), options(&help(&["run"]))), (String::new(), options(&help(&[])))].into_iter().collect();
     let call = |line: &str| with_help(&calls(line).concat(), &known);
-    assert!(call("bugle push web a b").unwrap_err().contains("push"));
+    assert!(call("bugle teleport web a b").unwrap_err().contains("teleport"));
     assert!(call("echo x | bugle run web --fanuot 3 uptime").unwrap_err().contains("--fanuot"));
     let words = call("BUGLE_X=1 bugle run web -l 'a b' -- id -u 3<file # why").unwrap();
     assert_eq!(words, ["run", "web", "-l", "a b", "--help", "--", "id", "-u"]);

@@ -75,7 +75,8 @@ impl FleetRun<'_> {
         .map_err(report_failed)?;
         let plan = self.plan(spent);
         let exit = self.options.exit;
-        let is_single = mode == OutputMode::Raw && self.hosts.len() == 1;
+        // As with ssh: one host's command, and its own status.
+        let is_single = mode == OutputMode::Raw && self.hosts.len() == 1 && matches!(self.verb, "run" | "script");
         let work = Arc::new(work(Arc::clone(&connector), self.hosts));
         let (events, thread) = spawn(report, EVENTS).map_err(Failed::fault)?;
         // On a worker, where the units are: every event that crosses threads wakes one up.

@@ -7,6 +7,7 @@ mod called;
 mod completions;
 mod config;
 mod failure;
+mod filter_options;
 mod fleet;
 mod host_key_question;
 mod hosts;
@@ -15,6 +16,7 @@ mod man;
 mod options;
 mod privilege;
 mod prompt;
+mod push;
 mod reach;
 mod run;
 mod script;
@@ -66,6 +68,8 @@ enum Verb {
     Run(run::Arguments),
     /// Send a local script to every host and run it with its own #!
     Script(script::Arguments),
+    /// Send local files and trees to every host
+    Push(push::Arguments),
     /// Print who is selected, a name a line
     Hosts(hosts::Arguments),
     /// Show the inventory in Ansible's shapes, or check it
@@ -119,11 +123,14 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     if typed("ask_pass") && !typed("pass_fd") {
         program.global.pass_fd = None;
     }
-    if let Verb::Run(run::Arguments { host, .. }) | Verb::Script(script::Arguments { host, .. }) = &mut program.verb
-        && typed("ask_sudo_pass")
-        && !typed("sudo_pass_fd")
-    {
-        host.privilege.sudo_pass_fd = None;
+    let privilege = match &mut program.verb {
+        Verb::Run(arguments) => Some(&mut arguments.host.privilege),
+        Verb::Script(arguments) => Some(&mut arguments.host.privilege),
+        Verb::Push(arguments) => Some(&mut arguments.privilege),
+        _ => None,
+    };
+    if let Some(privilege) = privilege.filter(|_| typed("ask_sudo_pass") && !typed("sudo_pass_fd")) {
+        privilege.sudo_pass_fd = None;
     }
     Ok(program)
 }
@@ -133,6 +140,7 @@ impl Verb {
         match self {
             Self::Run(arguments) => run::run(global, arguments),
             Self::Script(arguments) => script::run(global, arguments),
+            Self::Push(arguments) => push::run(global, arguments),
             Self::Hosts(arguments) => hosts::run(global, &arguments),
             Self::Inventory(arguments) => inventory::run(global, &arguments),
             Self::Config(arguments) => config::run(global, &arguments),

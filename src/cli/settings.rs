@@ -20,10 +20,10 @@ pub(super) fn directory() -> Option<PathBuf> {
 /// Lets every long option also read its environment variable.
 pub(super) fn with_environment(command: Command) -> Command {
     let command = command.mut_args(|argument| {
-        let Some(long) = argument.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+        let Some(name) = setting(&argument).filter(|name| !matches!(name.as_str(), "help" | "version")) else {
             return argument;
         };
-        let variable = variable(long);
+        let variable = variable(&name);
         let argument = argument.env(variable).hide_env(true);
         if matches!(argument.get_action(), ArgAction::SetTrue) {
             argument.value_parser(FalseyValueParser::new())
@@ -129,7 +129,7 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
 
 /// Why an option does not take a value, if it does not.
 fn refusal(command: &Command, name: &str, value: &str) -> Option<String> {
-    let Some(argument) = command.get_arguments().find(|argument| argument.get_long() == Some(name)) else {
+    let Some(argument) = command.get_arguments().find(|argument| setting(argument).as_deref() == Some(name)) else {
         return command.get_subcommands().find_map(|verb| refusal(verb, name, value));
     };
     if matches!(argument.get_action(), ArgAction::SetTrue) {
@@ -159,12 +159,19 @@ pub(super) fn variable_behind(error: &clap::Error, arguments: &[OsString]) -> Op
     Some(format!("{variable} is set to `{value}`"))
 }
 
+/// What an option is called in the file and, in capitals, in the environment. That is its long name, except where verbs mean
+/// different things by one: `--exclude` of hosts keeps its setting where a verb has another one of files.
+fn setting(argument: &Argument) -> Option<String> {
+    argument.get_long()?;
+    Some(argument.get_id().as_str().replace('_', "-"))
+}
+
 fn variable(long: &str) -> String {
     format!("BUGLE_{}", long.to_uppercase().replace('-', "_"))
 }
 
 fn long_names(command: &Command, names: &mut Vec<String>) {
-    names.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned));
+    names.extend(command.get_arguments().filter_map(setting));
     command.get_subcommands().for_each(|verb| long_names(verb, names));
 }
 
@@ -183,7 +190,7 @@ fn scalars(value: &Value) -> Option<Vec<String>> {
 
 fn with_default(command: Command, name: &str, values: &[String]) -> Command {
     let command = command.mut_args(|argument| {
-        if argument.get_long() == Some(name) { argument.default_values(values.to_vec()) } else { argument }
+        if setting(&argument).as_deref() == Some(name) { argument.default_values(values.to_vec()) } else { argument }
     });
     command.mut_subcommands(|verb| with_default(verb, name, values))
 }

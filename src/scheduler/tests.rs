@@ -155,6 +155,9 @@ impl Observed {
                 What::HostStarted { host } => assert_eq!(standing.insert(*host, true), None, "{host:?} starts once"),
                 What::PhaseFinished { host, .. }
                 | What::OutputReceived { host, .. }
+                | What::TransferPlanned { host, .. }
+                | What::BytesMoved { host, .. }
+                | What::TransferFinished { host, .. }
                 | What::Noticed { host: Some(host), .. } => {
                     assert_eq!(standing.get(host), Some(&true), "{host:?} talks between its start and its end");
                 }
@@ -202,6 +205,9 @@ impl Observed {
                 }
                 What::Noticed { message, .. } => format!("notice {message}"),
                 What::PhaseFinished { .. } => "phase".into(),
+                What::TransferPlanned { .. } | What::BytesMoved { .. } | What::TransferFinished { .. } => {
+                    "transfer".into()
+                }
             };
             Some(format!("{} {what}", event.at.as_millis()))
         });

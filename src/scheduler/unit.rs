@@ -3,7 +3,7 @@
 //! Main type: [`Work`]. Nothing here knows what the work is.
 
 use super::retry::RetryAfter;
-use crate::event::{Phase, Stream, What};
+use crate::event::{Moved, Phase, Stream, What};
 use crate::host::HostId;
 use crate::outcome::{Code, Failure, Outcome};
 use bytes::Bytes;
@@ -143,6 +143,21 @@ impl UnitEvents {
     /// Something is worth telling, from verbosity `level` on.
     pub async fn notice(&self, level: u8, message: impl Into<String>) {
         self.say(What::Noticed { host: Some(self.host), level, message: message.into() }).await;
+    }
+
+    /// It is known what is to be moved.
+    pub async fn transfer_planned(&self, files: u64, bytes: u64) {
+        self.say(What::TransferPlanned { host: self.host, files, bytes }).await;
+    }
+
+    /// More bytes of files were moved.
+    pub async fn bytes_moved(&self, bytes: u64) {
+        self.say(What::BytesMoved { host: self.host, bytes }).await;
+    }
+
+    /// Everything that was to be moved was tried.
+    pub async fn transfer_finished(&self, moved: Moved) {
+        self.say(What::TransferFinished { host: self.host, moved }).await;
     }
 
     async fn say(&self, what: What) {

@@ -37,20 +37,26 @@ pub trait ByteSink: Send + 'static {
     fn finish(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-impl ByteSource for Process {
-    async fn next(&mut self) -> Piece {
-        match Process::next(self).await {
-            Happening::Output(Stream::Stdout, bytes) => Piece::Data(bytes),
-            Happening::Output(Stream::Stderr, bytes) => Piece::Talk(bytes),
-            Happening::Refused => Piece::Refused,
+impl From<Happening> for Piece {
+    fn from(happening: Happening) -> Self {
+        match happening {
+            Happening::Output(Stream::Stdout, bytes) => Self::Data(bytes),
+            Happening::Output(Stream::Stderr, bytes) => Self::Talk(bytes),
+            Happening::Refused => Self::Refused,
             Happening::Ended(RemoteExit::Status(status)) => {
-                Piece::Ended(format!("the SFTP server on the host ended with status {status}"))
+                Self::Ended(format!("the SFTP server on the host ended with status {status}"))
             }
             Happening::Ended(RemoteExit::Signal { name, .. }) => {
-                Piece::Ended(format!("the SFTP server on the host was ended by signal {name}"))
+                Self::Ended(format!("the SFTP server on the host was ended by signal {name}"))
             }
-            Happening::Lost(why) => Piece::Ended(why),
+            Happening::Lost(why) => Self::Ended(why),
         }
+    }
+}
+
+impl ByteSource for Process {
+    async fn next(&mut self) -> Piece {
+        Process::next(self).await.into()
     }
 
     async fn close(self) {

@@ -114,7 +114,7 @@ impl RunCommand {
 
 /// A process and what is said and heard while it runs.
 struct Running<'a> {
-    conversation: Option<Conversation<'a>>,
+    conversation: Option<Conversation>,
     fed: bool,
     feeder: Option<JoinHandle<()>>,
     stdin: Option<Broadcast>,
@@ -263,7 +263,7 @@ fn timed_out(limit: Duration, ending: Ending) -> Failure {
 }
 
 /// Names that nobody can guess: for temporary files, prompts and marks.
-fn token() -> String {
+pub(super) fn token() -> String {
     let mut bytes = [0; 10];
     // The system's source of randomness does not fail once the system is up; a guessable name would still be refused
     // by `mkdir` where somebody was first.

@@ -7,11 +7,14 @@ mod broadcast;
 mod caller;
 mod command;
 mod ending;
+mod inner;
 mod privilege;
+mod push;
 mod shell;
 
 pub use broadcast::Broadcast;
 pub use caller::Caller;
 pub use command::{Call, RunCommand};
 pub use privilege::{Method, Privilege};
+pub use push::{Account, Ownership, Push, PushCall, PushExtent, PushOrder};
 pub use shell::{CommandLine, ScriptFile, quote};

@@ -110,8 +110,8 @@ fn mark(token: &str) -> String {
 }
 
 /// The conversation before the command runs.
-pub(super) struct Conversation<'a> {
-    privilege: &'a Privilege,
+pub(super) struct Conversation {
+    privilege: Privilege,
     prompt: String,
     mark: String,
     /// What each stream carried so far; `None` once its mark was seen.
@@ -134,14 +134,14 @@ pub(super) enum Turn {
     Over(Failure),
 }
 
-impl<'a> Conversation<'a> {
-    pub(super) fn new(privilege: &'a Privilege, token: &str, streams: Streams) -> Self {
+impl Conversation {
+    pub(super) fn new(privilege: &Privilege, token: &str, streams: Streams) -> Self {
         let prompt = match privilege.method {
             Method::Sudo => prompt(token),
             Method::Su | Method::Doas => "assword:".into(),
         };
         Self {
-            privilege,
+            privilege: privilege.clone(),
             prompt,
             mark: mark(token),
             stdout: Some(Vec::new()),

@@ -3,7 +3,7 @@
 //!
 //! [`Body`] borrows from the event. It knows no target and no bytes of output.
 
-use crate::event::What;
+use crate::event::{Moved, What};
 use crate::exit_code::Stop;
 use crate::host::{HostId, Roster};
 use crate::outcome::{Failure, Outcome, RemoteExit, Tally};
@@ -59,6 +59,20 @@ pub(super) enum Body<'a> {
         host: Option<&'a str>,
         level: u8,
         message: &'a str,
+    },
+    TransferPlanned {
+        host: &'a str,
+        files: u64,
+        bytes: u64,
+    },
+    TransferFinished {
+        host: &'a str,
+        changed: u64,
+        unchanged: u64,
+        failed: u64,
+        removed: u64,
+        bytes: u64,
+        saved: u64,
     },
     AttemptFailed {
         host: &'a str,
@@ -135,7 +149,8 @@ impl<'a> Body<'a> {
         let name = |host: &HostId| roster.name(*host).as_str();
         let names = |hosts: &[HostId]| hosts.iter().map(name).collect::<Vec<_>>();
         Some(match what {
-            What::OutputReceived { .. } => return None,
+            // Bytes on their way are for progress; what came of them is told in the end.
+            What::OutputReceived { .. } | What::BytesMoved { .. } => return None,
             What::RunStarted { verb, title, roster, fanout } => Self::RunStarted {
                 schema: SCHEMA,
                 verb,
@@ -152,6 +167,13 @@ impl<'a> Body<'a> {
             }
             What::Noticed { host, level, message } => {
                 Self::Noticed { host: host.as_ref().map(name), level: *level, message }
+            }
+            What::TransferPlanned { host, files, bytes } => {
+                Self::TransferPlanned { host: name(host), files: *files, bytes: *bytes }
+            }
+            What::TransferFinished { host, moved } => {
+                let Moved { changed, unchanged, failed, removed, bytes, saved } = *moved;
+                Self::TransferFinished { host: name(host), changed, unchanged, failed, removed, bytes, saved }
             }
             What::AttemptFailed { host, attempt, failure, retry_in } => Self::AttemptFailed {
                 host: name(host),

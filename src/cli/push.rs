@@ -1,0 +1,246 @@
+//! `bugle push TARGETS SRC… DEST`.
+
+use super::called::{Called, CalledAs, Questions};
+use super::failure::Failed;
+use super::filter_options::FilterOptions;
+use super::fleet::FleetRun;
+use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
+use super::privilege::PrivilegeOptions;
+use super::sources::Known;
+use crate::selection::Selected;
+use crate::task::{Account, Caller, Ownership, Push, PushCall, PushExtent, PushOrder};
+use crate::tree::run_lock::RunLock;
+use crate::tree::{Links, Rules, ScanOptions, Tree};
+use clap::{Args, ValueEnum, ValueHint};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Problems with the sources that are told.
+const PROBLEMS_SHOWN: usize = 20;
+
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "bugle push [OPTIONS] <TARGETS> <SRC>... <DEST>",
+    after_help = "Examples:
+  bugle push all app.conf /etc/app/
+  bugle push @web -r site /srv --delete --exclude '*.map'
+  bugle push 'web[01-20]' --sudo --mode 0640 --group app secrets.env /etc/app/secrets.env
+  bugle push @db --dry-run -r -p conf/. /etc/postgresql"
+)]
+pub(super) struct Arguments {
+    /// Who: hosts, ranges, groups, globs and their combinations, such as `web[01-20]`, `@db`, `web:&prod`
+    #[arg(value_name = "TARGETS")]
+    targets: String,
+    /// Local files and directories; `DIR/.` means what is in it. The last is the destination on the hosts
+    #[arg(value_name = "SRC… DEST", required = true, num_args = 2.., value_hint = ValueHint::AnyPath)]
+    paths: Vec<OsString>,
+    /// Keep only hosts that this selects too [repeatable]
+    #[arg(long, value_name = "EXPR")]
+    limit: Vec<String>,
+    /// Leave these hosts out [repeatable]
+    #[arg(short = 'x', long = "exclude-hosts", value_name = "EXPR")]
+    exclude: Vec<String>,
+    /// Send directories with all that is in them
+    #[arg(short = 'r', long)]
+    recursive: bool,
+    /// Keep modes and times exactly, as the sources have them
+    #[arg(short = 'p', long)]
+    preserve: bool,
+    /// Mode of files, in octal; directories get x where that has r. `D0750,F0640` says both
+    #[arg(long, value_name = "MODE")]
+    mode: Option<Modes>,
+    /// Owner of what is sent, by name or number
+    #[arg(long, value_name = "USER")]
+    owner: Option<Account>,
+    /// Group of what is sent, by name or number
+    #[arg(long, value_name = "GROUP")]
+    group: Option<Account>,
+    /// Compare by content where size and kind agree, not by time
+    #[arg(long)]
+    checksum: bool,
+    /// Remove from the directories on the hosts what the sources do not have
+    #[arg(long)]
+    delete: bool,
+    /// What is done about symlinks
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "keep")]
+    links: LinkChoice,
+    /// Compress on the way (the ssh_config option Compression)
+    #[arg(short = 'C', long)]
+    compress: bool,
+    #[command(flatten)]
+    filter: FilterOptions,
+    #[command(flatten)]
+    pub(super) privilege: PrivilegeOptions,
+    #[command(flatten)]
+    fanout: FanoutOptions,
+}
+
+/// What is done about symlinks.
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum LinkChoice {
+    /// They are made anew with the same text
+    Keep,
+    /// What they lead to is sent
+    Follow,
+    /// They are left out
+    Skip,
+}
+
+/// Modes of files and directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Modes {
+    file: Option<u32>,
+    directory: Option<u32>,
+}
+
+impl std::str::FromStr for Modes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let octal = |digits: &str| {
+            let is_octal =
+                !digits.is_empty() && digits.len() <= 5 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+            let mode = is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mode| *mode <= 0o7777);
+            mode.ok_or_else(|| format!("`{digits}` is no mode: write it in octal, such as 0644"))
+        };
+        let mut modes = Self { file: None, directory: None };
+        for part in text.split(',') {
+            match part.split_at_checked(1) {
+                Some(("D", digits)) => modes.directory = Some(octal(digits)?),
+                Some(("F", digits)) => modes.file = Some(octal(digits)?),
+                _ => {
+                    let mode = octal(part)?;
+                    modes = Self { file: Some(mode), directory: Some(mode | (mode & 0o444) >> 2) };
+                }
+            }
+        }
+        Ok(modes)
+    }
+}
+
+pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
+    let mut global = global.clone();
+    if arguments.compress {
+        global.option.push("Compression=yes".into());
+    }
+    let global = &global;
+    let targets = TargetOptions {
+        targets: arguments.targets.clone(),
+        limit: arguments.limit.clone(),
+        exclude: arguments.exclude.clone(),
+    };
+    let (sources, destination) = sources_and_destination(&arguments.paths)?;
+    let tree = Arc::new(scan(&arguments, &sources)?);
+    let known = Known::load(global)?;
+    let selection = known.select(&targets)?;
+    refuse_hosts_as_files(&arguments.filter, &selection.hosts)?;
+    let title = format!(
+        "{} {}",
+        sources.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" "),
+        destination.escape_ascii()
+    );
+    let fanout = &arguments.fanout;
+    let called = Called::reach(
+        &known,
+        &selection.hosts,
+        &CalledAs {
+            global,
+            fanout,
+            privilege: &arguments.privilege,
+            verb: "push",
+            command: &title,
+            questions: Questions::Passwords,
+        },
+    )?;
+    let order = PushOrder {
+        tree,
+        destination,
+        rules: Rules {
+            checksum: arguments.checksum,
+            preserve: arguments.preserve,
+            delete: arguments.delete,
+            file_mode: arguments.mode.and_then(|modes| modes.file),
+            directory_mode: arguments.mode.and_then(|modes| modes.directory),
+            ..Rules::default()
+        },
+        ownership: Ownership { owner: arguments.owner, group: arguments.group },
+        extent: if fanout.dry_run { PushExtent::PlanOnly } else { PushExtent::Whole },
+        timeout: fanout.timeout,
+        fanout: fanout.fanout.get(),
+    };
+    let lock = RunLock::acquire().map_err(|error| Failed::fault(std::io::Error::other(error)))?;
+    let (detail, privileges) = (fanout.detail(global), called.privileges);
+    let run = FleetRun { global, options: fanout, verb: "push", title, hosts: called.hosts, remarks: called.remarks };
+    run.run(|connector, hosts| {
+        let calls = hosts.into_iter().zip(privileges);
+        let calls = calls.map(|(host, privilege)| PushCall { destination: host.destination, privilege }).collect();
+        Push::new(Caller { connector, detail }, calls, order, lock)
+    })
+}
+
+fn sources_and_destination(paths: &[OsString]) -> Result<(Vec<PathBuf>, Vec<u8>), Failed> {
+    let Some((destination, sources)) = paths.split_last().filter(|(_, sources)| !sources.is_empty()) else {
+        return Err(Failed::mistake_text("a source and a destination are needed").hint("bugle push TARGETS SRC… DEST"));
+    };
+    let destination = destination.clone().into_vec();
+    if destination.contains(&b'\n') || destination.is_empty() {
+        return Err(Failed::mistake_text("the destination is empty, or has a line break in it"));
+    }
+    Ok((sources.iter().map(PathBuf::from).collect(), destination))
+}
+
+fn scan(arguments: &Arguments, sources: &[PathBuf]) -> Result<Tree, Failed> {
+    let options = ScanOptions {
+        recursive: arguments.recursive,
+        links: match arguments.links {
+            LinkChoice::Keep => Links::Keep,
+            LinkChoice::Follow => Links::Follow,
+            LinkChoice::Skip => Links::Skip,
+        },
+        filter: arguments.filter.filter().map_err(Failed::mistake)?,
+    };
+    Tree::scan(sources, &options).map_err(|problems| {
+        let told = problems.0.into_iter().map(|problem| {
+            let hint = problem.hint();
+            let failed = Failed::mistake(problem);
+            match hint {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        });
+        Failed::several(told.collect(), PROBLEMS_SHOWN)
+    })
+}
+
+/// `--exclude` is about hosts everywhere else: whoever means that must not push to a host that he wants left out.
+fn refuse_hosts_as_files(filter: &FilterOptions, hosts: &[Selected]) -> Result<(), Failed> {
+    match filter.excluded().find(|pattern| hosts.iter().any(|host| host.name.as_str().as_bytes() == *pattern)) {
+        Some(name) => {
+            let name = name.escape_ascii();
+            Err(Failed::mistake_text(format!(
+                "`--exclude {name}` leaves files out, and `{name}` is a host that is selected"
+            ))
+            .hint(format!("-x {name} leaves the host out; `--exclude /{name}` or `**/{name}` the file")))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_octal_for_files_and_directories() {
+        let modes = |file, directory| Ok(Modes { file, directory });
+        assert_eq!("0640".parse(), modes(Some(0o640), Some(0o750)));
+        assert_eq!("600".parse(), modes(Some(0o600), Some(0o700)));
+        assert_eq!("D2755,F0644".parse(), modes(Some(0o644), Some(0o2755)));
+        assert_eq!("D0700".parse(), modes(None, Some(0o700)));
+        for wrong in ["", "u+x", "0888", "17777", "F", "-1"] {
+            assert!(wrong.parse::<Modes>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! A plan carried out on one host. What cannot be done is told and does not stop the rest; nothing that stands on the host
+//! is touched before what replaces it is whole.
+
+use super::content::Contents;
+use super::place::{Places, attributes_to_set};
+use super::send::{SendError, Target, send};
+use super::tell::Teller;
+use super::trouble::Trouble;
+use crate::sftp::{Attributes as Wire, Handle, OpenMode, Sftp, SftpError, Window};
+use crate::tree::{Attributes, Kind, ModeWanted, Placement, Plan, Step, Tree, TreePath, Why};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// Files that are under way at once; each has a handle open for a part of that time.
+const FILES: usize = 256;
+
+/// What carrying a plan out needs.
+pub(super) struct Carrier<'a> {
+    pub(super) sftp: &'a Sftp,
+    pub(super) tree: &'a Tree,
+    pub(super) placement: &'a Placement,
+    pub(super) contents: &'a Arc<Contents>,
+    pub(super) window: &'a Arc<Window>,
+    pub(super) places: &'a Places,
+    pub(super) teller: &'a Teller<'a>,
+    /// The bits that a new file does not get on this host.
+    pub(super) umask: OnceCell<u32>,
+}
+
+/// Why an entry could not be brought to its place.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error(transparent)]
+    Sftp(#[from] SftpError),
+    #[error("{0}")]
+    Words(String),
+}
+
+impl Fault {
+    /// The session's end is no matter of one entry.
+    fn ends_all(&self) -> Option<SftpError> {
+        match self {
+            Self::Send(SendError::Sftp(error)) | Self::Sftp(error) => match error {
+                SftpError::Refused(..) => None,
+                other => Some(other.clone()),
+            },
+            Self::Send(SendError::Content(_)) | Self::Words(_) => None,
+        }
+    }
+}
+
+impl Carrier<'_> {
+    /// Does every step. An error ends the host; what fails by itself is told to the teller.
+    pub(super) async fn carry(&self, plan: &Plan) -> Result<(), Trouble> {
+        let mut lost_directories = HashSet::new();
+        let mut steps = &plan.steps[..];
+        while let Some(first) = steps.first() {
+            let kind = stage(first);
+            let count = steps.iter().take_while(|step| stage(step) == kind).count();
+            let (now, later) = steps.split_at(count);
+            match kind {
+                Stage::Directories => self.directories(now, &mut lost_directories).await?,
+                Stage::Deletions if self.teller.has_failed() => self.teller.withheld(now.len()),
+                // A directory has to be empty before it is removed, and attributes of a directory come after its contents'.
+                Stage::Deletions | Stage::Attributes => self.each(now, 1, &lost_directories).await?,
+                Stage::Contents | Stage::HardLinks => {
+                    let handles = self.sftp.limits().await?.handles as usize;
+                    self.each(now, FILES.min(handles), &lost_directories).await?;
+                }
+            }
+            steps = later;
+        }
+        Ok(())
+    }
+
+    /// Makes directories, a level at a time: those of a level do not wait for each other.
+    async fn directories(&self, steps: &[Step], lost: &mut HashSet<TreePath>) -> Result<(), Trouble> {
+        let mut steps: Vec<&Step> = steps.iter().collect();
+        let depth = |step: &Step| self.path(step).depth();
+        steps.sort_by_key(|step| depth(step));
+        for level in steps.chunk_by(|left, right| depth(left) == depth(right)) {
+            let mut answers = Vec::with_capacity(level.len());
+            for step in level {
+                let (Step::MakeDirectory { attributes, .. }, path) = (step, self.path(step)) else { continue };
+                if path.parent().is_some_and(|parent| lost.contains(&parent)) {
+                    lost.insert(path);
+                    continue;
+                }
+                let mode = attributes.mode.map(|mode| 0o700 | bits(mode));
+                let asked = Wire { mode, ..Wire::default() };
+                let answer = self.sftp.make_dir(&self.placement.remote(&path), &asked).await?;
+                answers.push((path, answer));
+            }
+            for (path, answer) in answers {
+                match answer.get().await {
+                    Ok(()) => self.teller.changed(),
+                    Err(error @ SftpError::Refused(..)) => {
+                        let remote = self.placement.remote(&path);
+                        self.teller.failed(&remote, &format!("cannot make the directory: {error}")).await;
+                        lost.insert(path);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn each(&self, steps: &[Step], at_once: usize, lost: &HashSet<TreePath>) -> Result<(), Trouble> {
+        let is_lost = |step: &&Step| {
+            let path = self.path(step);
+            lost.contains(&path) || path.parent().is_some_and(|parent| lost.contains(&parent))
+        };
+        let (missing, possible): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(is_lost);
+        self.teller.missing(missing.len());
+        let mut waiting = possible.into_iter();
+        let mut doing: FuturesUnordered<_> =
+            waiting.by_ref().take(at_once.max(1)).map(|step| self.tried(step)).collect();
+        while let Some((step, result)) = doing.next().await {
+            doing.extend(waiting.next().map(|step| self.tried(step)));
+            match result {
+                Ok(()) => self.teller.done(step),
+                Err(fault) => match fault.ends_all() {
+                    Some(error) => return Err(error.into()),
+                    None => {
+                        let path = self.path(step);
+                        let reason = self.reason(&fault, &path).await;
+                        self.teller.failed(&self.placement.remote(&path), &reason).await;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn tried<'step>(&self, step: &'step Step) -> (&'step Step, Result<(), Fault>) {
+        (step, self.step(step).await)
+    }
+
+    async fn step(&self, step: &Step) -> Result<(), Fault> {
+        match step {
+            Step::MakeDirectory { .. } => Ok(()),
+            Step::Send { entry, attributes, why } => self.send_file(*entry, attributes, why).await,
+            Step::MakeSymlink { entry, why, attributes } => self.make_symlink(*entry, why, attributes).await,
+            Step::HardLink { entry, of, why } => self.hard_link(*entry, *of, why).await,
+            Step::SetAttributes { attributes, .. } => {
+                let path = self.placement.remote(&self.path(step));
+                let wire = attributes_to_set(attributes, || self.umask_known());
+                self.set(&path, &wire).await
+            }
+            Step::Delete { path, is_directory } => {
+                let remote = self.placement.remote(path);
+                let removed = match is_directory {
+                    true => self.sftp.remove_dir(&remote).await?,
+                    false => self.sftp.remove(&remote).await?,
+                };
+                Ok(removed.get().await?)
+            }
+        }
+    }
+
+    /// Sends a file under a temporary name and renames it once it is whole.
+    async fn send_file(&self, entry: usize, attributes: &Attributes, why: &Why) -> Result<(), Fault> {
+        let path = self.path_of(entry);
+        let temporary = self.places.temporary(&self.placement.remote(&path));
+        let secret = Wire { mode: Some(0o600), ..Wire::default() };
+        let handle = self.sftp.open(&temporary.path, OpenMode::CreateNew, &secret).await?.get().await?;
+        let written = self.write_whole(entry, attributes, &handle).await;
+        if let Err(fault) = written {
+            if fault.ends_all().is_none() {
+                // The handle goes with the session in any case.
+                let _ = self.sftp.close(&handle).await?.get().await;
+                temporary.remove(self.sftp).await;
+            }
+            return Err(fault);
+        }
+        match self.sftp.close(&handle).await?.get().await {
+            Ok(()) => {}
+            Err(error) => {
+                temporary.remove(self.sftp).await;
+                return Err(error.into());
+            }
+        }
+        temporary.rename(self.sftp, matches!(why, Why::New)).await.map_err(Fault::from)
+    }
+
+    /// Content, attributes, and the proof that all of it arrived.
+    async fn write_whole(&self, entry: usize, attributes: &Attributes, handle: &Handle) -> Result<(), Fault> {
+        let Some((size, extents)) = self.tree.file(entry) else { return Ok(()) };
+        let target = Target { sftp: self.sftp, handle, window: self.window, teller: self.teller };
+        let ranges = extents.ranges(size);
+        let sending = send(&target, self.contents, entry, ranges);
+        let umask = async {
+            match attributes.mode {
+                Some(ModeWanted::Masked(_)) => self.umask().await.map(drop),
+                _ => Ok(()),
+            }
+        };
+        let (sent, umask) = futures::join!(sending, umask);
+        sent?;
+        umask?;
+        let ends_in_a_hole = extents.ranges(size).last().map_or(0, |range| range.end) < size;
+        let resized = match ends_in_a_hole {
+            true => Some(self.sftp.fsetstat(handle, &Wire { size: Some(size), ..Wire::default() }).await?),
+            false => None,
+        };
+        let mut wire = attributes_to_set(attributes, || self.umask_known());
+        // OpenSSH changes the owner last, which would take setuid and setgid away again.
+        let owned = match wire.owner.take() {
+            Some(owner) => Some(self.sftp.fsetstat(handle, &Wire { owner: Some(owner), ..Wire::default() }).await?),
+            None => None,
+        };
+        let set = self.sftp.fsetstat(handle, &wire).await?;
+        let synced = match self.sftp.features().fsync {
+            true => Some(self.sftp.fsync(handle).await?),
+            false => None,
+        };
+        let found = self.sftp.fstat(handle).await?;
+        if let Some(resized) = resized {
+            resized.get().await?;
+        }
+        if let Some(owned) = owned {
+            owned.get().await.map_err(|error| match error {
+                SftpError::Refused(..) => Fault::Words(format!("cannot keep or set its owner: {error}; --sudo may")),
+                other => other.into(),
+            })?;
+        }
+        set.get().await?;
+        if let Some(synced) = synced {
+            synced.get().await?;
+        }
+        match found.get().await?.size {
+            Some(found) if found != size => {
+                Err(Fault::Words(format!("{found} bytes arrived of {size}: what was there still stands")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The umask of the server, found out with an empty file before anything is in it.
+    async fn umask(&self) -> Result<u32, SftpError> {
+        let find = async {
+            let probe = self.places.probe();
+            let open = Wire { mode: Some(0o777), ..Wire::default() };
+            let handle = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await?;
+            let found = self.sftp.fstat(&handle).await?;
+            let closed = self.sftp.close(&handle).await?;
+            let found = found.get().await;
+            closed.get().await?;
+            probe.remove(self.sftp).await;
+            Ok(found?.mode.map_or(0o022, |mode| !mode & 0o777))
+        };
+        self.umask.get_or_try_init(|| find).await.copied()
+    }
+
+    fn umask_known(&self) -> u32 {
+        self.umask.get().copied().unwrap_or(0o022)
+    }
+
+    async fn make_symlink(&self, entry: usize, why: &Why, attributes: &Attributes) -> Result<(), Fault> {
+        let Kind::Symlink { target } = &self.tree.entries[entry].kind else { return Ok(()) };
+        let path = self.placement.remote(&self.path_of(entry));
+        if matches!(why, Why::New) {
+            self.sftp.symlink(target, &path).await?.get().await?;
+        } else {
+            let temporary = self.places.temporary(&path);
+            self.sftp.symlink(target, &temporary.path).await?.get().await?;
+            temporary.rename(self.sftp, false).await?;
+        }
+        let wire = Wire { mode: None, ..attributes_to_set(attributes, || 0) };
+        if self.sftp.features().lsetstat && wire != Wire::default() {
+            // A symlink's own owner and time are a nicety that some file systems do not have.
+            let _ = self.sftp.lsetstat(&path, &wire).await?.get().await;
+        }
+        Ok(())
+    }
+
+    async fn hard_link(&self, entry: usize, of: usize, why: &Why) -> Result<(), Fault> {
+        let existing = self.placement.remote(&self.path_of(of));
+        let path = self.placement.remote(&self.path_of(entry));
+        if !self.sftp.features().hard_link {
+            let attributes = Attributes { mtime: Some(self.tree.entries[of].mtime), ..Attributes::default() };
+            return self.send_file(entry, &attributes, why).await;
+        }
+        if matches!(why, Why::New) {
+            return Ok(self.sftp.hard_link(&existing, &path).await?.get().await?);
+        }
+        let temporary = self.places.temporary(&path);
+        self.sftp.hard_link(&existing, &temporary.path).await?.get().await?;
+        let renamed = temporary.rename(self.sftp, false).await;
+        // rename(2) does nothing where both are names of one file.
+        temporary.remove(self.sftp).await;
+        Ok(renamed?)
+    }
+
+    async fn set(&self, path: &[u8], wire: &Wire) -> Result<(), Fault> {
+        let owner = Wire { owner: wire.owner, ..Wire::default() };
+        let rest = Wire { owner: None, ..*wire };
+        for wire in [owner, rest] {
+            if wire == Wire::default() {
+                continue;
+            }
+            let answer = match self.sftp.features().lsetstat {
+                true => self.sftp.lsetstat(path, &wire).await?,
+                false => self.sftp.setstat(path, &wire).await?,
+            };
+            answer.get().await?;
+        }
+        Ok(())
+    }
+
+    /// SFTP has one word for a full disk and all that it has no word for; so the file system is asked.
+    async fn reason(&self, fault: &Fault, path: &TreePath) -> String {
+        let is_vague = matches!(
+            fault,
+            Fault::Send(SendError::Sftp(SftpError::Refused(crate::sftp::Status::Failure, _)))
+                | Fault::Sftp(SftpError::Refused(crate::sftp::Status::Failure, _))
+        );
+        if !is_vague || !self.sftp.features().statvfs {
+            return fault.to_string();
+        }
+        let remote = self.placement.remote(&path.parent().unwrap_or_default());
+        let asked = async { self.sftp.statvfs(super::place::directory_of(&remote, path)).await?.get().await };
+        match asked.await {
+            Ok(space) if space.read_only => "its file system is mounted read-only".into(),
+            Ok(space) if space.files_available == 0 => {
+                self.teller.no_space();
+                "no inode is left on its file system".into()
+            }
+            Ok(space) if space.available < self.size_of(path) => {
+                self.teller.no_space();
+                format!("its file system is full: {} bytes are left", space.available)
+            }
+            _ => fault.to_string(),
+        }
+    }
+
+    fn size_of(&self, path: &TreePath) -> u64 {
+        let entry = self.tree.entries.iter().position(|entry| *self.placement.path(entry) == *path);
+        entry.and_then(|entry| self.tree.file(entry)).map_or(1, |(size, _)| size.max(1))
+    }
+
+    fn path_of(&self, entry: usize) -> TreePath {
+        self.placement.path(&self.tree.entries[entry]).into_owned()
+    }
+
+    fn path(&self, step: &Step) -> TreePath {
+        match step {
+            Step::MakeDirectory { entry, .. }
+            | Step::Send { entry, .. }
+            | Step::MakeSymlink { entry, .. }
+            | Step::HardLink { entry, .. }
+            | Step::SetAttributes { entry, .. } => self.path_of(*entry),
+            Step::Delete { path, .. } => path.clone(),
+        }
+    }
+}
+
+/// Steps that may be done at once are of one stage.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Directories,
+    Contents,
+    HardLinks,
+    Attributes,
+    Deletions,
+}
+
+fn stage(step: &Step) -> Stage {
+    match step {
+        Step::MakeDirectory { .. } => Stage::Directories,
+        Step::Send { .. } | Step::MakeSymlink { .. } => Stage::Contents,
+        Step::HardLink { .. } => Stage::HardLinks,
+        Step::SetAttributes { .. } => Stage::Attributes,
+        Step::Delete { .. } => Stage::Deletions,
+    }
+}
+
+fn bits(mode: ModeWanted) -> u32 {
+    match mode {
+        ModeWanted::Exact(bits) | ModeWanted::Masked(bits) => bits,
+    }
+}

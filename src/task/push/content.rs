@@ -1,0 +1,200 @@
+//! What is in the files that are pushed: read once for the whole fleet, in blocks that hosts in step share.
+//!
+//! [`Contents`] holds the blocks that were read last. A host that lags reads its blocks again; so memory is bounded by
+//! the budget, whatever the number of hosts and the size of the files.
+
+use crate::tree::{Stamp, Tree};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+
+/// Blocks that nobody may be sending any more are kept up to this many bytes.
+const KEPT: usize = 16 * 1024 * 1024;
+/// Blocks in memory, kept and in flight to all hosts together.
+const BUDGET: usize = 48 * 1024 * 1024;
+
+/// Blocks of memory that are kept for the next blocks, and from which size on.
+const SPARE: usize = 32;
+const WORTH_KEEPING: usize = 64 * 1024;
+/// What is read at once to compute a digest.
+const PORTION: usize = 256 * 1024;
+
+/// Which part of which file: the entry in the tree, and where the part begins.
+type Key = (usize, u64);
+type Slot = Arc<OnceCell<Result<Bytes, Arc<io::Error>>>>;
+
+/// The files of a run.
+pub(super) struct Contents {
+    tree: Arc<Tree>,
+    kept: Mutex<Kept>,
+    budget: Arc<Semaphore>,
+    spare: Arc<Mutex<Vec<Vec<u8>>>>,
+    digests: Mutex<HashMap<usize, DigestSlot>>,
+}
+
+type DigestSlot = Arc<OnceCell<Result<[u8; 32], ContentError>>>;
+
+#[derive(Default)]
+struct Kept {
+    slots: HashMap<Key, Slot>,
+    order: VecDeque<(Key, usize)>,
+    bytes: usize,
+    most: usize,
+    files: HashMap<usize, Weak<File>>,
+}
+
+/// A block with its share of the budget. Its memory goes back to where it came from: to ask the system for a quarter of
+/// a megabyte each time costs more than to read it.
+struct Block {
+    bytes: Vec<u8>,
+    _share: Option<OwnedSemaphorePermit>,
+    spare: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let mut spare = lock(&self.spare);
+        if self.bytes.capacity() >= WORTH_KEEPING && spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Why a part of a file cannot be had.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ContentError {
+    #[error("cannot read `{path}` here: {source}", path = .0.display(), source = .1)]
+    Unreadable(PathBuf, Arc<io::Error>),
+    #[error("`{path}` was changed while it was being sent", path = .0.display())]
+    Changed(PathBuf),
+}
+
+impl ContentError {
+    fn of(path: PathBuf, error: Arc<io::Error>) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Changed(path),
+            _ => Self::Unreadable(path, error),
+        }
+    }
+}
+
+impl Contents {
+    /// The files of a tree for so many hosts: what one host alone is sent is not kept for others.
+    pub(super) fn new(tree: Arc<Tree>, hosts: usize) -> Arc<Self> {
+        let kept = Kept { most: if hosts > 1 { KEPT } else { 0 }, ..Kept::default() };
+        Arc::new(Self {
+            tree,
+            kept: Mutex::new(kept),
+            budget: Arc::new(Semaphore::new(BUDGET)),
+            spare: Arc::default(),
+            digests: Mutex::default(),
+        })
+    }
+
+    /// A part of a file: `length` bytes from `offset` on.
+    pub(super) async fn block(self: &Arc<Self>, entry: usize, offset: u64, length: u32) -> Result<Bytes, ContentError> {
+        let slot = self.kept().slot((entry, offset), length as usize);
+        match slot.get_or_init(|| self.load(entry, offset, length)).await {
+            Ok(bytes) => Ok(bytes.clone()),
+            Err(error) => Err(ContentError::of(self.tree.local(entry), Arc::clone(error))),
+        }
+    }
+
+    async fn load(self: &Arc<Self>, entry: usize, offset: u64, length: u32) -> Result<Bytes, Arc<io::Error>> {
+        // The semaphore is never closed; without a share the block would merely not be counted.
+        let share = Arc::clone(&self.budget).acquire_many_owned(length).await.ok();
+        let contents = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = lock(&contents.spare).pop().unwrap_or_default();
+            bytes.resize(length as usize, 0);
+            let mut block = Block { bytes, _share: share, spare: Arc::clone(&contents.spare) };
+            contents.open(entry)?.read_exact_at(&mut block.bytes, offset)?;
+            Ok(Bytes::from_owner(block))
+        });
+        read.await.map_err(|panic| Arc::new(io::Error::other(panic)))?.map_err(Arc::new)
+    }
+
+    /// The SHA-256 of a file, computed once for all hosts.
+    pub(super) async fn digest(self: &Arc<Self>, entry: usize) -> Result<[u8; 32], ContentError> {
+        let slot = Arc::clone(lock(&self.digests).entry(entry).or_default());
+        let compute = async {
+            let contents = Arc::clone(self);
+            let computed = tokio::task::spawn_blocking(move || contents.compute_digest(entry)).await;
+            let computed = computed.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+            computed.map_err(|error| ContentError::of(self.tree.local(entry), Arc::new(error)))
+        };
+        slot.get_or_init(|| compute).await.clone()
+    }
+
+    fn compute_digest(&self, entry: usize) -> io::Result<[u8; 32]> {
+        let file = self.open(entry)?;
+        let mut hash = Sha256::new();
+        let mut bytes = vec![0; PORTION];
+        let mut offset = 0;
+        loop {
+            match file.read_at(&mut bytes, offset)? {
+                0 => return Ok(hash.finalize().into()),
+                count => {
+                    hash.update(&bytes[..count]);
+                    offset += count as u64;
+                }
+            }
+        }
+    }
+
+    /// The open file, which all hosts share for as long as one of them reads it.
+    pub(super) fn open(&self, entry: usize) -> io::Result<Arc<File>> {
+        if let Some(file) = self.kept().files.get(&entry).and_then(Weak::upgrade) {
+            return Ok(file);
+        }
+        let file = File::open(self.tree.local(entry))?;
+        if Some(Stamp::of(&file.metadata()?)) != self.tree.stamp(entry) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let file = Arc::new(file);
+        self.kept().files.insert(entry, Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.kept)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Kept {
+    fn slot(&mut self, key: Key, length: usize) -> Slot {
+        if self.most == 0 {
+            return Slot::default();
+        }
+        if let Some(slot) = self.slots.get(&key) {
+            return Arc::clone(slot);
+        }
+        let slot = Slot::default();
+        self.slots.insert(key, Arc::clone(&slot));
+        self.order.push_back((key, length));
+        self.bytes += length;
+        while self.bytes > self.most
+            && let Some((old, length)) = self.order.pop_front()
+        {
+            self.slots.remove(&old);
+            self.bytes -= length;
+        }
+        slot
+    }
+}

@@ -1,0 +1,153 @@
+//! Names on the host: the temporary ones, and how something gets from there into its place.
+
+use crate::sftp::{Attributes as Wire, Sftp, SftpError, Status};
+use crate::tree::temporary::Run;
+use crate::tree::{Attributes, ModeWanted, TreePath};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The temporary files of one host that may be there now.
+pub(super) struct Places {
+    run: Run,
+    /// A directory in which something is to be made.
+    directory: Vec<u8>,
+    open: Arc<Mutex<HashSet<Vec<u8>>>>,
+}
+
+/// A temporary name beside a final one.
+pub(super) struct Temporary {
+    pub(super) path: Vec<u8>,
+    place: Vec<u8>,
+    open: Arc<Mutex<HashSet<Vec<u8>>>>,
+}
+
+impl Places {
+    pub(super) fn new(run: Run, directory: Vec<u8>) -> Self {
+        Self { run, directory, open: Arc::default() }
+    }
+
+    /// A name for what is to stand in this place. It counts as there from now on.
+    pub(super) fn temporary(&self, place: &[u8]) -> Temporary {
+        let (directory, name) = split(place);
+        let path = [directory, &self.run.name_for(name)].concat();
+        lock(&self.open).insert(path.clone());
+        Temporary { path, place: place.to_vec(), open: Arc::clone(&self.open) }
+    }
+
+    /// A name for a file that is there for a moment only.
+    pub(super) fn probe(&self) -> Temporary {
+        let slash: &[u8] = if self.directory.is_empty() || self.directory.ends_with(b"/") { b"" } else { b"/" };
+        // No file can have this name, so the tag is nobody else's.
+        self.temporary(&[&self.directory, slash, b"\0"].concat())
+    }
+
+    /// Removes what may still be there, as far as the server answers.
+    pub(super) async fn clear(&self, sftp: &Sftp) {
+        let paths: Vec<Vec<u8>> = lock(&self.open).drain().collect();
+        let mut answers = Vec::with_capacity(paths.len());
+        for path in &paths {
+            // The next run removes what is left.
+            let Ok(answer) = sftp.remove(path).await else { return };
+            answers.push(answer);
+        }
+        for answer in answers {
+            let _ = answer.get().await;
+        }
+    }
+
+    /// Whether nothing is left behind.
+    pub(super) fn is_clear(&self) -> bool {
+        lock(&self.open).is_empty()
+    }
+}
+
+impl Temporary {
+    /// Puts it into its place, over what may be there.
+    pub(super) async fn rename(&self, sftp: &Sftp, is_new: bool) -> Result<(), SftpError> {
+        let renamed = match sftp.features().posix_rename {
+            true => sftp.posix_rename(&self.path, &self.place).await?.get().await,
+            false => self.rename_stepwise(sftp, is_new).await,
+        };
+        match renamed {
+            Ok(()) => {
+                lock(&self.open).remove(&self.path);
+                Ok(())
+            }
+            Err(error @ SftpError::Refused(..)) => {
+                self.remove(sftp).await;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Without posix-rename an existing target is an error in some servers and is replaced by others. The old file is
+    /// kept under another name until the new one stands.
+    async fn rename_stepwise(&self, sftp: &Sftp, is_new: bool) -> Result<(), SftpError> {
+        match sftp.rename(&self.path, &self.place).await?.get().await {
+            Err(SftpError::Refused(Status::Failure | Status::Other(_), _)) if !is_new => {}
+            other => return other,
+        }
+        let (directory, name) = split(&self.path);
+        let aside = [directory, &name[..name.len() - 1], b"0"].concat();
+        sftp.rename(&self.place, &aside).await?.get().await?;
+        match sftp.rename(&self.path, &self.place).await?.get().await {
+            Ok(()) => {
+                // What is left of the old file is in nobody's way.
+                let _ = sftp.remove(&aside).await?.get().await;
+                Ok(())
+            }
+            Err(error) => {
+                let _ = sftp.rename(&aside, &self.place).await?.get().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes it, where it is there.
+    pub(super) async fn remove(&self, sftp: &Sftp) {
+        let Ok(answer) = sftp.remove(&self.path).await else { return };
+        if matches!(answer.get().await, Ok(()) | Err(SftpError::Refused(Status::NoSuchFile, _))) {
+            lock(&self.open).remove(&self.path);
+        }
+    }
+}
+
+/// The directory with its slash, and the name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.split_at(path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1))
+}
+
+/// The directory that a path on the host is in, as something to ask about.
+pub(super) fn directory_of<'a>(parent: &'a [u8], path: &TreePath) -> &'a [u8] {
+    if !path.is_root() {
+        return parent;
+    }
+    match split(parent).0 {
+        b"" => b".",
+        directory => directory,
+    }
+}
+
+/// What a plan wants, as the protocol says it.
+pub(super) fn attributes_to_set(attributes: &Attributes, umask: impl Fn() -> u32) -> Wire {
+    // Seconds from 1970 to 2106 are what the protocol has.
+    let seconds = |time: i64| u32::try_from(time.max(0)).unwrap_or(u32::MAX);
+    let times = match (attributes.atime, attributes.mtime) {
+        (_, None) => None,
+        (accessed, Some(modified)) => Some((seconds(accessed.unwrap_or(modified)), seconds(modified))),
+    };
+    Wire {
+        size: None,
+        owner: attributes.owner.zip(attributes.group),
+        mode: attributes.mode.map(|mode| match mode {
+            ModeWanted::Exact(bits) => bits & 0o7777,
+            ModeWanted::Masked(bits) => bits & 0o777 & !umask(),
+        }),
+        times,
+    }
+}
+
+fn lock(open: &Mutex<HashSet<Vec<u8>>>) -> MutexGuard<'_, HashSet<Vec<u8>>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}

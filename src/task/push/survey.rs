@@ -1,0 +1,242 @@
+//! What is on a host before a push: what the destination is, and what has the names of what is to be sent.
+
+use super::trouble::Trouble;
+use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
+use crate::tree::{
+    Content, DestinationKind, Entry, Filter, Found, FoundKind, Kind, Observed, Placement, Tree, TreePath, check_name,
+    temporary,
+};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::collections::VecDeque;
+
+/// Directories that are listed at once.
+const LISTINGS: usize = 16;
+
+/// What was found.
+pub(super) struct Survey {
+    /// What everything is called on this host.
+    pub(super) placement: Placement,
+    /// What is there.
+    pub(super) observed: Observed,
+    /// Temporary files of earlier runs, as paths on the host.
+    pub(super) temporaries: Vec<(temporary::Temporary, Vec<u8>, Attributes)>,
+}
+
+/// What a survey needs to know.
+pub(super) struct Question<'a> {
+    pub(super) tree: &'a Tree,
+    /// As it was typed.
+    pub(super) destination: &'a [u8],
+    /// Whether everything below the directories has to be known.
+    pub(super) everything: bool,
+}
+
+/// Looks at the destination and at all that is in the way of the tree.
+pub(super) async fn survey(sftp: &Sftp, question: &Question<'_>) -> Result<Survey, Trouble> {
+    let typed = expand(sftp, question.destination).await?;
+    let (base, found) = destination(sftp, &typed).await?;
+    let kind = match found.as_ref().and_then(Attributes::kind) {
+        None => DestinationKind::Missing,
+        Some(FileKind::Directory) => DestinationKind::Directory,
+        Some(_) => DestinationKind::File,
+    };
+    let placement = Placement::new(&question.tree.roots, &base, kind).map_err(Trouble::place)?;
+    let mut seen = Seen {
+        sftp,
+        question,
+        survey: Survey { placement, observed: Observed::new(), temporaries: Vec::new() },
+        links: Vec::new(),
+    };
+    if let Some(found) = &found {
+        seen.note(TreePath::root(), found);
+    }
+    seen.roots().await?;
+    seen.links().await?;
+    Ok(seen.survey)
+}
+
+/// `~` and `~user` at the beginning, as a shell has them.
+async fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<u8>, Trouble> {
+    match path {
+        b"~" => Ok(b".".to_vec()),
+        [b'~', b'/', rest @ ..] => Ok([b"./", rest].concat()),
+        [b'~', ..] if sftp.features().expand_path => {
+            let expanded = async { sftp.expand_path(path).await?.get().await };
+            Ok(expanded.await.map_err(|error| Trouble::about(path, &error))?.to_vec())
+        }
+        _ => Ok(path.to_vec()),
+    }
+}
+
+/// What the destination is. A symlink that was typed is followed: a file at its end is replaced where it is.
+async fn destination(sftp: &Sftp, typed: &[u8]) -> Result<(Vec<u8>, Option<Attributes>), Trouble> {
+    let path = if typed.is_empty() { b"." } else { typed };
+    let (itself, followed) = (sftp.lstat(path).await, sftp.stat(path).await);
+    let (itself, followed) = (there(path, itself?.get().await)?, there(path, followed?.get().await)?);
+    let is_link = itself.and_then(|found| found.kind()) == Some(FileKind::Symlink);
+    match followed {
+        None if is_link => Err(Trouble::Place {
+            message: format!("`{}` is a symlink to nothing", path.escape_ascii()),
+            hint: "remove it on the host, or name the place that it should lead to".into(),
+        }),
+        Some(found) if is_link && found.kind() != Some(FileKind::Directory) => {
+            let real = async { sftp.real_path(path).await?.get().await };
+            Ok((real.await.map_err(|error| Trouble::about(path, &error))?.to_vec(), Some(found)))
+        }
+        found => Ok((typed.to_vec(), found)),
+    }
+}
+
+/// What was found, or nothing where there is nothing.
+fn there(path: &[u8], answer: Result<Attributes, SftpError>) -> Result<Option<Attributes>, Trouble> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(SftpError::Refused(Status::NoSuchFile, _)) => Ok(None),
+        Err(error) => Err(Trouble::about(path, &error)),
+    }
+}
+
+/// What was seen so far.
+struct Seen<'a> {
+    sftp: &'a Sftp,
+    question: &'a Question<'a>,
+    survey: Survey,
+    /// Symlinks whose text matters.
+    links: Vec<TreePath>,
+}
+
+impl Seen<'_> {
+    async fn roots(&mut self) -> Result<(), Trouble> {
+        let tree = self.question.tree;
+        let mut to_list = VecDeque::new();
+        for (index, root) in tree.roots.iter().enumerate() {
+            if root.entries.is_empty() {
+                continue;
+            }
+            let placed = self.survey.placement.prefix(index).clone();
+            if !placed.is_root() {
+                let path = self.survey.placement.remote(&placed);
+                let answer = self.sftp.lstat(&path).await?.get().await;
+                if let Some(found) = there(&path, answer)? {
+                    self.note(placed.clone(), &found);
+                    self.want_link(index, &placed, &found);
+                }
+            }
+            let is_directory =
+                self.survey.observed.get(&placed).is_some_and(|found| found.kind == FoundKind::Directory);
+            if root.is_directory && is_directory {
+                to_list.push_back((index, placed));
+            }
+        }
+        let mut listing = FuturesUnordered::new();
+        loop {
+            while listing.len() < LISTINGS
+                && let Some((root, placed)) = to_list.pop_front()
+            {
+                let path = self.survey.placement.remote(&placed);
+                listing.push(list(self.sftp, root, placed, path));
+            }
+            let Some((root, placed, names)) = listing.next().await else { return Ok(()) };
+            for Name { name, attributes } in names? {
+                // What is called so cannot be what the tree has, nor be removed.
+                if check_name(&name).is_err() {
+                    continue;
+                }
+                let path = placed.join(&name);
+                if let Some(temporary) = temporary::recognise(&name) {
+                    let remote = self.survey.placement.remote(&path);
+                    self.survey.temporaries.push((temporary, remote, attributes));
+                    continue;
+                }
+                if attributes.kind() == Some(FileKind::Directory) && self.goes_into(root, &path) {
+                    to_list.push_back((root, path.clone()));
+                }
+                self.want_link(root, &path, &attributes);
+                self.note(path, &attributes);
+            }
+        }
+    }
+
+    /// Whether what is in a directory of the host matters.
+    fn goes_into(&self, root: usize, path: &TreePath) -> bool {
+        let Some(within) = path.within(self.survey.placement.prefix(root)) else { return false };
+        let filter: &Filter = &self.question.tree.roots[root].filter;
+        matches!(self.entry(root, path).map(|entry| &entry.kind), Some(Kind::Directory))
+            || self.question.everything && !filter.is_excluded(&within, true)
+    }
+
+    fn want_link(&mut self, root: usize, path: &TreePath, found: &Attributes) {
+        let is_wanted = matches!(self.entry(root, path).map(|entry| &entry.kind), Some(Kind::Symlink { .. }));
+        if is_wanted && found.kind() == Some(FileKind::Symlink) {
+            self.links.push(path.clone());
+        }
+    }
+
+    /// The entry of a root that is to have this path on the host.
+    fn entry(&self, root: usize, path: &TreePath) -> Option<&Entry> {
+        let within = path.within(self.survey.placement.prefix(root))?;
+        let tree = self.question.tree;
+        let entries = &tree.entries[tree.roots[root].entries.clone()];
+        entries.binary_search_by(|entry| entry.path.cmp(&within)).ok().map(|index| &entries[index])
+    }
+
+    async fn links(&mut self) -> Result<(), Trouble> {
+        let mut answers = Vec::with_capacity(self.links.len());
+        for path in std::mem::take(&mut self.links) {
+            let answer = self.sftp.read_link(&self.survey.placement.remote(&path)).await?;
+            answers.push((path, answer));
+        }
+        for (path, answer) in answers {
+            // One that cannot be read is made anew.
+            if let Ok(text) = answer.get().await
+                && let Some(found) = self.survey.observed.get_mut(&path)
+            {
+                found.kind = FoundKind::Symlink { target: Some(text.to_vec()) };
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, path: TreePath, attributes: &Attributes) {
+        let kind = match attributes.kind() {
+            Some(FileKind::Directory) => FoundKind::Directory,
+            Some(FileKind::Symlink) => FoundKind::Symlink { target: None },
+            Some(FileKind::Special) => FoundKind::Special,
+            // A server that tells no kind is taken at its size.
+            Some(FileKind::File) | None => {
+                FoundKind::File { size: attributes.size.unwrap_or_default(), content: Content::Unknown }
+            }
+        };
+        let (uid, gid) = attributes.owner.unwrap_or_default();
+        let found = Found {
+            kind,
+            mtime: attributes.times.map_or(0, |(_, modified)| modified.into()),
+            mode: attributes.mode.unwrap_or_default() & 0o7777,
+            uid,
+            gid,
+            inode: None,
+        };
+        self.survey.observed.insert(path, found);
+    }
+}
+
+/// Lists one directory.
+async fn list(
+    sftp: &Sftp,
+    root: usize,
+    placed: TreePath,
+    path: Vec<u8>,
+) -> (usize, TreePath, Result<Vec<Name>, Trouble>) {
+    let all = async {
+        let mut listing = sftp.list(&path).await?;
+        let mut names = Vec::new();
+        while let Some(some) = listing.next().await? {
+            names.extend(some);
+        }
+        listing.close().await?;
+        Ok(names)
+    };
+    let names = all.await.map_err(|error| Trouble::about(&path, &error));
+    (root, placed, names)
+}

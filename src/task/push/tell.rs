@@ -1,0 +1,187 @@
+//! What a push to one host has come to, and the telling of it.
+
+use crate::event::{Moved, Stream};
+use crate::outcome::{Code, Failure, Outcome};
+use crate::scheduler::UnitEvents;
+use crate::tree::Step;
+use bytes::Bytes;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Bytes or time after which progress is told again: what nobody can see is not worth an event.
+const OFTEN: (u64, Duration) = (1024 * 1024, Duration::from_millis(100));
+
+/// Counts what happens on one host and tells it.
+pub(super) struct Teller<'a> {
+    events: &'a UnitEvents,
+    state: Mutex<State>,
+}
+
+struct State {
+    moved: Moved,
+    untold: u64,
+    told_at: Instant,
+    /// The first thing that failed, with its reason.
+    first: Option<String>,
+    withheld: usize,
+    no_space: bool,
+}
+
+impl<'a> Teller<'a> {
+    pub(super) fn new(events: &'a UnitEvents, unchanged: usize) -> Self {
+        let moved = Moved { unchanged: unchanged as u64, ..Moved::default() };
+        let state = State { moved, untold: 0, told_at: Instant::now(), first: None, withheld: 0, no_space: false };
+        Self { events, state: Mutex::new(state) }
+    }
+
+    /// Bytes went over the wire.
+    pub(super) async fn moved(&self, bytes: u64) {
+        let due = {
+            let mut state = self.state();
+            state.moved.bytes += bytes;
+            state.untold += bytes;
+            let is_due = state.untold >= OFTEN.0 || state.told_at.elapsed() >= OFTEN.1;
+            if is_due {
+                state.told_at = Instant::now();
+            }
+            is_due.then(|| std::mem::take(&mut state.untold))
+        };
+        if let Some(bytes) = due {
+            self.events.bytes_moved(bytes).await;
+        }
+    }
+
+    /// Something was written or changed.
+    pub(super) fn changed(&self) {
+        self.state().moved.changed += 1;
+    }
+
+    /// A step is done.
+    pub(super) fn done(&self, step: &Step) {
+        match step {
+            Step::Delete { .. } => self.state().moved.removed += 1,
+            // A directory that only had to wait for its contents.
+            Step::SetAttributes { changes, .. } if changes.is_empty() => {}
+            _ => self.changed(),
+        }
+    }
+
+    /// Something could not be brought to its place on the host.
+    pub(super) async fn failed(&self, path: &[u8], reason: &str) {
+        let shown = format!("{}: {reason}", path.escape_ascii());
+        {
+            let mut state = self.state();
+            state.moved.failed += 1;
+            state.first.get_or_insert_with(|| shown.clone());
+        }
+        self.events.output(Stream::Stderr, Bytes::from(format!("{shown}\n"))).await;
+    }
+
+    /// So many things have no directory to go into, which is told already.
+    pub(super) fn missing(&self, count: usize) {
+        self.state().moved.failed += count as u64;
+    }
+
+    /// So many deletions were not done, because something failed.
+    pub(super) fn withheld(&self, count: usize) {
+        self.state().withheld += count;
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.state().moved.failed > 0
+    }
+
+    pub(super) fn no_space(&self) {
+        self.state().no_space = true;
+    }
+
+    /// Tells what came of it all, and how the host ended.
+    pub(super) async fn finish(&self) -> Outcome {
+        let (moved, untold, first, withheld, no_space) = {
+            let mut state = self.state();
+            let untold = std::mem::take(&mut state.untold);
+            (state.moved, untold, state.first.take(), state.withheld, state.no_space)
+        };
+        if untold > 0 {
+            self.events.bytes_moved(untold).await;
+        }
+        self.events.transfer_finished(moved).await;
+        self.events.output(Stream::Stdout, Bytes::from(format!("{}\n", summary(&moved, withheld)))).await;
+        let Some(first) = first else {
+            return if moved.changed + moved.removed > 0 { Outcome::Changed } else { Outcome::Ok };
+        };
+        let all = moved.changed + moved.unchanged + moved.failed;
+        let message = if all == 1 { first } else { format!("{} of {all} failed, such as {first}", moved.failed) };
+        Outcome::Failed(match no_space {
+            true => Failure::new(Code::TransferNoSpace, message)
+                .hint("make room on the host and push again: what was there still stands"),
+            false if message.ends_with("permission denied") => {
+                Failure::new(Code::TransferFailed, message).hint("push as a user who may, or with --sudo")
+            }
+            false => Failure::new(Code::TransferFailed, message),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer of a host: `3 changed (1.2 MiB), 14 unchanged`.
+fn summary(moved: &Moved, withheld: usize) -> String {
+    let mut parts = vec![match moved.bytes {
+        0 => format!("{} changed", moved.changed),
+        bytes => format!("{} changed ({} sent)", moved.changed, size(bytes)),
+    }];
+    for (count, word) in [(moved.unchanged, "unchanged"), (moved.removed, "removed"), (moved.failed, "failed")] {
+        if count > 0 {
+            parts.push(format!("{count} {word}"));
+        }
+    }
+    if moved.saved > 0 {
+        parts.push(format!("{} saved", size(moved.saved)));
+    }
+    if withheld > 0 {
+        parts.push(format!("{withheld} not removed because of the failures"));
+    }
+    parts.join(", ")
+}
+
+/// Bytes for people: `512 B`, `1.2 MiB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_048_575, "1.0 MiB"), (5 << 30, "5.0 GiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_answer_says_what_there_is_to_say() {
+        let moved = Moved { changed: 3, unchanged: 14, bytes: 1_258_291, ..Moved::default() };
+        assert_eq!(summary(&moved, 0), "3 changed (1.2 MiB sent), 14 unchanged");
+        assert_eq!(summary(&Moved { unchanged: 2, ..Moved::default() }, 0), "0 changed, 2 unchanged");
+        let failed = Moved { changed: 1, failed: 2, removed: 0, saved: 2048, ..Moved::default() };
+        assert_eq!(summary(&failed, 5), "1 changed, 2 failed, 2.0 KiB saved, 5 not removed because of the failures");
+    }
+}
