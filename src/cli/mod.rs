@@ -18,6 +18,7 @@ mod privilege;
 mod prompt;
 mod push;
 mod reach;
+mod rendering;
 mod run;
 mod script;
 mod settings;

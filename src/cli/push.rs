@@ -6,9 +6,10 @@ use super::filter_options::FilterOptions;
 use super::fleet::FleetRun;
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
+use super::rendering::render_all;
 use super::sources::Known;
 use crate::selection::Selected;
-use crate::task::{Account, Caller, Ownership, Push, PushCall, PushExtent, PushOrder};
+use crate::task::{Account, Backup, Caller, Ownership, Pace, Push, PushCall, PushExtent, PushOrder, Resume};
 use crate::tree::run_lock::RunLock;
 use crate::tree::{Links, Rules, ScanOptions, Tree};
 use clap::{Args, ValueEnum, ValueHint};
@@ -16,6 +17,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Problems with the sources that are told.
 const PROBLEMS_SHOWN: usize = 20;
@@ -60,6 +62,18 @@ pub(super) struct Arguments {
     /// Compare by content where size and kind agree, not by time
     #[arg(long)]
     checksum: bool,
+    /// Render `{{ host variables }}` in the files
+    #[arg(long)]
+    template: bool,
+    /// Keep what is replaced as NAME~
+    #[arg(long)]
+    backup: bool,
+    /// Go on with large transfers that broke, after verifying the part that is there
+    #[arg(long)]
+    resume: bool,
+    /// Bytes a second of all hosts together, such as `500K`, `10M`
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    limit_rate: Option<u64>,
     /// Remove from the directories on the hosts what the sources do not have
     #[arg(long)]
     delete: bool,
@@ -142,6 +156,10 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         destination.escape_ascii()
     );
     let fanout = &arguments.fanout;
+    let rendered = match arguments.template {
+        true => render_all(&known, &selection.hosts, &tree)?.into_iter().map(Some).collect(),
+        false => vec![None; selection.hosts.len()],
+    };
     let called = Called::reach(
         &known,
         &selection.hosts,
@@ -158,7 +176,8 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         tree,
         destination,
         rules: Rules {
-            checksum: arguments.checksum,
+            // The time of a template says nothing about what it comes to.
+            checksum: arguments.checksum || arguments.template,
             preserve: arguments.preserve,
             delete: arguments.delete,
             file_mode: arguments.mode.and_then(|modes| modes.file),
@@ -166,18 +185,46 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
             ..Rules::default()
         },
         ownership: Ownership { owner: arguments.owner, group: arguments.group },
+        backup: if arguments.backup { Backup::Tilde } else { Backup::None },
+        pace: arguments.limit_rate.map(Pace::new),
+        resume: if arguments.resume { Resume::Yes } else { Resume::No },
         extent: if fanout.dry_run { PushExtent::PlanOnly } else { PushExtent::Whole },
         timeout: fanout.timeout,
         fanout: fanout.fanout.get(),
     };
+    let left_behind = Arc::new(AtomicUsize::new(0));
     let lock = RunLock::acquire().map_err(|error| Failed::fault(std::io::Error::other(error)))?;
+    let lock = Arc::new(lock);
     let (detail, privileges) = (fanout.detail(global), called.privileges);
     let run = FleetRun { global, options: fanout, verb: "push", title, hosts: called.hosts, remarks: called.remarks };
-    run.run(|connector, hosts| {
-        let calls = hosts.into_iter().zip(privileges);
-        let calls = calls.map(|(host, privilege)| PushCall { destination: host.destination, privilege }).collect();
-        Push::new(Caller { connector, detail }, calls, order, lock)
-    })
+    let code = run.run(|connector, hosts| {
+        let calls = hosts.into_iter().zip(privileges).zip(rendered).map(|((host, privilege), rendered)| PushCall {
+            destination: host.destination,
+            privilege,
+            rendered,
+        });
+        Push::new(Caller { connector, detail }, calls.collect(), order, Arc::clone(&lock), Arc::clone(&left_behind))
+    })?;
+    if left_behind.load(Ordering::Relaxed) == 0 {
+        lock.ended_clean();
+    }
+    Ok(code)
+}
+
+/// Bytes a second: a number with K, M or G for powers of 1024.
+fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no rate: write bytes a second, such as `500K` or `10M`");
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let factor = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 1.0,
+        "K" | "KB" | "KIB" => 1024.0,
+        "M" | "MB" | "MIB" => 1_048_576.0,
+        "G" | "GB" | "GIB" => 1_073_741_824.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let rate = number * factor;
+    if (1.0..1e15).contains(&rate) { Ok(rate as u64) } else { Err(wrong()) }
 }
 
 fn sources_and_destination(paths: &[OsString]) -> Result<(Vec<PathBuf>, Vec<u8>), Failed> {
@@ -231,6 +278,17 @@ fn refuse_hosts_as_files(filter: &FilterOptions, hosts: &[Selected]) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_have_units() {
+        assert_eq!(
+            [rate("500"), rate("1.5K"), rate("10M"), rate("2GiB")],
+            [Ok(500), Ok(1536), Ok(10 << 20), Ok(2 << 30)]
+        );
+        for wrong in ["", "0", "-1", "fast", "10X", "1e9", "."] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn modes_are_octal_for_files_and_directories() {

@@ -16,5 +16,5 @@ pub use broadcast::Broadcast;
 pub use caller::Caller;
 pub use command::{Call, RunCommand};
 pub use privilege::{Method, Privilege};
-pub use push::{Account, Ownership, Push, PushCall, PushExtent, PushOrder};
+pub use push::{Account, Backup, Ownership, Pace, Push, PushCall, PushExtent, PushOrder, Rendered, Resume};
 pub use shell::{CommandLine, ScriptFile, quote};

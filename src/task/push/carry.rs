@@ -1,12 +1,15 @@
 //! A plan carried out on one host. What cannot be done is told and does not stop the rest; nothing that stands on the host
 //! is touched before what replaces it is whole.
 
+use super::compare::Comparison;
 use super::content::Contents;
+use super::pace::Pace;
 use super::place::{Places, attributes_to_set};
-use super::send::{SendError, Target, send};
+use super::send::SendError;
+use super::survey::Leftover;
 use super::tell::Teller;
 use super::trouble::Trouble;
-use crate::sftp::{Attributes as Wire, Handle, OpenMode, Sftp, SftpError, Window};
+use crate::sftp::{Attributes as Wire, Sftp, SftpError, Window};
 use crate::tree::{Attributes, Kind, ModeWanted, Placement, Plan, Step, Tree, TreePath, Why};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -26,30 +29,55 @@ pub(super) struct Carrier<'a> {
     pub(super) window: &'a Arc<Window>,
     pub(super) places: &'a Places,
     pub(super) teller: &'a Teller<'a>,
+    pub(super) comparison: &'a Comparison<'a>,
+    pub(super) manner: Manner<'a>,
     /// The bits that a new file does not get on this host.
     pub(super) umask: OnceCell<u32>,
 }
 
+/// How files are sent.
+pub(super) struct Manner<'a> {
+    /// `--limit-rate`
+    pub(super) pace: Option<&'a Pace>,
+    /// `--backup`
+    pub(super) backup: Backup,
+    /// What broken runs left behind and may be gone on with (`--resume`).
+    pub(super) leftovers: Vec<Leftover>,
+}
+
+/// Whether what is replaced stays under another name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backup {
+    /// It does not.
+    #[default]
+    None,
+    /// As `NAME~`.
+    Tilde,
+}
+
 /// Why an entry could not be brought to its place.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Send(#[from] SendError),
     #[error(transparent)]
     Sftp(#[from] SftpError),
     #[error("{0}")]
     Words(String),
+    #[error("{0:?}")]
+    Trouble(Trouble),
 }
 
 impl Fault {
     /// The session's end is no matter of one entry.
-    fn ends_all(&self) -> Option<SftpError> {
+    pub(super) fn ends_all(&self) -> Option<SftpError> {
         match self {
             Self::Send(SendError::Sftp(error)) | Self::Sftp(error) => match error {
                 SftpError::Refused(..) => None,
                 other => Some(other.clone()),
             },
-            Self::Send(SendError::Content(_)) | Self::Words(_) => None,
+            Self::Trouble(Trouble::Session(error)) => Some(error.clone()),
+            Self::Send(SendError::Content(_)) | Self::Words(_) | Self::Trouble(_) => None,
         }
     }
 }
@@ -164,104 +192,6 @@ impl Carrier<'_> {
         }
     }
 
-    /// Sends a file under a temporary name and renames it once it is whole.
-    async fn send_file(&self, entry: usize, attributes: &Attributes, why: &Why) -> Result<(), Fault> {
-        let path = self.path_of(entry);
-        let temporary = self.places.temporary(&self.placement.remote(&path));
-        let secret = Wire { mode: Some(0o600), ..Wire::default() };
-        let handle = self.sftp.open(&temporary.path, OpenMode::CreateNew, &secret).await?.get().await?;
-        let written = self.write_whole(entry, attributes, &handle).await;
-        if let Err(fault) = written {
-            if fault.ends_all().is_none() {
-                // The handle goes with the session in any case.
-                let _ = self.sftp.close(&handle).await?.get().await;
-                temporary.remove(self.sftp).await;
-            }
-            return Err(fault);
-        }
-        match self.sftp.close(&handle).await?.get().await {
-            Ok(()) => {}
-            Err(error) => {
-                temporary.remove(self.sftp).await;
-                return Err(error.into());
-            }
-        }
-        temporary.rename(self.sftp, matches!(why, Why::New)).await.map_err(Fault::from)
-    }
-
-    /// Content, attributes, and the proof that all of it arrived.
-    async fn write_whole(&self, entry: usize, attributes: &Attributes, handle: &Handle) -> Result<(), Fault> {
-        let Some((size, extents)) = self.tree.file(entry) else { return Ok(()) };
-        let target = Target { sftp: self.sftp, handle, window: self.window, teller: self.teller };
-        let ranges = extents.ranges(size);
-        let sending = send(&target, self.contents, entry, ranges);
-        let umask = async {
-            match attributes.mode {
-                Some(ModeWanted::Masked(_)) => self.umask().await.map(drop),
-                _ => Ok(()),
-            }
-        };
-        let (sent, umask) = futures::join!(sending, umask);
-        sent?;
-        umask?;
-        let ends_in_a_hole = extents.ranges(size).last().map_or(0, |range| range.end) < size;
-        let resized = match ends_in_a_hole {
-            true => Some(self.sftp.fsetstat(handle, &Wire { size: Some(size), ..Wire::default() }).await?),
-            false => None,
-        };
-        let mut wire = attributes_to_set(attributes, || self.umask_known());
-        // OpenSSH changes the owner last, which would take setuid and setgid away again.
-        let owned = match wire.owner.take() {
-            Some(owner) => Some(self.sftp.fsetstat(handle, &Wire { owner: Some(owner), ..Wire::default() }).await?),
-            None => None,
-        };
-        let set = self.sftp.fsetstat(handle, &wire).await?;
-        let synced = match self.sftp.features().fsync {
-            true => Some(self.sftp.fsync(handle).await?),
-            false => None,
-        };
-        let found = self.sftp.fstat(handle).await?;
-        if let Some(resized) = resized {
-            resized.get().await?;
-        }
-        if let Some(owned) = owned {
-            owned.get().await.map_err(|error| match error {
-                SftpError::Refused(..) => Fault::Words(format!("cannot keep or set its owner: {error}; --sudo may")),
-                other => other.into(),
-            })?;
-        }
-        set.get().await?;
-        if let Some(synced) = synced {
-            synced.get().await?;
-        }
-        match found.get().await?.size {
-            Some(found) if found != size => {
-                Err(Fault::Words(format!("{found} bytes arrived of {size}: what was there still stands")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The umask of the server, found out with an empty file before anything is in it.
-    async fn umask(&self) -> Result<u32, SftpError> {
-        let find = async {
-            let probe = self.places.probe();
-            let open = Wire { mode: Some(0o777), ..Wire::default() };
-            let handle = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await?;
-            let found = self.sftp.fstat(&handle).await?;
-            let closed = self.sftp.close(&handle).await?;
-            let found = found.get().await;
-            closed.get().await?;
-            probe.remove(self.sftp).await;
-            Ok(found?.mode.map_or(0o022, |mode| !mode & 0o777))
-        };
-        self.umask.get_or_try_init(|| find).await.copied()
-    }
-
-    fn umask_known(&self) -> u32 {
-        self.umask.get().copied().unwrap_or(0o022)
-    }
-
     async fn make_symlink(&self, entry: usize, why: &Why, attributes: &Attributes) -> Result<(), Fault> {
         let Kind::Symlink { target } = &self.tree.entries[entry].kind else { return Ok(()) };
         let path = self.placement.remote(&self.path_of(entry));
@@ -345,7 +275,7 @@ impl Carrier<'_> {
         entry.and_then(|entry| self.tree.file(entry)).map_or(1, |(size, _)| size.max(1))
     }
 
-    fn path_of(&self, entry: usize) -> TreePath {
+    pub(super) fn path_of(&self, entry: usize) -> TreePath {
         self.placement.path(&self.tree.entries[entry]).into_owned()
     }
 

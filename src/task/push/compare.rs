@@ -23,8 +23,15 @@ elif command -v openssl >/dev/null 2>&1; then h() { openssl dgst -sha256 -r; }
 elif command -v sha256 >/dev/null 2>&1; then h() { sha256 -q; }
 else echo none; exit 0; fi
 echo some
-p() { if r=$(h <"$1"); then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
+p() { if r=$(head -c "$1" <"$2" | h) && [ -r "$2" ]; then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
 "#;
+
+/// The beginning of a file on the host, or all of it.
+pub(super) struct Part {
+    pub(super) path: Vec<u8>,
+    /// In bytes.
+    pub(super) length: u64,
+}
 
 /// What comparing needs.
 pub(super) struct Comparison<'a> {
@@ -39,12 +46,11 @@ pub(super) struct Comparison<'a> {
 impl Comparison<'_> {
     /// Fills in how the files of these entries compare with what is there.
     pub(super) async fn fill(&self, entries: &[usize], observed: &mut Observed) -> Result<(), Trouble> {
-        let there = match self.ask(entries).await? {
-            Some(digests) => digests,
-            None => self.read_back(entries).await?,
-        };
+        let parts: Vec<Part> =
+            entries.iter().map(|&entry| Part { path: self.path(entry), length: self.size(entry) }).collect();
+        let there = self.there(&parts).await?;
         for (&entry, there) in entries.iter().zip(there) {
-            let here = self.contents.digest(entry).await.map_err(Trouble::content)?;
+            let here = self.contents.digest(entry, self.size(entry)).await.map_err(Trouble::content)?;
             let path = self.placement.path(&self.tree.entries[entry]);
             if let Some(FoundKind::File { content, .. }) = observed.get_mut(&*path).map(|found| &mut found.kind) {
                 *content = if there == Some(here) { Content::Same } else { Content::Different };
@@ -53,12 +59,35 @@ impl Comparison<'_> {
         Ok(())
     }
 
+    /// Whether the first bytes of a file on the host are those of an entry.
+    pub(super) async fn is_beginning(&self, entry: usize, part: Part) -> Result<bool, Trouble> {
+        let length = part.length;
+        let there = self.there(&[part]).await?.pop().flatten();
+        let here = self.contents.digest(entry, length).await.map_err(Trouble::content)?;
+        Ok(there == Some(here))
+    }
+
+    async fn there(&self, parts: &[Part]) -> Result<Vec<Option<[u8; 32]>>, Trouble> {
+        if let Some(digests) = self.ask(parts).await? {
+            return Ok(digests);
+        }
+        let mut digests = Vec::with_capacity(parts.len());
+        for part in parts {
+            digests.push(self.read_back(part).await?);
+        }
+        Ok(digests)
+    }
+
+    fn size(&self, entry: usize) -> u64 {
+        self.tree.file(entry).map_or(0, |(size, _)| size)
+    }
+
     /// The digests as the host computes them; nothing where it cannot.
-    async fn ask(&self, entries: &[usize]) -> Result<Option<Vec<Option<[u8; 32]>>>, Trouble> {
+    async fn ask(&self, parts: &[Part]) -> Result<Option<Vec<Option<[u8; 32]>>>, Trouble> {
         let mut script = SCRIPT.as_bytes().to_vec();
-        for &entry in entries {
-            script.extend_from_slice(b"p ");
-            script.extend(quoted(&self.path(entry)));
+        for part in parts {
+            script.extend_from_slice(format!("p {} ", part.length).as_bytes());
+            script.extend(quoted(&part.path));
             script.push(b'\n');
         }
         let answer = match ask(self.connection, self.privilege, "exec /bin/sh", Bytes::from(script)).await {
@@ -73,23 +102,15 @@ impl Comparison<'_> {
         if lines.next() != Some(b"some") {
             return Ok(None);
         }
-        let digests: Vec<_> = lines.take(entries.len()).map(digest).collect();
-        Ok((digests.len() == entries.len()).then_some(digests))
+        let digests: Vec<_> = lines.take(parts.len()).map(digest).collect();
+        Ok((digests.len() == parts.len()).then_some(digests))
     }
 
-    /// The digests of what the files hold, read over the wire.
-    async fn read_back(&self, entries: &[usize]) -> Result<Vec<Option<[u8; 32]>>, Trouble> {
-        let mut digests = Vec::with_capacity(entries.len());
-        for &entry in entries {
-            digests.push(self.read_one(entry).await?);
-        }
-        Ok(digests)
-    }
-
-    async fn read_one(&self, entry: usize) -> Result<Option<[u8; 32]>, Trouble> {
-        let Some((size, _)) = self.tree.file(entry) else { return Ok(None) };
+    /// The digest of what a file holds, read over the wire.
+    async fn read_back(&self, part: &Part) -> Result<Option<[u8; 32]>, Trouble> {
+        let size = part.length;
         let length = self.sftp.limits().await?.read;
-        let opened = self.sftp.open(&self.path(entry), OpenMode::Read, &crate::sftp::Attributes::default()).await?;
+        let opened = self.sftp.open(&part.path, OpenMode::Read, &crate::sftp::Attributes::default()).await?;
         // What cannot be read is sent.
         let Ok(handle) = opened.get().await else { return Ok(None) };
         let mut hash = Sha256::new();

@@ -35,7 +35,9 @@ pub(super) struct Contents {
     kept: Mutex<Kept>,
     budget: Arc<Semaphore>,
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
-    digests: Mutex<HashMap<usize, DigestSlot>>,
+    digests: Mutex<HashMap<Key, DigestSlot>>,
+    /// What templates came to, in the place of what the files hold.
+    rendered: HashMap<usize, Bytes>,
 }
 
 type DigestSlot = Arc<OnceCell<Result<[u8; 32], ContentError>>>;
@@ -100,11 +102,28 @@ impl Contents {
             budget: Arc::new(Semaphore::new(BUDGET)),
             spare: Arc::default(),
             digests: Mutex::default(),
+            rendered: HashMap::new(),
+        })
+    }
+
+    /// Files of a tree whose content was made for one host.
+    pub(super) fn rendered(tree: Arc<Tree>, rendered: HashMap<usize, Bytes>) -> Arc<Self> {
+        Arc::new(Self {
+            tree,
+            kept: Mutex::default(),
+            budget: Arc::new(Semaphore::new(BUDGET)),
+            spare: Arc::default(),
+            digests: Mutex::default(),
+            rendered,
         })
     }
 
     /// A part of a file: `length` bytes from `offset` on.
     pub(super) async fn block(self: &Arc<Self>, entry: usize, offset: u64, length: u32) -> Result<Bytes, ContentError> {
+        if let Some(text) = self.rendered.get(&entry) {
+            let range = offset as usize..text.len().min(offset as usize + length as usize);
+            return Ok(text.slice(range));
+        }
         let slot = self.kept().slot((entry, offset), length as usize);
         match slot.get_or_init(|| self.load(entry, offset, length)).await {
             Ok(bytes) => Ok(bytes.clone()),
@@ -126,32 +145,37 @@ impl Contents {
         read.await.map_err(|panic| Arc::new(io::Error::other(panic)))?.map_err(Arc::new)
     }
 
-    /// The SHA-256 of a file, computed once for all hosts.
-    pub(super) async fn digest(self: &Arc<Self>, entry: usize) -> Result<[u8; 32], ContentError> {
-        let slot = Arc::clone(lock(&self.digests).entry(entry).or_default());
+    /// The SHA-256 of the first `length` bytes of a file, computed once for all hosts.
+    pub(super) async fn digest(self: &Arc<Self>, entry: usize, length: u64) -> Result<[u8; 32], ContentError> {
+        if let Some(text) = self.rendered.get(&entry) {
+            return Ok(Sha256::digest(&text[..text.len().min(length as usize)]).into());
+        }
+        let slot = Arc::clone(lock(&self.digests).entry((entry, length)).or_default());
         let compute = async {
             let contents = Arc::clone(self);
-            let computed = tokio::task::spawn_blocking(move || contents.compute_digest(entry)).await;
+            let computed = tokio::task::spawn_blocking(move || contents.compute_digest(entry, length)).await;
             let computed = computed.unwrap_or_else(|panic| Err(io::Error::other(panic)));
             computed.map_err(|error| ContentError::of(self.tree.local(entry), Arc::new(error)))
         };
         slot.get_or_init(|| compute).await.clone()
     }
 
-    fn compute_digest(&self, entry: usize) -> io::Result<[u8; 32]> {
+    fn compute_digest(&self, entry: usize, length: u64) -> io::Result<[u8; 32]> {
         let file = self.open(entry)?;
         let mut hash = Sha256::new();
         let mut bytes = vec![0; PORTION];
         let mut offset = 0;
-        loop {
-            match file.read_at(&mut bytes, offset)? {
-                0 => return Ok(hash.finalize().into()),
+        while offset < length {
+            let portion = bytes.len().min(usize::try_from(length - offset).unwrap_or(usize::MAX));
+            match file.read_at(&mut bytes[..portion], offset)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => {
                     hash.update(&bytes[..count]);
                     offset += count as u64;
                 }
             }
         }
+        Ok(hash.finalize().into())
     }
 
     /// The open file, which all hosts share for as long as one of them reads it.

@@ -7,7 +7,9 @@
 mod carry;
 mod compare;
 mod content;
+mod deliver;
 mod owner;
+mod pace;
 mod place;
 mod send;
 mod survey;
@@ -24,16 +26,20 @@ use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
 use crate::tree::run_lock::{RunLock, RunState};
-use crate::tree::{Plan, Rules, Step, Tree};
+use crate::tree::{Extents, Kind, Placement, Plan, Rules, Step, Tree, TreePath};
 use bytes::Bytes;
-use carry::Carrier;
+pub use carry::Backup;
+use carry::{Carrier, Manner};
 use compare::Comparison;
 use content::Contents;
 pub use owner::{Account, Ownership};
+pub use pace::Pace;
 use place::Places;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use survey::{Question, Survey, survey};
+use survey::{Leftover, Question, Survey, leftovers_in, survey};
 use tell::Teller;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -54,8 +60,9 @@ pub struct Push {
     calls: Vec<PushCall>,
     order: PushOrder,
     contents: Arc<Contents>,
-    lock: RunLock,
+    lock: Arc<RunLock>,
     window: (u64, u64),
+    left_behind: Arc<AtomicUsize>,
 }
 
 /// What is pushed, and how.
@@ -68,6 +75,12 @@ pub struct PushOrder {
     pub rules: Rules,
     /// Whose it is to be.
     pub ownership: Ownership,
+    /// Whether what is replaced stays under another name.
+    pub backup: Backup,
+    /// How fast all hosts together are sent to.
+    pub pace: Option<Pace>,
+    /// Whether what a broken run left is gone on with, and what this one leaves is kept.
+    pub resume: Resume,
     /// Whether anything is done.
     pub extent: PushExtent,
     /// How long the work on one host may take.
@@ -85,21 +98,42 @@ pub enum PushExtent {
     PlanOnly,
 }
 
+/// Whether transfers that broke are gone on with (`--resume`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// They begin anew, and what is left of them is removed.
+    #[default]
+    No,
+    /// They are.
+    Yes,
+}
+
+/// What templates came to for one host, by the entries of the tree.
+pub type Rendered = HashMap<usize, Bytes>;
+
 /// One host of a push.
 pub struct PushCall {
     /// Where.
     pub destination: Destination,
     /// As whom, where not as the login user.
     pub privilege: Option<Privilege>,
+    /// The contents of its files, where they are templates.
+    pub rendered: Option<Rendered>,
 }
 
 impl Push {
-    /// A push that is ready to be run.
-    pub fn new(caller: Caller, calls: Vec<PushCall>, order: PushOrder, lock: RunLock) -> Self {
+    /// A push that is ready to be run. `left_behind` counts the hosts on which something is left for the next run.
+    pub fn new(
+        caller: Caller,
+        calls: Vec<PushCall>,
+        order: PushOrder,
+        lock: Arc<RunLock>,
+        left_behind: Arc<AtomicUsize>,
+    ) -> Self {
         let contents = Contents::new(Arc::clone(&order.tree), calls.len());
         let at_once = order.fanout.min(calls.len()).max(1) as u64;
         let window = (WINDOW.0, (IN_FLIGHT / at_once).clamp(WINDOW.0, WINDOW.1));
-        Self { caller, calls, order, contents, lock, window }
+        Self { caller, calls, order, contents, lock, window, left_behind }
     }
 }
 
@@ -135,8 +169,13 @@ impl Push {
             limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
         };
         if let Some(places) = places.get().filter(|places: &&Places| !places.is_clear()) {
-            // What stays is removed by the next run.
-            let _ = timeout(CLEARING, places.clear(&sftp)).await;
+            // What stays is gone on with or removed by the next run.
+            if self.order.resume == Resume::No {
+                let _ = timeout(CLEARING, places.clear(&sftp)).await;
+            }
+            if !places.is_clear() {
+                self.left_behind.fetch_add(1, Ordering::Relaxed);
+            }
         }
         outcome
     }
@@ -149,80 +188,102 @@ impl Push {
         unit: &Unit,
         places: &OnceCell<Places>,
     ) -> Result<Outcome, Trouble> {
-        let PushOrder { tree, destination, .. } = &self.order;
+        let (tree, contents) = match &call.rendered {
+            None => (Arc::clone(&self.order.tree), Arc::clone(&self.contents)),
+            Some(rendered) => {
+                let tree = Arc::new(with_sizes_of(&self.order.tree, rendered));
+                (Arc::clone(&tree), Contents::rendered(tree, rendered.clone()))
+            }
+        };
+        let (tree, contents) = (&tree, &contents);
         let privilege = call.privilege.as_ref();
         let rules = self.order.ownership.resolve(connection, privilege, &self.order.rules).await?;
-        let question = Question { tree, destination, everything: rules.delete };
+        let question = Question { tree, destination: &self.order.destination, everything: rules.delete };
         let Survey { placement, mut observed, temporaries } = survey(sftp, &question).await?;
+        let comparison = Comparison { connection, privilege, sftp, tree, placement: &placement, contents };
         let mut plan = Plan::new(tree, &placement, &observed, &rules);
         if !plan.needs_content.is_empty() {
-            let contents = &self.contents;
-            let comparison = Comparison { connection, privilege, sftp, tree, placement: &placement, contents };
             comparison.fill(&plan.needs_content, &mut observed).await?;
             plan = Plan::new(tree, &placement, &observed, &rules);
         }
         if self.order.extent == PushExtent::PlanOnly {
-            return Ok(self.tell_plan(&plan, &placement, unit).await);
+            return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
         }
+        let teller = Teller::new(&unit.events, plan.unchanged);
+        self.announce(&plan, tree, &placement, unit, &teller).await;
+        let directory = home_of(tree, &placement);
+        let places = places.get_or_init(|| async { Places::new(self.lock.run(), directory.clone()) }).await;
+        let beside = async {
+            match tree.roots.iter().all(|root| root.is_directory) {
+                true => Ok(Vec::new()),
+                false => leftovers_in(sftp, &directory).await,
+            }
+        };
+        let mut leftovers = temporaries;
+        let mut carrier = Carrier {
+            sftp,
+            tree,
+            placement: &placement,
+            contents,
+            window: &Window::new(self.window.0, self.window.1),
+            places,
+            teller: &teller,
+            comparison: &comparison,
+            manner: Manner { pace: self.order.pace.as_ref(), backup: self.order.backup, leftovers: Vec::new() },
+            umask: OnceCell::new(),
+        };
+        if self.order.resume == Resume::Yes {
+            leftovers.extend(beside.await?);
+            let at_work = |left: &Leftover| self.lock.state_of(left.temporary.run) == RunState::Alive;
+            carrier.manner.leftovers = leftovers.iter().filter(|left| !at_work(left)).cloned().collect();
+            carrier.carry(&plan).await?;
+        } else {
+            // Nothing waits for the clearing up behind others.
+            let (carried, beside) = futures::join!(carrier.carry(&plan), beside);
+            carried?;
+            leftovers.extend(beside?);
+        }
+        leftovers.retain(|left| !places.has_used(&left.path));
+        self.remove_left_behind(sftp, &leftovers).await?;
+        Ok(teller.finish().await)
+    }
+
+    /// Tells what is going to be done, and what cannot be.
+    async fn announce(&self, plan: &Plan, tree: &Tree, placement: &Placement, unit: &Unit, teller: &Teller<'_>) {
         let sends = plan.steps.iter().filter_map(|step| match step {
             Step::Send { entry, .. } => tree.file(*entry),
             _ => None,
         });
         let (files, bytes) = sends.fold((0, 0), |(files, bytes), (size, data)| (files + 1, bytes + data.length(size)));
         unit.events.transfer_planned(files, bytes).await;
-        let teller = Teller::new(&unit.events, plan.unchanged);
         for conflict in &plan.conflicts {
             let path = placement.remote(&placement.path(&tree.entries[conflict.entry]));
             teller.failed(&path, &conflict.obstacle.to_string()).await;
             teller.missing(conflict.blocked);
         }
         teller.withheld(plan.withheld);
-        self.remove_left_behind(sftp, &temporaries).await?;
-        let directory = if tree.roots.iter().all(|root| root.is_directory) || tree.roots.len() > 1 {
-            placement.base().to_vec()
-        } else {
-            let place = placement.remote(placement.prefix(0));
-            place::directory_of(&place, &crate::tree::TreePath::root()).to_vec()
-        };
-        let places = places.get_or_init(|| async { Places::new(self.lock.run(), directory) }).await;
-        let carrier = Carrier {
-            sftp,
-            tree,
-            placement: &placement,
-            contents: &self.contents,
-            window: &Window::new(self.window.0, self.window.1),
-            places,
-            teller: &teller,
-            umask: OnceCell::new(),
-        };
-        carrier.carry(&plan).await?;
-        Ok(teller.finish().await)
     }
 
-    async fn tell_plan(&self, plan: &Plan, placement: &crate::tree::Placement, unit: &Unit) -> Outcome {
-        let lines = plan.lines(&self.order.tree, placement);
+    async fn tell_plan(&self, plan: &Plan, tree: &Tree, placement: &Placement, unit: &Unit) -> Outcome {
+        let lines = plan.lines(tree, placement);
         let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
         unit.events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
         Outcome::Ok
     }
 
     /// Removes what runs left behind that were killed.
-    async fn remove_left_behind(
-        &self,
-        sftp: &Sftp,
-        found: &[(crate::tree::temporary::Temporary, Vec<u8>, crate::sftp::Attributes)],
-    ) -> Result<(), Trouble> {
+    async fn remove_left_behind(&self, sftp: &Sftp, found: &[Leftover]) -> Result<(), Trouble> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let mut answers = Vec::new();
-        for (temporary, path, attributes) in found {
-            let is_old = || attributes.times.is_some_and(|(_, modified)| u64::from(modified) + OLD < now);
-            let is_left = match self.lock.state_of(temporary.run) {
+        for left in found {
+            let is_old = || left.modified.is_some_and(|modified| u64::from(modified) + OLD < now);
+            let is_left = match self.lock.state_of(left.temporary.run) {
                 RunState::Dead => true,
                 RunState::Unknown => is_old(),
                 RunState::Alive => false,
             };
             if is_left {
-                answers.push(sftp.remove(path).await?);
+                answers.push(sftp.remove(&left.path).await?);
             }
         }
         for answer in answers {
@@ -231,6 +292,26 @@ impl Push {
         }
         Ok(())
     }
+}
+
+/// The directory on the host that something is made in first.
+fn home_of(tree: &Tree, placement: &Placement) -> Vec<u8> {
+    if tree.roots.len() > 1 || tree.roots.iter().all(|root| root.is_directory) {
+        return placement.base().to_vec();
+    }
+    let place = placement.remote(placement.prefix(0));
+    place::directory_of(&place, &TreePath::root()).to_vec()
+}
+
+/// The tree with what the templates came to for one host.
+fn with_sizes_of(tree: &Tree, rendered: &Rendered) -> Tree {
+    let mut tree = tree.clone();
+    for (&entry, text) in rendered {
+        if let Some(entry) = tree.entries.get_mut(entry) {
+            entry.kind = Kind::File { size: text.len() as u64, data: Extents::All };
+        }
+    }
+    tree
 }
 
 /// The SFTP server of a host, as the login user or as somebody else.

@@ -12,6 +12,8 @@ pub(super) struct Places {
     /// A directory in which something is to be made.
     directory: Vec<u8>,
     open: Arc<Mutex<HashSet<Vec<u8>>>>,
+    /// Those of earlier runs that were gone on with.
+    adopted: Mutex<HashSet<Vec<u8>>>,
 }
 
 /// A temporary name beside a final one.
@@ -23,7 +25,7 @@ pub(super) struct Temporary {
 
 impl Places {
     pub(super) fn new(run: Run, directory: Vec<u8>) -> Self {
-        Self { run, directory, open: Arc::default() }
+        Self { run, directory, open: Arc::default(), adopted: Mutex::default() }
     }
 
     /// A name for what is to stand in this place. It counts as there from now on.
@@ -34,6 +36,13 @@ impl Places {
         Temporary { path, place: place.to_vec(), open: Arc::clone(&self.open) }
     }
 
+    /// A temporary name that an earlier run left, to go on with.
+    pub(super) fn adopt(&self, path: &[u8], place: &[u8]) -> Temporary {
+        lock(&self.open).insert(path.to_vec());
+        lock(&self.adopted).insert(path.to_vec());
+        Temporary { path: path.to_vec(), place: place.to_vec(), open: Arc::clone(&self.open) }
+    }
+
     /// A name for a file that is there for a moment only.
     pub(super) fn probe(&self) -> Temporary {
         let slash: &[u8] = if self.directory.is_empty() || self.directory.ends_with(b"/") { b"" } else { b"/" };
@@ -41,17 +50,24 @@ impl Places {
         self.temporary(&[&self.directory, slash, b"\0"].concat())
     }
 
+    /// Whether this temporary file of an earlier run was gone on with.
+    pub(super) fn has_used(&self, path: &[u8]) -> bool {
+        lock(&self.adopted).contains(path)
+    }
+
     /// Removes what may still be there, as far as the server answers.
     pub(super) async fn clear(&self, sftp: &Sftp) {
-        let paths: Vec<Vec<u8>> = lock(&self.open).drain().collect();
+        let paths: Vec<Vec<u8>> = lock(&self.open).iter().cloned().collect();
         let mut answers = Vec::with_capacity(paths.len());
-        for path in &paths {
+        for path in paths {
             // The next run removes what is left.
-            let Ok(answer) = sftp.remove(path).await else { return };
-            answers.push(answer);
+            let Ok(answer) = sftp.remove(&path).await else { return };
+            answers.push((path, answer));
         }
-        for answer in answers {
-            let _ = answer.get().await;
+        for (path, answer) in answers {
+            if matches!(answer.get().await, Ok(()) | Err(SftpError::Refused(Status::NoSuchFile, _))) {
+                lock(&self.open).remove(&path);
+            }
         }
     }
 
@@ -62,6 +78,22 @@ impl Places {
 }
 
 impl Temporary {
+    /// Keeps what is in its place under another name, which may replace an older one.
+    pub(super) async fn back_up(&self, sftp: &Sftp, backup: &[u8]) -> Result<(), SftpError> {
+        if !(sftp.features().hard_link && sftp.features().posix_rename) {
+            return sftp.rename(&self.place, backup).await?.get().await;
+        }
+        // A second name for the old file, so that its place is never empty.
+        let (directory, name) = split(&self.path);
+        let aside = [directory, &name[..name.len() - 1], b"1"].concat();
+        sftp.hard_link(&self.place, &aside).await?.get().await?;
+        let renamed = sftp.posix_rename(&aside, backup).await?.get().await;
+        if renamed.is_err() {
+            let _ = sftp.remove(&aside).await?.get().await;
+        }
+        renamed
+    }
+
     /// Puts it into its place, over what may be there.
     pub(super) async fn rename(&self, sftp: &Sftp, is_new: bool) -> Result<(), SftpError> {
         let renamed = match sftp.features().posix_rename {
@@ -102,6 +134,11 @@ impl Temporary {
                 Err(error)
             }
         }
+    }
+
+    /// It was never made.
+    pub(super) fn forget(&self) {
+        lock(&self.open).remove(&self.path);
     }
 
     /// Removes it, where it is there.

@@ -1,6 +1,7 @@
 //! The bytes of one file on their way to one host.
 
 use super::content::{ContentError, Contents};
+use super::pace::Pace;
 use super::tell::Teller;
 use crate::sftp::{Answer, Handle, InFlight, Sftp, SftpError, Window};
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ pub(super) struct Target<'a> {
     pub(super) handle: &'a Handle,
     pub(super) window: &'a Arc<Window>,
     pub(super) teller: &'a Teller<'a>,
+    pub(super) pace: Option<&'a Pace>,
 }
 
 /// Writes ranges of a file into an open one, many requests in flight; the first failure is the one that is told.
@@ -31,7 +33,7 @@ pub(super) async fn send(
     entry: usize,
     ranges: impl Iterator<Item = Range<u64>>,
 ) -> Result<(), SendError> {
-    let Target { sftp, handle, window, teller } = target;
+    let Target { sftp, handle, window, teller, pace } = target;
     let most = sftp.limits().await?.write;
     let mut answers: VecDeque<(InFlight, Answer<()>)> = VecDeque::new();
     for range in ranges {
@@ -47,6 +49,9 @@ pub(super) async fn send(
                     },
                 }
             };
+            if let Some(pace) = pace {
+                pace.wait(length.into()).await;
+            }
             let bytes = contents.block(entry, offset, length).await?;
             answers.push_back((taken, sftp.write(handle, offset, bytes).await?));
             offset += u64::from(length);

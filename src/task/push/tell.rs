@@ -52,6 +52,11 @@ impl<'a> Teller<'a> {
         }
     }
 
+    /// Bytes did not have to go over the wire.
+    pub(super) fn saved(&self, bytes: u64) {
+        self.state().moved.saved += bytes;
+    }
+
     /// Something was written or changed.
     pub(super) fn changed(&self) {
         self.state().moved.changed += 1;

@@ -1,0 +1,158 @@
+//! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
+
+use super::carry::{Backup, Carrier, Fault};
+use super::compare::Part;
+use super::place::{Temporary, attributes_to_set};
+use super::send::{Target, send};
+use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
+use crate::tree::temporary::Tag;
+use crate::tree::{Attributes, Difference, ModeWanted, Why};
+
+/// What is smaller is sent anew rather than gone on with.
+const WORTH_RESUMING: u64 = 1024 * 1024;
+
+impl Carrier<'_> {
+    /// Sends a file under a temporary name and renames it once it is whole.
+    pub(super) async fn send_file(&self, entry: usize, attributes: &Attributes, why: &Why) -> Result<(), Fault> {
+        let (temporary, handle, start) = self.begin(entry).await?;
+        let written = self.write_whole(entry, attributes, &handle, start).await;
+        if let Err(fault) = written {
+            if fault.ends_all().is_none() {
+                // What is written stands under the temporary name only, and that goes.
+                let _ = self.sftp.close(&handle).await?.get().await;
+                temporary.remove(self.sftp).await;
+            }
+            return Err(fault);
+        }
+        let was_file = !matches!(why, Why::New | Why::Replaced(Difference::WasSymlink));
+        if self.manner.backup == Backup::Tilde && was_file {
+            let place = self.placement.remote(&self.path_of(entry));
+            if let Err(error) = temporary.back_up(self.sftp, &[&place[..], b"~"].concat()).await {
+                temporary.remove(self.sftp).await;
+                return Err(match error {
+                    SftpError::Refused(..) => Fault::Words(format!("cannot keep a backup: {error}")),
+                    other => other.into(),
+                });
+            }
+        }
+        temporary.rename(self.sftp, matches!(why, Why::New)).await.map_err(Fault::from)
+    }
+
+    /// A temporary file that is open for writing, and how many bytes of it are right already.
+    async fn begin(&self, entry: usize) -> Result<(Temporary, Handle, u64), Fault> {
+        let place = self.placement.remote(&self.path_of(entry));
+        if let Some((temporary, length)) = self.left(entry, &place).await? {
+            let opened = self.sftp.open(&temporary.path, OpenMode::Write, &Wire::default()).await?;
+            if let Ok(handle) = opened.get().await {
+                self.teller.saved(length);
+                return Ok((temporary, handle, length));
+            }
+        }
+        let temporary = self.places.temporary(&place);
+        let secret = Wire { mode: Some(0o600), ..Wire::default() };
+        let opened = self.sftp.open(&temporary.path, OpenMode::CreateNew, &secret).await?.get().await;
+        match opened {
+            Ok(handle) => Ok((temporary, handle, 0)),
+            Err(error) => {
+                temporary.forget();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What a broken run left of this file, where its bytes are the right ones.
+    async fn left(&self, entry: usize, place: &[u8]) -> Result<Option<(Temporary, u64)>, Fault> {
+        let Some((size, _)) = self.tree.file(entry) else { return Ok(None) };
+        let name = place.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let (directory, tag) = (&place[..place.len() - name.len()], Tag::of(name));
+        let is_of_this = |left: &&super::survey::Leftover| {
+            left.temporary.tag == tag
+                && left.path.strip_prefix(directory).is_some_and(|name| !name.contains(&b'/'))
+                && (WORTH_RESUMING..=size).contains(&left.size)
+        };
+        let mut found: Vec<_> = self.manner.leftovers.iter().filter(is_of_this).collect();
+        found.sort_by_key(|left| std::cmp::Reverse(left.size));
+        for left in found {
+            let part = Part { path: left.path.clone(), length: left.size };
+            if self.comparison.is_beginning(entry, part).await.map_err(Fault::Trouble)? {
+                return Ok(Some((self.places.adopt(&left.path, place), left.size)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Content, attributes, and the proof that all of it arrived; the handle is closed then.
+    async fn write_whole(
+        &self,
+        entry: usize,
+        attributes: &Attributes,
+        handle: &Handle,
+        start: u64,
+    ) -> Result<(), Fault> {
+        let Some((size, extents)) = self.tree.file(entry) else { return Ok(()) };
+        let (sftp, window, teller, pace) = (self.sftp, self.window, self.teller, self.manner.pace);
+        let target = Target { sftp, handle, window, teller, pace };
+        let ranges = extents.ranges(size).map(|range| range.start.max(start)..range.end.max(start));
+        let sending = send(&target, self.contents, entry, ranges);
+        let umask = async {
+            match attributes.mode {
+                Some(ModeWanted::Masked(_)) => self.umask().await.map(drop),
+                _ => Ok(()),
+            }
+        };
+        let (sent, umask) = futures::join!(sending, umask);
+        sent?;
+        umask?;
+        let ends_in_a_hole = extents.ranges(size).last().map_or(0, |range| range.end) < size;
+        let mut wire = attributes_to_set(attributes, || self.umask_known());
+        // OpenSSH changes the owner last, which would take setuid and setgid away again.
+        let owner = Wire { owner: wire.owner.take(), ..Wire::default() };
+        let length = Wire { size: ends_in_a_hole.then_some(size), ..Wire::default() };
+        // All of these go out together: the server does them in their order.
+        let resized = if length == Wire::default() { None } else { Some(sftp.fsetstat(handle, &length).await?) };
+        let owned = if owner == Wire::default() { None } else { Some(sftp.fsetstat(handle, &owner).await?) };
+        let set = sftp.fsetstat(handle, &wire).await?;
+        let synced = if sftp.features().fsync { Some(sftp.fsync(handle).await?) } else { None };
+        let found = sftp.fstat(handle).await?;
+        let closed = sftp.close(handle).await?;
+        if let Some(resized) = resized {
+            resized.get().await?;
+        }
+        if let Some(owned) = owned {
+            owned.get().await.map_err(|error| match error {
+                SftpError::Refused(..) => Fault::Words(format!("cannot keep or set its owner: {error}; --sudo may")),
+                other => other.into(),
+            })?;
+        }
+        set.get().await?;
+        if let Some(synced) = synced {
+            synced.get().await?;
+        }
+        if let Some(found) = found.get().await?.size
+            && found != size
+        {
+            return Err(Fault::Words(format!("{found} bytes arrived of {size}: what was there still stands")));
+        }
+        Ok(closed.get().await?)
+    }
+
+    /// The umask of the server, found out with an empty file.
+    async fn umask(&self) -> Result<u32, SftpError> {
+        let find = async {
+            let probe = self.places.probe();
+            let open = Wire { mode: Some(0o777), ..Wire::default() };
+            let handle = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await?;
+            let found = self.sftp.fstat(&handle).await?;
+            let closed = self.sftp.close(&handle).await?;
+            let found = found.get().await;
+            closed.get().await?;
+            probe.remove(self.sftp).await;
+            Ok(found?.mode.map_or(0o022, |mode| !mode & 0o777))
+        };
+        self.umask.get_or_try_init(|| find).await.copied()
+    }
+
+    pub(super) fn umask_known(&self) -> u32 {
+        self.umask.get().copied().unwrap_or(0o022)
+    }
+}
