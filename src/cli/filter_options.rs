@@ -1,5 +1,7 @@
 //! `--exclude`, `--include` and `--exclude-from`, in the order in which they were typed: the first rule that matches wins.
 
+use super::failure::Failed;
+use crate::selection::Selected;
 use crate::tree::{Filter, FilterError, FilterRule};
 use clap::{Arg as Argument, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 use std::ffi::OsString;
@@ -10,27 +12,35 @@ use std::path::PathBuf;
 #[derive(Debug, Default)]
 pub(super) struct FilterOptions {
     rules: Vec<FilterRule>,
-    gitignore: bool,
 }
 
 // The settings of these have names of their own: `exclude` is about hosts there.
 const EXCLUDE: &str = "exclude_files";
 const INCLUDE: &str = "include_files";
 const EXCLUDE_FROM: &str = "exclude_files_from";
-const GITIGNORE: &str = "gitignore";
 
 impl FilterOptions {
-    /// The patterns that were excluded.
-    pub(super) fn excluded(&self) -> impl Iterator<Item = &[u8]> {
-        self.rules.iter().filter_map(|rule| match rule {
-            FilterRule::Exclude(pattern) => Some(&pattern[..]),
-            FilterRule::Include(_) | FilterRule::ExcludeFrom(_) => None,
-        })
+    pub(super) fn filter(&self) -> Result<Filter, FilterError> {
+        Filter::new(&self.rules)
     }
 
-    pub(super) fn filter(&self) -> Result<Filter, FilterError> {
-        let filter = Filter::new(&self.rules)?;
-        Ok(if self.gitignore { filter.with_gitignore() } else { filter })
+    /// `--exclude` is about hosts everywhere else: whoever means that must not move the files of a host that he wants left
+    /// out.
+    pub(super) fn refuse_hosts(&self, hosts: &[Selected]) -> Result<(), Failed> {
+        let mut excluded = self.rules.iter().filter_map(|rule| match rule {
+            FilterRule::Exclude(pattern) => Some(&pattern[..]),
+            FilterRule::Include(_) | FilterRule::ExcludeFrom(_) => None,
+        });
+        match excluded.find(|pattern| hosts.iter().any(|host| host.name.as_str().as_bytes() == *pattern)) {
+            Some(name) => {
+                let name = name.escape_ascii();
+                Err(Failed::mistake_text(format!(
+                    "`--exclude {name}` leaves files out, and `{name}` is a host that is selected"
+                ))
+                .hint(format!("-x {name} leaves the host out; `--exclude /{name}` or `**/{name}` the file")))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -56,13 +66,6 @@ impl Args for FilterOptions {
             .arg(
                 list(EXCLUDE_FROM, "exclude-from", "FILE", "Rules from a file, in gitignore's syntax [repeatable]")
                     .value_hint(ValueHint::FilePath),
-            )
-            .arg(
-                Argument::new(GITIGNORE)
-                    .long("gitignore")
-                    .action(ArgAction::SetTrue)
-                    .help_heading("Which files")
-                    .help("Honour the .gitignore files in the tree"),
             )
     }
 
@@ -95,7 +98,6 @@ impl FromArgMatches for FilterOptions {
         }
         rules.sort_by_key(|(index, _)| *index);
         self.rules = rules.into_iter().map(|(_, rule)| rule).collect();
-        self.gitignore = matches.get_flag(GITIGNORE);
         Ok(())
     }
 }

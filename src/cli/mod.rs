@@ -12,6 +12,7 @@ mod fleet;
 mod host_key_question;
 mod hosts;
 mod inventory;
+mod link_choice;
 mod man;
 mod options;
 mod privilege;

@@ -4,15 +4,15 @@ use super::called::{Called, CalledAs, Questions};
 use super::failure::Failed;
 use super::filter_options::FilterOptions;
 use super::fleet::FleetRun;
+use super::link_choice::LinkChoice;
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
 use super::rendering::render_all;
 use super::sources::Known;
-use crate::selection::Selected;
 use crate::task::{Account, Backup, Caller, Ownership, Pace, Push, PushCall, PushExtent, PushOrder, Resume};
 use crate::tree::run_lock::RunLock;
-use crate::tree::{Links, Rules, ScanOptions, Tree};
-use clap::{Args, ValueEnum, ValueHint};
+use crate::tree::{Rules, ScanOptions, Tree};
+use clap::{Args, ValueHint};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -85,21 +85,13 @@ pub(super) struct Arguments {
     compress: bool,
     #[command(flatten)]
     filter: FilterOptions,
+    /// Honour the .gitignore files in the tree
+    #[arg(long, help_heading = "Which files")]
+    gitignore: bool,
     #[command(flatten)]
     pub(super) privilege: PrivilegeOptions,
     #[command(flatten)]
     fanout: FanoutOptions,
-}
-
-/// What is done about symlinks.
-#[derive(ValueEnum, Debug, Clone, Copy)]
-enum LinkChoice {
-    /// They are made anew with the same text
-    Keep,
-    /// What they lead to is sent
-    Follow,
-    /// They are left out
-    Skip,
 }
 
 /// Modes of files and directories.
@@ -149,7 +141,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
     let tree = Arc::new(scan(&arguments, &sources)?);
     let known = Known::load(global)?;
     let selection = known.select(&targets)?;
-    refuse_hosts_as_files(&arguments.filter, &selection.hosts)?;
+    arguments.filter.refuse_hosts(&selection.hosts)?;
     let title = format!(
         "{} {}",
         sources.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" "),
@@ -239,14 +231,11 @@ fn sources_and_destination(paths: &[OsString]) -> Result<(Vec<PathBuf>, Vec<u8>)
 }
 
 fn scan(arguments: &Arguments, sources: &[PathBuf]) -> Result<Tree, Failed> {
+    let filter = arguments.filter.filter().map_err(Failed::mistake)?;
     let options = ScanOptions {
         recursive: arguments.recursive,
-        links: match arguments.links {
-            LinkChoice::Keep => Links::Keep,
-            LinkChoice::Follow => Links::Follow,
-            LinkChoice::Skip => Links::Skip,
-        },
-        filter: arguments.filter.filter().map_err(Failed::mistake)?,
+        links: arguments.links.into(),
+        filter: if arguments.gitignore { filter.with_gitignore() } else { filter },
     };
     Tree::scan(sources, &options).map_err(|problems| {
         let told = problems.0.into_iter().map(|problem| {
@@ -259,20 +248,6 @@ fn scan(arguments: &Arguments, sources: &[PathBuf]) -> Result<Tree, Failed> {
         });
         Failed::several(told.collect(), PROBLEMS_SHOWN)
     })
-}
-
-/// `--exclude` is about hosts everywhere else: whoever means that must not push to a host that he wants left out.
-fn refuse_hosts_as_files(filter: &FilterOptions, hosts: &[Selected]) -> Result<(), Failed> {
-    match filter.excluded().find(|pattern| hosts.iter().any(|host| host.name.as_str().as_bytes() == *pattern)) {
-        Some(name) => {
-            let name = name.escape_ascii();
-            Err(Failed::mistake_text(format!(
-                "`--exclude {name}` leaves files out, and `{name}` is a host that is selected"
-            ))
-            .hint(format!("-x {name} leaves the host out; `--exclude /{name}` or `**/{name}` the file")))
-        }
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

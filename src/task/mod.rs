@@ -6,11 +6,15 @@
 mod broadcast;
 mod caller;
 mod command;
+mod digest;
 mod ending;
+mod file_server;
 mod inner;
 mod privilege;
 mod push;
 mod shell;
+mod teller;
+mod trouble;
 
 pub use broadcast::Broadcast;
 pub use caller::Caller;

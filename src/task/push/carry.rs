@@ -7,9 +7,9 @@ use super::pace::Pace;
 use super::place::{Places, attributes_to_set};
 use super::send::SendError;
 use super::survey::Leftover;
-use super::tell::Teller;
-use super::trouble::Trouble;
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Window};
+use crate::task::teller::Teller;
+use crate::task::trouble::Trouble;
 use crate::tree::{Attributes, Kind, ModeWanted, Placement, Plan, Step, Tree, TreePath, Why};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -152,7 +152,7 @@ impl Carrier<'_> {
         while let Some((step, result)) = doing.next().await {
             doing.extend(waiting.next().map(|step| self.tried(step)));
             match result {
-                Ok(()) => self.teller.done(step),
+                Ok(()) => self.done(step),
                 Err(fault) => match fault.ends_all() {
                     Some(error) => return Err(error.into()),
                     None => {
@@ -164,6 +164,15 @@ impl Carrier<'_> {
             }
         }
         Ok(())
+    }
+
+    fn done(&self, step: &Step) {
+        match step {
+            Step::Delete { .. } => self.teller.removed(),
+            // A directory that only had to wait for its contents.
+            Step::SetAttributes { changes, .. } if changes.is_empty() => {}
+            _ => self.teller.changed(),
+        }
     }
 
     async fn tried<'step>(&self, step: &'step Step) -> (&'step Step, Result<(), Fault>) {

@@ -1,37 +1,17 @@
-//! Whether files have the content that they are to have: their SHA-256 there, by whatever the host has for it, and here.
+//! Whether files have the content that they are to have: their SHA-256 there and here.
 
 use super::content::Contents;
-use super::trouble::Trouble;
 use crate::connection::Connection;
-use crate::outcome::Failure;
 use crate::sftp::{OpenMode, Sftp};
-use crate::task::inner::ask;
+use crate::task::digest::{Part, beginnings};
 use crate::task::privilege::Privilege;
+use crate::task::trouble::Trouble;
 use crate::tree::{Content, FoundKind, Observed, Placement, Tree};
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// READ requests in flight where a host has no program for SHA-256.
 const AHEAD: usize = 32;
-
-/// Prints a line for each file: its digest in hexadecimal, or `-` where it cannot be read. The first line says
-/// whether there is a program.
-const SCRIPT: &str = r#"if command -v sha256sum >/dev/null 2>&1; then h() { sha256sum; }
-elif command -v shasum >/dev/null 2>&1; then h() { shasum -a 256; }
-elif command -v openssl >/dev/null 2>&1; then h() { openssl dgst -sha256 -r; }
-elif command -v sha256 >/dev/null 2>&1; then h() { sha256 -q; }
-else echo none; exit 0; fi
-echo some
-p() { if r=$(head -c "$1" <"$2" | h) && [ -r "$2" ]; then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
-"#;
-
-/// The beginning of a file on the host, or all of it.
-pub(super) struct Part {
-    pub(super) path: Vec<u8>,
-    /// In bytes.
-    pub(super) length: u64,
-}
 
 /// What comparing needs.
 pub(super) struct Comparison<'a> {
@@ -50,7 +30,7 @@ impl Comparison<'_> {
             entries.iter().map(|&entry| Part { path: self.path(entry), length: self.size(entry) }).collect();
         let there = self.there(&parts).await?;
         for (&entry, there) in entries.iter().zip(there) {
-            let here = self.contents.digest(entry, self.size(entry)).await.map_err(Trouble::content)?;
+            let here = self.contents.digest(entry, self.size(entry)).await?;
             let path = self.placement.path(&self.tree.entries[entry]);
             if let Some(FoundKind::File { content, .. }) = observed.get_mut(&*path).map(|found| &mut found.kind) {
                 *content = if there == Some(here) { Content::Same } else { Content::Different };
@@ -63,7 +43,7 @@ impl Comparison<'_> {
     pub(super) async fn is_beginning(&self, entry: usize, part: Part) -> Result<bool, Trouble> {
         let length = part.length;
         let there = self.there(&[part]).await?.pop().flatten();
-        let here = self.contents.digest(entry, length).await.map_err(Trouble::content)?;
+        let here = self.contents.digest(entry, length).await?;
         Ok(there == Some(here))
     }
 
@@ -84,26 +64,7 @@ impl Comparison<'_> {
 
     /// The digests as the host computes them; nothing where it cannot.
     async fn ask(&self, parts: &[Part]) -> Result<Option<Vec<Option<[u8; 32]>>>, Trouble> {
-        let mut script = SCRIPT.as_bytes().to_vec();
-        for part in parts {
-            script.extend_from_slice(format!("p {} ", part.length).as_bytes());
-            script.extend(quoted(&part.path));
-            script.push(b'\n');
-        }
-        let answer = match ask(self.connection, self.privilege, "exec /bin/sh", Bytes::from(script)).await {
-            Ok(answer) => answer,
-            // An account that may do SFTP and nothing else.
-            Err(Failure { code: crate::outcome::Code::SessionLost, .. }) => {
-                return Err(Trouble::Session(crate::sftp::SftpError::Lost("the connection was lost".into())));
-            }
-            Err(_) => return Ok(None),
-        };
-        let mut lines = answer.split(|byte| *byte == b'\n');
-        if lines.next() != Some(b"some") {
-            return Ok(None);
-        }
-        let digests: Vec<_> = lines.take(parts.len()).map(digest).collect();
-        Ok((digests.len() == parts.len()).then_some(digests))
+        beginnings(self.connection, self.privilege, parts).await
     }
 
     /// The digest of what a file holds, read over the wire.
@@ -138,21 +99,4 @@ impl Comparison<'_> {
     fn path(&self, entry: usize) -> Vec<u8> {
         self.placement.remote(&self.placement.path(&self.tree.entries[entry]))
     }
-}
-
-/// A path as one word of a shell, whatever bytes are in it.
-pub(super) fn quoted(path: &[u8]) -> Vec<u8> {
-    let mut word = vec![b'\''];
-    for &byte in path {
-        match byte {
-            b'\'' => word.extend_from_slice(br"'\''"),
-            other => word.push(other),
-        }
-    }
-    word.push(b'\'');
-    word
-}
-
-fn digest(line: &[u8]) -> Option<[u8; 32]> {
-    data_encoding::HEXLOWER_PERMISSIVE.decode(line.strip_prefix(b"\\").unwrap_or(line)).ok()?.try_into().ok()
 }

@@ -3,6 +3,8 @@
 //! [`Contents`] holds the blocks that were read last. A host that lags reads its blocks again; so memory is bounded by
 //! the budget, whatever the number of hosts and the size of the files.
 
+use crate::outcome::{Code, Failure};
+use crate::task::trouble::Trouble;
 use crate::tree::{Stamp, Tree};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -89,6 +91,12 @@ impl ContentError {
             io::ErrorKind::UnexpectedEof => Self::Changed(path),
             _ => Self::Unreadable(path, error),
         }
+    }
+}
+
+impl From<ContentError> for Trouble {
+    fn from(error: ContentError) -> Self {
+        Failure::new(Code::LocalIo, error.to_string()).into()
     }
 }
 

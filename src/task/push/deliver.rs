@@ -1,10 +1,10 @@
 //! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
 
 use super::carry::{Backup, Carrier, Fault};
-use super::compare::Part;
 use super::place::{Temporary, attributes_to_set};
 use super::send::{Target, send};
 use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
+use crate::task::digest::Part;
 use crate::tree::temporary::Tag;
 use crate::tree::{Attributes, Difference, ModeWanted, Why};
 

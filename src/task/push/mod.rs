@@ -13,16 +13,15 @@ mod pace;
 mod place;
 mod send;
 mod survey;
-mod tell;
-mod trouble;
 
 use super::caller::Caller;
-use super::inner::Inner;
+use super::file_server::{elapsed, open_sftp, timed_out};
 use super::privilege::Privilege;
-use crate::connection::{Connection, Destination, Exec, Process, Program, Trace};
-use crate::duration::human;
+use super::teller::{Teller, Way};
+use super::trouble::Trouble;
+use crate::connection::{Connection, Destination, Trace};
 use crate::event::Stream;
-use crate::outcome::{Code, Failure, Outcome};
+use crate::outcome::Outcome;
 use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
 use crate::tree::run_lock::{RunLock, RunState};
@@ -40,10 +39,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use survey::{Leftover, Question, Survey, leftovers_in, survey};
-use tell::Teller;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
-use trouble::Trouble;
 
 /// Bytes in flight to one host: at first, and at most where few hosts share the memory.
 const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
@@ -209,7 +206,7 @@ impl Push {
         if self.order.extent == PushExtent::PlanOnly {
             return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
         }
-        let teller = Teller::new(&unit.events, plan.unchanged);
+        let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
         self.announce(&plan, tree, &placement, unit, &teller).await;
         let directory = home_of(tree, &placement);
         let places = places.get_or_init(|| async { Places::new(self.lock.run(), directory.clone()) }).await;
@@ -312,47 +309,4 @@ fn with_sizes_of(tree: &Tree, rendered: &Rendered) -> Tree {
         }
     }
     tree
-}
-
-/// The SFTP server of a host, as the login user or as somebody else.
-async fn open_sftp(
-    connection: &Arc<Connection>,
-    privilege: Option<&Privilege>,
-    trace: &mut Trace,
-) -> Result<Sftp, Trouble> {
-    match privilege {
-        None => {
-            let exec = Exec { program: Program::Subsystem("sftp"), ..Exec::default() };
-            let process = Process::start(Arc::clone(connection), &exec, trace).await?;
-            let input = process.input();
-            Ok(Sftp::start(process, input).await?)
-        }
-        Some(privilege) => {
-            let inner = Inner::start(Arc::clone(connection), SERVER, Some(privilege), trace).await?;
-            let input = inner.input();
-            Ok(Sftp::start(inner, input).await?)
-        }
-    }
-}
-
-/// Starts the SFTP server program, wherever it is: distributions do not agree.
-const SERVER: &str = "for server in /usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server \
-    /usr/lib/ssh/sftp-server /usr/libexec/sftp-server /usr/lib/sftp-server /usr/lib64/ssh/sftp-server \
-    /usr/local/libexec/sftp-server; do [ -x \"$server\" ] && exec \"$server\"; done; \
-    echo 'no sftp-server program was found' >&2; exit 127";
-
-/// Waits for a time limit; for ever where there is none.
-async fn elapsed(limit: Option<Duration>) -> Duration {
-    match limit {
-        Some(limit) => {
-            tokio::time::sleep(limit).await;
-            limit
-        }
-        None => std::future::pending().await,
-    }
-}
-
-fn timed_out(limit: Duration) -> Failure {
-    let message = format!("not done after {}; what was there still stands", human(limit));
-    Failure::new(Code::Timeout, message).hint("--timeout sets how long the work on a host may take")
 }

@@ -1,11 +1,11 @@
 //! Owners and groups by name: every host has its own numbers for them.
 
-use super::trouble::Trouble;
 use crate::connection::Connection;
 use crate::outcome::{Code, Failure};
 use crate::task::inner::ask;
 use crate::task::privilege::Privilege;
 use crate::task::shell::quote;
+use crate::task::trouble::Trouble;
 use crate::tree::Rules;
 use bytes::Bytes;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::content::{ContentError, Contents};
 use super::pace::Pace;
-use super::tell::Teller;
 use crate::sftp::{Answer, Handle, InFlight, Sftp, SftpError, Window};
+use crate::task::teller::Teller;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! What is on a host before a push: what the destination is, and what has the names of what is to be sent.
 
-use super::trouble::Trouble;
 use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
+use crate::task::file_server::expand;
+use crate::task::trouble::Trouble;
 use crate::tree::{
     Content, DestinationKind, Entry, Filter, Found, FoundKind, Kind, Observed, Placement, Tree, TreePath, check_name,
     temporary,
@@ -69,19 +70,6 @@ pub(super) async fn survey(sftp: &Sftp, question: &Question<'_>) -> Result<Surve
     seen.roots().await?;
     seen.links().await?;
     Ok(seen.survey)
-}
-
-/// `~` and `~user` at the beginning, as a shell has them.
-async fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<u8>, Trouble> {
-    match path {
-        b"~" => Ok(b".".to_vec()),
-        [b'~', b'/', rest @ ..] => Ok([b"./", rest].concat()),
-        [b'~', ..] if sftp.features().expand_path => {
-            let expanded = async { sftp.expand_path(path).await?.get().await };
-            Ok(expanded.await.map_err(|error| Trouble::about(path, &error))?.to_vec())
-        }
-        _ => Ok(path.to_vec()),
-    }
 }
 
 /// What the destination is. A symlink that was typed is followed: a file at its end is replaced where it is.

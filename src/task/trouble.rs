@@ -1,11 +1,13 @@
-//! Why a push to a host failed as a whole, and in which words.
+//! Why a transfer to or from a host failed as a whole, and in which words.
 
-use super::content::ContentError;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::sftp::{SftpError, Status};
 use crate::tree::NeedsDirectory;
 
-/// A failure that ends the push to one host.
+/// What to do where the login user may not.
+pub(super) const MAY_NOT: &str = "log in as a user who may (-l), or use --sudo";
+
+/// A failure that ends the transfer to or from one host.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The destination is not what it has to be.
@@ -44,11 +46,6 @@ impl Trouble {
         }
     }
 
-    /// A file here cannot be read.
-    pub(super) fn content(error: ContentError) -> Self {
-        Self::Failure(Failure::new(Code::LocalIo, error.to_string()))
-    }
-
     /// The destination has to be a directory.
     pub(super) fn place(error: NeedsDirectory) -> Self {
         Self::Place { hint: error.hint().into(), message: error.to_string() }
@@ -61,7 +58,7 @@ impl Trouble {
             Self::Path(path, error) => {
                 let failure = Failure::new(Code::TransferPlace, format!("`{}`: {error}", path.escape_ascii()));
                 Outcome::Failed(match error.status() {
-                    Some(Status::PermissionDenied) => failure.hint("push as a user who may, or with --sudo"),
+                    Some(Status::PermissionDenied) => failure.hint(MAY_NOT),
                     _ => failure,
                 })
             }

@@ -1,9 +1,9 @@
-//! What a push to one host has come to, and the telling of it.
+//! What a transfer to or from one host has come to, and the telling of it.
 
+use super::trouble::MAY_NOT;
 use crate::event::{Moved, Stream};
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::UnitEvents;
-use crate::tree::Step;
 use bytes::Bytes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,9 +12,19 @@ use tokio::time::Instant;
 /// Bytes or time after which progress is told again: what nobody can see is not worth an event.
 const OFTEN: (u64, Duration) = (1024 * 1024, Duration::from_millis(100));
 
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the host.
+    Sent,
+    /// From it.
+    Received,
+}
+
 /// Counts what happens on one host and tells it.
 pub(super) struct Teller<'a> {
     events: &'a UnitEvents,
+    way: Way,
     state: Mutex<State>,
 }
 
@@ -22,17 +32,17 @@ struct State {
     moved: Moved,
     untold: u64,
     told_at: Instant,
-    /// The first thing that failed, with its reason.
-    first: Option<String>,
+    /// The first thing that failed, with what it is called and its reason.
+    first: Option<Failure>,
     withheld: usize,
     no_space: bool,
 }
 
 impl<'a> Teller<'a> {
-    pub(super) fn new(events: &'a UnitEvents, unchanged: usize) -> Self {
+    pub(super) fn new(events: &'a UnitEvents, way: Way, unchanged: usize) -> Self {
         let moved = Moved { unchanged: unchanged as u64, ..Moved::default() };
         let state = State { moved, untold: 0, told_at: Instant::now(), first: None, withheld: 0, no_space: false };
-        Self { events, state: Mutex::new(state) }
+        Self { events, way, state: Mutex::new(state) }
     }
 
     /// Bytes went over the wire.
@@ -62,23 +72,28 @@ impl<'a> Teller<'a> {
         self.state().moved.changed += 1;
     }
 
-    /// A step is done.
-    pub(super) fn done(&self, step: &Step) {
-        match step {
-            Step::Delete { .. } => self.state().moved.removed += 1,
-            // A directory that only had to wait for its contents.
-            Step::SetAttributes { changes, .. } if changes.is_empty() => {}
-            _ => self.changed(),
-        }
+    /// Something was there already as it should be.
+    pub(super) fn unchanged(&self) {
+        self.state().moved.unchanged += 1;
     }
 
-    /// Something could not be brought to its place on the host.
+    /// Something was removed.
+    pub(super) fn removed(&self) {
+        self.state().moved.removed += 1;
+    }
+
+    /// Something could not be brought to its place, for this reason.
     pub(super) async fn failed(&self, path: &[u8], reason: &str) {
-        let shown = format!("{}: {reason}", path.escape_ascii());
+        self.failed_with(path, Failure::new(Code::TransferFailed, reason)).await;
+    }
+
+    /// As [`failed`](Self::failed), with a code and a hint of its own.
+    pub(super) async fn failed_with(&self, path: &[u8], failure: Failure) {
+        let shown = format!("{}: {}", path.escape_ascii(), failure.message);
         {
             let mut state = self.state();
             state.moved.failed += 1;
-            state.first.get_or_insert_with(|| shown.clone());
+            state.first.get_or_insert_with(|| Failure { message: shown.clone(), ..failure });
         }
         self.events.output(Stream::Stderr, Bytes::from(format!("{shown}\n"))).await;
     }
@@ -112,19 +127,22 @@ impl<'a> Teller<'a> {
             self.events.bytes_moved(untold).await;
         }
         self.events.transfer_finished(moved).await;
-        self.events.output(Stream::Stdout, Bytes::from(format!("{}\n", summary(&moved, withheld)))).await;
+        self.events.output(Stream::Stdout, Bytes::from(format!("{}\n", summary(&moved, self.way, withheld)))).await;
         let Some(first) = first else {
             return if moved.changed + moved.removed > 0 { Outcome::Changed } else { Outcome::Ok };
         };
         let all = moved.changed + moved.unchanged + moved.failed;
-        let message = if all == 1 { first } else { format!("{} of {all} failed, such as {first}", moved.failed) };
+        let message = match all {
+            1 => first.message,
+            _ => format!("{} of {all} failed, such as {}", moved.failed, first.message),
+        };
         Outcome::Failed(match no_space {
             true => Failure::new(Code::TransferNoSpace, message)
                 .hint("make room on the host and push again: what was there still stands"),
-            false if message.ends_with("permission denied") => {
-                Failure::new(Code::TransferFailed, message).hint("push as a user who may, or with --sudo")
+            false if first.hint.is_none() && message.ends_with("permission denied") => {
+                Failure { message, ..first }.hint(MAY_NOT)
             }
-            false => Failure::new(Code::TransferFailed, message),
+            false => Failure { message, ..first },
         })
     }
 
@@ -134,10 +152,11 @@ impl<'a> Teller<'a> {
 }
 
 /// The answer of a host: `3 changed (1.2 MiB), 14 unchanged`.
-fn summary(moved: &Moved, withheld: usize) -> String {
-    let mut parts = vec![match moved.bytes {
-        0 => format!("{} changed", moved.changed),
-        bytes => format!("{} changed ({} sent)", moved.changed, size(bytes)),
+fn summary(moved: &Moved, way: Way, withheld: usize) -> String {
+    let mut parts = vec![match (moved.bytes, way) {
+        (0, _) => format!("{} changed", moved.changed),
+        (bytes, Way::Sent) => format!("{} changed ({} sent)", moved.changed, size(bytes)),
+        (bytes, Way::Received) => format!("{} changed ({} received)", moved.changed, size(bytes)),
     }];
     for (count, word) in [(moved.unchanged, "unchanged"), (moved.removed, "removed"), (moved.failed, "failed")] {
         if count > 0 {
@@ -154,7 +173,7 @@ fn summary(moved: &Moved, withheld: usize) -> String {
 }
 
 /// Bytes for people: `512 B`, `1.2 MiB`.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -184,9 +203,12 @@ mod tests {
     #[test]
     fn the_answer_says_what_there_is_to_say() {
         let moved = Moved { changed: 3, unchanged: 14, bytes: 1_258_291, ..Moved::default() };
-        assert_eq!(summary(&moved, 0), "3 changed (1.2 MiB sent), 14 unchanged");
-        assert_eq!(summary(&Moved { unchanged: 2, ..Moved::default() }, 0), "0 changed, 2 unchanged");
+        assert_eq!(summary(&moved, Way::Sent, 0), "3 changed (1.2 MiB sent), 14 unchanged");
+        assert_eq!(summary(&Moved { unchanged: 2, ..Moved::default() }, Way::Sent, 0), "0 changed, 2 unchanged");
         let failed = Moved { changed: 1, failed: 2, removed: 0, saved: 2048, ..Moved::default() };
-        assert_eq!(summary(&failed, 5), "1 changed, 2 failed, 2.0 KiB saved, 5 not removed because of the failures");
+        assert_eq!(
+            summary(&failed, Way::Sent, 5),
+            "1 changed, 2 failed, 2.0 KiB saved, 5 not removed because of the failures"
+        );
     }
 }

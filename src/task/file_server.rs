@@ -1,0 +1,68 @@
+//! The SFTP server of a host: how it is started, what `~` means to it, and how long it is talked to. What files are moved
+//! for is not known here.
+
+use super::inner::Inner;
+use super::privilege::Privilege;
+use super::trouble::Trouble;
+use crate::connection::{Connection, Exec, Process, Program, Trace};
+use crate::duration::human;
+use crate::outcome::{Code, Failure};
+use crate::sftp::Sftp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The SFTP server of a host, as the login user or as somebody else.
+pub(super) async fn open_sftp(
+    connection: &Arc<Connection>,
+    privilege: Option<&Privilege>,
+    trace: &mut Trace,
+) -> Result<Sftp, Trouble> {
+    match privilege {
+        None => {
+            let exec = Exec { program: Program::Subsystem("sftp"), ..Exec::default() };
+            let process = Process::start(Arc::clone(connection), &exec, trace).await?;
+            let input = process.input();
+            Ok(Sftp::start(process, input).await?)
+        }
+        Some(privilege) => {
+            let inner = Inner::start(Arc::clone(connection), SERVER, Some(privilege), trace).await?;
+            let input = inner.input();
+            Ok(Sftp::start(inner, input).await?)
+        }
+    }
+}
+
+/// Starts the SFTP server program, wherever it is: distributions do not agree.
+const SERVER: &str = "for server in /usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server \
+    /usr/lib/ssh/sftp-server /usr/libexec/sftp-server /usr/lib/sftp-server /usr/lib64/ssh/sftp-server \
+    /usr/local/libexec/sftp-server; do [ -x \"$server\" ] && exec \"$server\"; done; \
+    echo 'no sftp-server program was found' >&2; exit 127";
+
+/// `~` and `~user` at the beginning, as a shell has them.
+pub(super) async fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<u8>, Trouble> {
+    match path {
+        b"~" => Ok(b".".to_vec()),
+        [b'~', b'/', rest @ ..] => Ok([b"./", rest].concat()),
+        [b'~', ..] if sftp.features().expand_path => {
+            let expanded = async { sftp.expand_path(path).await?.get().await };
+            Ok(expanded.await.map_err(|error| Trouble::about(path, &error))?.to_vec())
+        }
+        _ => Ok(path.to_vec()),
+    }
+}
+
+/// Waits for a time limit; for ever where there is none.
+pub(super) async fn elapsed(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) fn timed_out(limit: Duration) -> Failure {
+    let message = format!("not done after {}; what was there still stands", human(limit));
+    Failure::new(Code::Timeout, message).hint("--timeout sets how long the work on a host may take")
+}
