@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Sender;
@@ -65,7 +65,10 @@ impl FleetRun<'_> {
                 return Err(Failed::mistake_text("nothing was started").hint("--yes does not ask"));
             }
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failed::fault)?;
+        // One connection is the work of one thread; a second one would only be woken up by it.
+        let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(self.hosts.len()).max(1);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(threads).enable_all().build().map_err(Failed::fault)?;
         let Settled { connector, spent } = self.settle(&runtime, terminals.width)?;
         let connector = Arc::new(connector);
         let report = Report::new(

@@ -7,10 +7,11 @@ use crate::outcome::{Code, Failure};
 use crate::task::trouble::Trouble;
 use crate::tree::{Stamp, Tree};
 use bytes::Bytes;
+use rustix::io::{ReadWriteFlags, preadv2};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -142,11 +143,16 @@ impl Contents {
     async fn load(self: &Arc<Self>, entry: usize, offset: u64, length: u32) -> Result<Bytes, Arc<io::Error>> {
         // The semaphore is never closed; without a share the block would merely not be counted.
         let share = Arc::clone(&self.budget).acquire_many_owned(length).await.ok();
+        let mut bytes = lock(&self.spare).pop().unwrap_or_default();
+        bytes.resize(length as usize, 0);
+        let mut block = Block { bytes, _share: share, spare: Arc::clone(&self.spare) };
+        // What is in memory already is not worth another thread.
+        let open = self.kept().files.get(&entry).and_then(Weak::upgrade);
+        if open.is_some_and(|file| is_read_at_once(&file, &mut block.bytes, offset)) {
+            return Ok(Bytes::from_owner(block));
+        }
         let contents = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || {
-            let mut bytes = lock(&contents.spare).pop().unwrap_or_default();
-            bytes.resize(length as usize, 0);
-            let mut block = Block { bytes, _share: share, spare: Arc::clone(&contents.spare) };
             contents.open(entry)?.read_exact_at(&mut block.bytes, offset)?;
             Ok(Bytes::from_owner(block))
         });
@@ -186,6 +192,17 @@ impl Contents {
         Ok(hash.finalize().into())
     }
 
+    /// Keeps a file open for as long as the result lives, so that not each of its blocks opens it again.
+    pub(super) async fn hold(self: &Arc<Self>, entry: usize) -> Result<Option<Arc<File>>, ContentError> {
+        if self.rendered.contains_key(&entry) {
+            return Ok(None);
+        }
+        let contents = Arc::clone(self);
+        let opened = tokio::task::spawn_blocking(move || contents.open(entry)).await;
+        let opened = opened.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        opened.map(Some).map_err(|error| ContentError::of(self.tree.local(entry), Arc::new(error)))
+    }
+
     /// The open file, which all hosts share for as long as one of them reads it.
     pub(super) fn open(&self, entry: usize) -> io::Result<Arc<File>> {
         if let Some(file) = self.kept().files.get(&entry).and_then(Weak::upgrade) {
@@ -203,6 +220,13 @@ impl Contents {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         lock(&self.kept)
     }
+}
+
+/// Reads what the page cache holds; `false` where that is not all of it (preadv2(2), RWF_NOWAIT).
+fn is_read_at_once(file: &File, bytes: &mut [u8], offset: u64) -> bool {
+    let length = bytes.len();
+    let read = preadv2(file, &mut [IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|read| read == length)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -35,6 +35,7 @@ pub(super) async fn send(
 ) -> Result<(), SendError> {
     let Target { sftp, handle, window, teller, pace } = target;
     let most = sftp.limits().await?.write;
+    let mut held = None;
     let mut answers: VecDeque<(InFlight, Answer<()>)> = VecDeque::new();
     for range in ranges {
         let mut offset = range.start;
@@ -51,6 +52,9 @@ pub(super) async fn send(
             };
             if let Some(pace) = pace {
                 pace.wait(length.into()).await;
+            }
+            if held.is_none() && u64::from(length) < range.end - offset {
+                held = contents.hold(entry).await?;
             }
             let bytes = contents.block(entry, offset, length).await?;
             answers.push_back((taken, sftp.write(handle, offset, bytes).await?));
