@@ -15,6 +15,7 @@ mod frames;
 mod listing;
 mod operations;
 mod session;
+pub mod shell;
 mod window;
 
 pub use answer::{Answer, DataAnswer};
