@@ -32,3 +32,12 @@ pub use bridge::{BridgeSink, BridgeSource, bridge};
 
 /// What is started on the host, for its login shell.
 pub const PROGRAM: &[u8] = b"exec /bin/sh";
+
+#[cfg(test)]
+mod differential;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod local;
+#[cfg(test)]
+mod transfers;
