@@ -157,15 +157,9 @@ pub(super) fn change(subject: &Subject<'_>, attributes: &Attributes) -> Line {
 
 /// The absolute path of a name, whose last part need not be there.
 pub(super) fn real_path(path: &[u8], tilde: Tilde) -> Line {
-    let path = if path.is_empty() { b"." } else { path };
-    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
-    let trimmed = &path[..end];
-    let (directory, name) = match trimmed.iter().rposition(|&byte| byte == b'/') {
-        Some(0) => (&b"/"[..], &trimmed[1..]),
-        Some(slash) => (&trimmed[..slash], &trimmed[slash + 1..]),
-        None => (&b"."[..], trimmed),
-    };
-    Line::call("real").expanded(path, tilde).expanded(directory, tilde).word(name)
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(path.len().min(1), |last| last + 1);
+    let path = if path.is_empty() { b"." } else { &path[..end] };
+    Line::call("real").expanded(path, tilde)
 }
 
 /// A time as `touch -t` takes it, in UTC: `YYYYMMDDhhmm.SS`.
@@ -222,18 +216,19 @@ mod tests {
     }
 
     #[test]
-    fn a_real_path_has_a_directory_and_a_name() {
+    fn only_the_tilde_of_a_real_path_is_left_to_the_shell() {
         for (path, tilde, expected) in [
-            (&b""[..], Tilde::Itself, "real '.' '.' '.'"),
-            (b"/", Tilde::Itself, "real '/' '.' ''"),
-            (b"/a", Tilde::Itself, "real '/a' '/' 'a'"),
-            (b"a/b//", Tilde::Itself, "real 'a/b//' 'a' 'b'"),
-            (b"~", Tilde::Itself, "real '~' '.' '~'"),
-            (b"~", Tilde::Home, "real ~ '.' '~'"),
-            (b"~/a b/c", Tilde::Home, "real ~/'a b/c' ~/'a b' 'c'"),
-            (b"~/c", Tilde::Home, "real ~/'c' ~ 'c'"),
-            (b"~root/c", Tilde::Home, "real ~root/'c' ~root 'c'"),
-            (b"~$(id)/c", Tilde::Home, "real '~$(id)/c' '~$(id)' 'c'"),
+            (&b""[..], Tilde::Itself, "real '.'"),
+            (b"//", Tilde::Itself, "real '/'"),
+            (b"/a b", Tilde::Itself, "real '/a b'"),
+            (b"a/b//", Tilde::Itself, "real 'a/b'"),
+            (b"-P", Tilde::Home, "real ./'-P'"),
+            (b"~", Tilde::Itself, "real '~'"),
+            (b"~", Tilde::Home, "real ~"),
+            (b"~/", Tilde::Home, "real ~"),
+            (b"~/a b/c", Tilde::Home, "real ~/'a b/c'"),
+            (b"~root/c", Tilde::Home, "real ~root/'c'"),
+            (b"~$(id)/c", Tilde::Home, "real '~$(id)/c'"),
         ] {
             assert_eq!(text(real_path(path, tilde)), expected);
         }

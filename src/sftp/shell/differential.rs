@@ -191,6 +191,11 @@ realpath /
 realpath /usr/..
 realpath //usr
 realpath parts/below
+realpath /missing
+realpath /missing/below
+realpath private/
+realpath to-nowhere
+realpath -n
 realpath ./private/.
 expand ~
 expand ~/private
@@ -228,6 +233,8 @@ stat hidden/file
 read hidden/file 0 1
 readlink hidden/file
 realpath hidden/file
+realpath hidden
+realpath hidden/
 setstat fixed/file mode=600
 setstat fixed/file times=1,1
 setstat file owner=0:0

@@ -282,16 +282,22 @@ target() {
     esac
 }
 
-# real PATH DIRECTORY NAME: the name may not be there yet.
+# The last part of the path may be a directory that cannot be entered, or not be there yet.
 real() {
-    if [ -d "$1" ]; then
-        (enter "$1" && pwd -P)
-    elif [ -L "$1" ]; then
+    if line=$(cd -P "$1" 2>/dev/null && pwd -P && echo x); then
+        printf '%s' "${line%x}"
+        return
+    fi
+    case $1 in
+        */*) directory=${1%/*}/ ;;
+        *) directory=. ;;
+    esac
+    if [ -L "$1" ]; then
         readlink -f "$1" || refuse 'No such file or directory'
-    elif [ -d "$2" ]; then
-        line=$(enter "$2" && pwd -P && echo x) && printf '%s/%s\n' "${line%?x}" "$3"
+    elif [ -d "$directory" ]; then
+        line=$(enter "$directory" && pwd -P && echo x) && printf '%s/%s\n' "${line%?x}" "${1##*/}"
     else
-        look_through "$2" >/dev/null && refuse 'No such file or directory'
+        look_through "$directory" >/dev/null && refuse 'No such file or directory'
         return 1
     fi
 }
