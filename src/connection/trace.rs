@@ -57,7 +57,7 @@ impl Trace {
     }
 
     /// Remarks on something.
-    pub(super) fn notice(&mut self, level: u8, message: impl Into<String>) {
+    pub fn notice(&mut self, level: u8, message: impl Into<String>) {
         self.entries.push(Entry::Notice { level, message: message.into() });
     }
 }

@@ -7,12 +7,38 @@ use super::trouble::Trouble;
 use crate::connection::{Connection, Exec, Process, Program, Trace};
 use crate::duration::human;
 use crate::outcome::{Code, Failure};
-use crate::sftp::Sftp;
+use crate::sftp::{Sftp, SftpError, shell};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The SFTP server of a host, as the login user or as somebody else.
+/// The SFTP server of a host, as the login user or as somebody else. Where the host has none, a shell there does its work:
+/// slower, and as safely.
 pub(super) async fn open_sftp(
+    connection: &Arc<Connection>,
+    privilege: Option<&Privilege>,
+    trace: &mut Trace,
+) -> Result<Sftp, Trouble> {
+    let missing = match start_server(connection, privilege, trace).await {
+        Err(Trouble::Session(SftpError::Unavailable(why))) => why,
+        other => return other,
+    };
+    let shell = async {
+        let inner = Inner::start(Arc::clone(connection), shell::PROGRAM, privilege, trace).await?;
+        let input = inner.input();
+        let (source, sink) = shell::bridge(inner, input);
+        Ok::<_, Trouble>(Sftp::start(source, sink).await?)
+    };
+    match shell.await {
+        Ok(sftp) => {
+            trace.notice(0, format!("{missing}: a shell does the work of the SFTP server, which is slower"));
+            Ok(sftp)
+        }
+        Err(Trouble::Session(SftpError::Lost(why))) => Err(SftpError::Lost(why).into()),
+        Err(_) => Err(SftpError::Unavailable(missing).into()),
+    }
+}
+
+async fn start_server(
     connection: &Arc<Connection>,
     privilege: Option<&Privilege>,
     trace: &mut Trace,

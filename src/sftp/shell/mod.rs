@@ -31,7 +31,7 @@ mod requests;
 pub use bridge::{BridgeSink, BridgeSource, bridge};
 
 /// What is started on the host, for its login shell.
-pub const PROGRAM: &[u8] = b"exec /bin/sh";
+pub const PROGRAM: &str = "exec /bin/sh";
 
 #[cfg(test)]
 mod differential;

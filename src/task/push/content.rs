@@ -7,7 +7,8 @@ use crate::outcome::{Code, Failure};
 use crate::task::trouble::Trouble;
 use crate::tree::{Stamp, Tree};
 use bytes::Bytes;
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::fs::fstatfs;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -25,6 +26,8 @@ const BUDGET: usize = 48 * 1024 * 1024;
 /// Blocks of memory that are kept for the next blocks, and from which size on.
 const SPARE: usize = 32;
 const WORTH_KEEPING: usize = 64 * 1024;
+/// `TMPFS_MAGIC` of statfs(2).
+const TMPFS: u64 = 0x0102_1994;
 /// What is read at once to compute a digest.
 const PORTION: usize = 256 * 1024;
 
@@ -222,11 +225,17 @@ impl Contents {
     }
 }
 
-/// Reads what the page cache holds; `false` where that is not all of it (preadv2(2), RWF_NOWAIT).
+/// Reads what is in memory; `false` where that is not all of it (preadv2(2), RWF_NOWAIT). tmpfs does not know the flag and
+/// has nothing but memory.
 fn is_read_at_once(file: &File, bytes: &mut [u8], offset: u64) -> bool {
     let length = bytes.len();
-    let read = preadv2(file, &mut [IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT);
-    read.is_ok_and(|read| read == length)
+    match preadv2(file, &mut [IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) => read == length,
+        Err(Errno::OPNOTSUPP) => {
+            fstatfs(file).is_ok_and(|found| found.f_type as u64 == TMPFS) && file.read_exact_at(bytes, offset).is_ok()
+        }
+        Err(_) => false,
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
