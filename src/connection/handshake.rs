@@ -114,6 +114,7 @@ impl Connector {
             destination,
             monitor: None,
             proxy: None,
+            peer: None,
             facts: Arc::default(),
             unknown: Arc::default(),
         };
@@ -150,6 +151,8 @@ struct Attempt<'a> {
     destination: &'a Destination,
     monitor: Option<Arc<Monitor>>,
     proxy: Option<Watch>,
+    /// The address that was connected to from here.
+    peer: Option<IpAddr>,
     facts: Arc<Facts>,
     unknown: Arc<Mutex<Option<PublicKey>>>,
 }
@@ -238,6 +241,7 @@ impl Attempt<'_> {
                 for attempt in 1.. {
                     match addresses.connect(&profile.socket).await {
                         Ok((stream, address)) => {
+                            self.peer = Some(address.ip());
                             trace.end(address.to_string());
                             return Ok(Carrier::Tcp(stream));
                         }
@@ -277,7 +281,7 @@ impl Attempt<'_> {
             record: profile.known_hosts_target(),
             learned: Arc::clone(&self.connector.learned),
             unknown: Arc::clone(&self.unknown),
-            exempt: self.destination.is_exempt(),
+            exempt: self.destination.is_exempt(self.peer),
         }
     }
 

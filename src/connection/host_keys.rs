@@ -1,8 +1,9 @@
 //! Whether the server is the one that is meant: the policy over what known_hosts says.
 //!
-//! [`HostKeyCheck`] is made before the connection and judges the key inside of it. There is one way to `Ok`; every
-//! fault, damage and doubt ends in a [`Failure`]. Keys taken by `accept-new` are gathered in [`Learned`] and written
-//! together.
+//! [`HostKeyCheck`] is made before the key exchange and judges the key inside of it. Revoked and weak keys come first and
+//! are refused whatever else holds. After that four things are good enough: this machine itself where it is exempt, a
+//! certificate, a known key, and first sight where the policy takes that; every fault, damage and doubt ends in a
+//! [`Failure`]. Keys taken by `accept-new` are gathered in [`Learned`] and written together.
 
 use super::algorithms::KnownTypes;
 use super::options::Strictness;
@@ -33,7 +34,7 @@ pub(super) struct HostKeyCheck {
     pub(super) learned: Arc<Learned>,
     /// The key that nobody vouches for, for the question of the run.
     pub(super) unknown: Arc<Mutex<Option<PublicKey>>>,
-    /// Connections to this machine itself are not checked.
+    /// It is this machine itself, which need not be known (`NoHostAuthenticationForLocalhost`).
     pub(super) exempt: bool,
 }
 
@@ -82,13 +83,7 @@ impl HostKeyCheck {
     /// Judges what the server showed; the key exchange has proved that it holds the private half.
     pub(super) fn check(&self, presented: &PublicKeyOrCertificate) -> Result<Accepted, Box<Failure>> {
         let key = plain(presented).map_err(Box::new)?;
-        let what = format!("{} {}", key.family(), key.fingerprint());
-        if self.exempt {
-            return Ok(Accepted {
-                description: format!("{what}, not checked: a loopback address"),
-                remarks: Vec::new(),
-            });
-        }
+        let what = described(&key);
         if key.algorithm() == "ssh-rsa" && key.bits().is_none_or(|bits| bits < self.required_rsa_bits) {
             let bits = key.bits().unwrap_or_default();
             return Err(Box::new(
@@ -99,8 +94,12 @@ impl HostKeyCheck {
                 .hint("give the host an Ed25519 key: ssh-keygen -A, then restart its sshd"),
             ));
         }
-        if self.revoked.contains(&key) {
-            return Err(Box::new(self.revoked_failure(&what, "RevokedHostKeys")));
+        self.refuse_revoked(&key, presented.certificate()).map_err(Box::new)?;
+        if self.exempt {
+            return Ok(Accepted {
+                description: format!("{what}, not checked: a loopback address"),
+                remarks: Vec::new(),
+            });
         }
         if let Some(certificate) = presented.certificate()
             && let Some(accepted) = self.check_certificate(&key, certificate).map_err(Box::new)?
@@ -143,6 +142,33 @@ impl HostKeyCheck {
         }
     }
 
+    /// What nothing outweighs: a key, certificate or authority that was revoked, be it for a host that is exempt.
+    fn refuse_revoked(&self, key: &PublicKey, certificate: Option<&Certificate>) -> Result<(), Failure> {
+        let refused = |what: String, place: String| Err(self.revoked_failure(&what, &place));
+        if self.revoked.contains(key) {
+            return refused(described(key), "RevokedHostKeys".into());
+        }
+        if let Some(place) = self.keys.revocation(key) {
+            return refused(described(key), place.to_string());
+        }
+        let Some(certificate) = certificate else { return Ok(()) };
+        let authority = authority_of(certificate)?;
+        let revocation = HostCertificate {
+            key,
+            authority: &authority,
+            serial: certificate.serial(),
+            identity: certificate.key_id().as_bytes(),
+        };
+        let what = format!("certificate `{}`", certificate.key_id());
+        if self.revoked.contains_certificate(&revocation) {
+            return refused(what, "RevokedHostKeys".into());
+        }
+        match self.keys.revocation(&authority) {
+            Some(place) => refused(what, place.to_string()),
+            None => Ok(()),
+        }
+    }
+
     fn revoked_failure(&self, what: &str, place: &str) -> Failure {
         Failure::new(Code::HostKeyRevoked, format!("the host key {what} is REVOKED ({place})"))
             .hint("do not log in: whoever holds this key may be an impostor")
@@ -178,31 +204,10 @@ impl HostKeyCheck {
     /// A host certificate (PROTOCOL.certkeys): of a known authority, for this host, now, and signed well. `None` where
     /// the authority is a stranger's: then the key inside is judged like any other.
     fn check_certificate(&self, key: &PublicKey, certificate: &Certificate) -> Result<Option<Accepted>, Failure> {
-        let refused = |why: String| {
-            Failure::new(
-                Code::HostKeyCertificate,
-                format!("the host certificate `{}` does not hold: {why}", certificate.key_id()),
-            )
-            .hint("ssh-keygen -L -f on the host's certificate shows its names and its time; compare the clocks")
-        };
-        let encoded = russh::keys::PublicKey::new(certificate.signature_key().clone(), "").to_bytes();
-        let authority = encoded
-            .ok()
-            .and_then(|blob| PublicKey::from_blob(&blob).ok())
-            .ok_or_else(|| refused("its authority cannot be read".into()))?;
+        let refused = |why: String| does_not_hold(certificate, &why);
+        let authority = authority_of(certificate)?;
         match self.keys.check_certificate(key, &authority) {
             Verdict::Known { place } => {
-                let revocation = HostCertificate {
-                    key,
-                    authority: &authority,
-                    serial: certificate.serial(),
-                    identity: certificate.key_id().as_bytes(),
-                };
-                if self.revoked.contains_certificate(&revocation) {
-                    return Err(
-                        self.revoked_failure(&format!("certificate `{}`", certificate.key_id()), "RevokedHostKeys")
-                    );
-                }
                 self.validate(certificate).map_err(refused)?;
                 Ok(Some(Accepted {
                     description: format!(
@@ -250,6 +255,22 @@ impl HostKeyCheck {
             }
         })
     }
+}
+
+fn described(key: &PublicKey) -> String {
+    format!("{} {}", key.family(), key.fingerprint())
+}
+
+fn does_not_hold(certificate: &Certificate, why: &str) -> Failure {
+    let text = format!("the host certificate `{}` does not hold: {why}", certificate.key_id());
+    Failure::new(Code::HostKeyCertificate, text)
+        .hint("ssh-keygen -L -f on the host's certificate shows its names and its time; compare the clocks")
+}
+
+fn authority_of(certificate: &Certificate) -> Result<PublicKey, Failure> {
+    let encoded = russh::keys::PublicKey::new(certificate.signature_key().clone(), "").to_bytes();
+    let authority = encoded.ok().and_then(|blob| PublicKey::from_blob(&blob).ok());
+    authority.ok_or_else(|| does_not_hold(certificate, "its authority cannot be read"))
 }
 
 fn plain(presented: &PublicKeyOrCertificate) -> Result<PublicKey, Failure> {

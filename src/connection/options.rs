@@ -72,7 +72,7 @@ pub struct Profile {
     pub rekey_time: Option<Duration>,
     /// What to do about host keys that nobody vouches for.
     pub strictness: Strictness,
-    /// Host keys of loopback addresses are not checked (`NoHostAuthenticationForLocalhost`).
+    /// Whoever is dialled straight at a loopback address need not be known (`NoHostAuthenticationForLocalhost`).
     pub trust_localhost: bool,
     /// `UserKnownHostsFile`.
     pub user_known_hosts: Vec<PathBuf>,
@@ -167,11 +167,11 @@ impl Destination {
         self.with_hops().find(|hop| hop.host_query() == *query).map_or(&self.name, |hop| &hop.name)
     }
 
-    /// Whether its key is not checked: this machine itself, under `NoHostAuthenticationForLocalhost`.
-    pub(super) fn is_exempt(&self) -> bool {
-        let address = &self.endpoint.address;
-        let is_loopback = || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        self.profile.trust_localhost && (address == "localhost" || is_loopback())
+    /// Whether its key is not asked about: this machine itself, under `NoHostAuthenticationForLocalhost`. `peer` is the
+    /// address that was dialled from here; behind a jump host or a command another machine has the name `localhost`. A host
+    /// with an alias has a key of its own (check_host_key in sshconnect.c).
+    pub(super) fn is_exempt(&self, peer: Option<IpAddr>) -> bool {
+        self.profile.trust_localhost && self.host_key_alias.is_none() && peer.is_some_and(|peer| peer.is_loopback())
     }
 
     /// Where the keys for it and its jump hosts come from.

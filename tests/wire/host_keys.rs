@@ -146,3 +146,47 @@ async fn host_certificates_of_openssh_are_judged() {
         }
     }
 }
+
+/// Whoever is called is nobody's acquaintance, and need not be one where it is this machine itself.
+fn trusting_localhost(caller: Caller) -> Caller {
+    caller.with(|profile| {
+        profile.user_known_hosts = Vec::new();
+        profile.trust_localhost = true;
+    })
+}
+
+#[tokio::test]
+async fn a_loopback_address_need_not_be_known_only_where_it_is_dialled_from_here() {
+    let sshd = openssh::sshd(&[]);
+    let fleet = Fleet::of(["bastion", "host"].map(|name| (name, Behaviour::default())));
+    let direct = trusting_localhost(Caller::named(&fleet, "host"));
+    assert_eq!(direct.run("echo in").await.text(), "in\n");
+
+    let mut alias = direct.clone();
+    alias.destination.host_key_alias = Some("another".into());
+    let bastion = Caller::named(&fleet, "bastion");
+    let through = direct.clone().through(&[&bastion]);
+    let chained = Caller::named(&fleet, "host").through(&[&bastion, &direct]);
+    let mut ways = vec![("an alias", alias), ("a jump host", through), ("a second jump host", chained)];
+    if let (Some(sshd), Some(program)) = (&sshd, openssh::find("sshd")) {
+        let configuration = sshd.directory().join("sshd_config");
+        let line = format!("{} -i -f {}", program.display(), configuration.display());
+        ways.push(("a command", trusting_localhost(Caller::daemon(sshd)).by_way_of(line)));
+    }
+    for (way, caller) in ways {
+        assert_eq!(caller.refused().await.failure.code, Code::HostKeyUnknown, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_where_it_need_not_be_known_too() {
+    let fleet = Fleet::start(1);
+    let file = fleet.directory().join("revoked");
+    fs::write(&file, keys::line(&fleet.hosts()[0].key) + "\n").unwrap();
+    let listed = trusting_localhost(Caller::only(&fleet)).with(|profile| profile.revoked_host_keys = vec![file]);
+    let fleet = Fleet::one(Behaviour::showing(HostKey::Revoked));
+    let marked = Caller::only(&fleet).with(|profile| profile.trust_localhost = true);
+    for caller in [listed, marked] {
+        assert_eq!(caller.refused().await.failure.code, Code::HostKeyRevoked);
+    }
+}
