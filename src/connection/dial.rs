@@ -34,7 +34,7 @@ pub enum Family {
 }
 
 /// How sockets are made, from ssh_config.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SocketOptions {
     /// `AddressFamily`.
     pub family: Family,

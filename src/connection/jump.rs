@@ -1,20 +1,22 @@
-//! Jump hosts: one connection to a bastion is shared by every host behind it.
+//! Jump hosts: one connection to a bastion is shared by every host behind it, where nothing that was resolved about the
+//! bastion and the way to it differs.
 //!
 //! Channels through a bastion do not count against its MaxSessions or MaxStartups, so one connection serves many hosts;
 //! a further one is opened when [`CHANNELS`] are in use. Names behind a bastion are resolved by it. A bastion that could
 //! not be reached fails all who were waiting for it at once, instead of being tried by each in turn.
 
 use super::handshake::{Again, ConnectError};
-use super::options::Destination;
+use super::options::{Destination, Profile, Route};
 use super::trace::Trace;
 use super::wire::Carrier;
 use super::{Connection, Connector};
-use crate::host::Endpoint;
+use crate::host::{Endpoint, HostName};
 use crate::outcome::{Code, Failure};
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelWriteHalf};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +31,41 @@ const CHANNELS: usize = 128;
 
 /// The bastions of a run, by the whole way to them.
 #[derive(Default)]
-pub(super) struct Bastions(Mutex<HashMap<Vec<Endpoint>, Arc<Bastion>>>);
+pub(super) struct Bastions(Mutex<HashMap<Vec<Hop>, Arc<Bastion>>>);
+
+/// A jump host with everything that was resolved about it. What is at the same address may still be another machine (that
+/// of another site, by way of another command) or the same one under stricter settings.
+#[derive(PartialEq, Eq)]
+struct Hop {
+    /// Failures name it.
+    name: HostName,
+    endpoint: Endpoint,
+    host_key_alias: Option<String>,
+    /// The `ProxyCommand`, tokens expanded.
+    command: Option<String>,
+    profile: Arc<Profile>,
+}
+
+impl Hash for Hop {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.name, &self.endpoint).hash(state);
+    }
+}
+
+impl From<&Destination> for Hop {
+    fn from(hop: &Destination) -> Self {
+        Self {
+            name: hop.name.clone(),
+            endpoint: hop.endpoint.clone(),
+            host_key_alias: hop.host_key_alias.clone(),
+            command: match &hop.route {
+                Route::Command(command) => Some(command.line.clone()),
+                Route::Direct | Route::Jump(_) => None,
+            },
+            profile: Arc::clone(&hop.profile),
+        }
+    }
+}
 
 /// One bastion and its connections.
 #[derive(Default)]
@@ -52,7 +88,7 @@ impl Connector {
             return Err(ConnectError::never(Failure::new(Code::JumpFailed, "the chain of jump hosts is empty")));
         };
         let bastion = {
-            let way = hops.iter().map(|hop| hop.endpoint.clone()).collect();
+            let way = hops.iter().map(Hop::from).collect();
             let mut all = self.bastions.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(way).or_default())
         };

@@ -52,7 +52,7 @@ pub struct ProxyCommand {
 }
 
 /// Settings that many hosts share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// How sockets are made.
     pub socket: SocketOptions,

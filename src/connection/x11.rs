@@ -20,10 +20,10 @@ const COOKIE: usize = 16;
 const FIELD_LIMIT: usize = 256;
 
 /// The display of this machine, and what hosts are told instead of its cookie.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Display(Arc<Facts>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Facts {
     name: String,
     screen: u32,

@@ -93,6 +93,37 @@ async fn hops_that_hosts_have_in_common_are_shared() {
 }
 
 #[tokio::test]
+async fn jump_hosts_at_one_address_are_shared_only_where_nothing_else_differs() {
+    let fleet = behind(2, Behaviour::default());
+    let own = Caller::only(&fleet);
+    let strict = own.clone().with(|profile| profile.user_known_hosts.clear());
+    let elsewhere = own.clone().by_way_of("false");
+    let mut alias = own.clone();
+    alias.destination.host_key_alias = Some("another".into());
+    let refused = [(strict, Code::HostKeyUnknown), (elsewhere, Code::ProxyFailed), (alias, Code::HostKeyUnknown)];
+    for (other, code) in refused {
+        let good = Caller::named(&fleet, "web01").through(&[&own]);
+        let bad = Caller::named(&fleet, "web02").through(&[&other]);
+        for order in [[&good, &bad], [&bad, &good]] {
+            let shared = connector(&order).await.unwrap();
+            for caller in order {
+                let answer = caller.start_with(shared.clone(), "echo in").end().await;
+                match caller.destination.name == good.destination.name {
+                    true => assert_eq!(answer.text(), "in\n"),
+                    false => assert_eq!(answer.code(), code),
+                }
+            }
+        }
+    }
+    // The same settings, resolved a second time.
+    let same = own.clone().with(|_| {});
+    let callers = [Caller::named(&fleet, "web01").through(&[&own]), Caller::named(&fleet, "web02").through(&[&same])];
+    let before = fleet.host("bastion").counts().connections;
+    assert_eq!(run_all(&callers, 2, "true").await.result.tally.ok, 2);
+    assert_eq!(fleet.host("bastion").counts().connections, before + 1);
+}
+
+#[tokio::test]
 async fn a_bastion_that_refuses_the_login_is_asked_once_for_all() {
     let fleet = behind(10, Behaviour::letting_in(Login::Nobody));
     let run = run_all(&through_the_first(&fleet), 10, "true").await;
