@@ -1,5 +1,5 @@
 //! How many handshakes one server sees at once. A stock sshd starts to drop connections at ten that have not logged in
-//! (`MaxStartups 10:30:100`), so no endpoint gets more than [`HANDSHAKES`] from one run, nor do the hosts behind one jump
+//! (`MaxStartups 10:30:100`), so no server gets more than [`HANDSHAKES`] from one run, nor do the hosts behind one jump
 //! host. A server that drops connections all the same is given half as many, and more again when it takes them well.
 
 use std::collections::HashMap;
@@ -11,23 +11,33 @@ const HANDSHAKES: usize = 8;
 /// Handshakes that must go well before a server that dropped some is given one more at once.
 const REGAIN: usize = 8;
 
-/// The gates of all endpoints of a run.
+/// Which server a handshake is with, as far as that is known before it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Server {
+    /// The one at this address and port.
+    At(String, u16),
+    /// The one that this command leads to. What the address says then may be a placeholder.
+    Beyond(String),
+}
+
+/// The gates of all servers that can be reached from one place: from here, or from a jump host.
 #[derive(Default)]
-pub(super) struct Gates(Mutex<HashMap<(String, u16), Arc<Gate>>>);
+pub(super) struct Gates(Mutex<HashMap<Server, Arc<Gate>>>);
 
 impl Gates {
     /// Waits for a place; it is given back when the pass is dropped.
-    pub(super) async fn enter(&self, address: &str, port: u16) -> Pass {
+    pub(super) async fn enter(&self, server: Server) -> Pass {
         let gate = {
             let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(gates.entry((address.to_owned(), port)).or_default())
+            Arc::clone(gates.entry(server).or_default())
         };
         gate.enter().await
     }
 }
 
+/// The places of one server, or of all servers behind one jump host.
 #[derive(Default)]
-struct Gate {
+pub(super) struct Gate {
     state: Mutex<State>,
     free: Notify,
 }
@@ -48,7 +58,8 @@ impl Default for State {
 pub(super) struct Pass(Arc<Gate>);
 
 impl Gate {
-    async fn enter(self: Arc<Self>) -> Pass {
+    /// Waits for a place; it is given back when the pass is dropped.
+    pub(super) async fn enter(self: Arc<Self>) -> Pass {
         loop {
             {
                 let mut state = self.state();
@@ -101,32 +112,36 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
+    fn at(address: &str, port: u16) -> Server {
+        Server::At(address.into(), port)
+    }
+
     #[tokio::test]
-    async fn the_ninth_handshake_waits_for_its_own_endpoint_only() {
+    async fn the_ninth_handshake_waits_for_its_own_server_only() {
         let gates = Gates::default();
         let mut inside = Vec::new();
         for _ in 0..HANDSHAKES {
-            inside.push(gates.enter("10.0.0.1", 22).await);
+            inside.push(gates.enter(at("10.0.0.1", 22)).await);
         }
-        assert!(gates.enter("10.0.0.1", 22).now_or_never().is_none());
-        assert!(gates.enter("10.0.0.1", 2222).now_or_never().is_some());
+        assert!(gates.enter(at("10.0.0.1", 22)).now_or_never().is_none());
+        assert!(gates.enter(at("10.0.0.1", 2222)).now_or_never().is_some());
         inside.pop();
-        assert!(gates.enter("10.0.0.1", 22).now_or_never().is_some());
+        assert!(gates.enter(at("10.0.0.1", 22)).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn a_server_that_drops_connections_gets_fewer_and_regains_slowly() {
         let gates = Gates::default();
-        let first = gates.enter("h", 22).await;
+        let first = gates.enter(at("h", 22)).await;
         first.throttled();
         first.throttled();
         first.throttled();
         first.throttled();
-        assert!(gates.enter("h", 22).now_or_never().is_none(), "one at a time");
+        assert!(gates.enter(at("h", 22)).now_or_never().is_none(), "one at a time");
         (0..REGAIN).for_each(|_| first.went_well());
-        let second = gates.enter("h", 22).now_or_never();
+        let second = gates.enter(at("h", 22)).now_or_never();
         assert!(second.is_some(), "two at a time");
-        assert!(gates.enter("h", 22).now_or_never().is_none());
+        assert!(gates.enter(at("h", 22)).now_or_never().is_none());
     }
 
     #[tokio::test]
@@ -136,7 +151,7 @@ mod tests {
             .map(|_| {
                 let gates = Arc::clone(&gates);
                 tokio::spawn(async move {
-                    let pass = gates.enter("h", 22).await;
+                    let pass = gates.enter(at("h", 22)).await;
                     pass.throttled();
                     tokio::task::yield_now().await;
                 })

@@ -5,6 +5,7 @@ use super::client::{Client, Facts};
 use super::dial::{closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
 use super::host_keys::HostKeyCheck;
+use super::jump::Through;
 use super::options::{Destination, LoginMethod, Profile, Route};
 use super::proxy::{self, Watch};
 use super::session::SESSIONS;
@@ -85,9 +86,9 @@ impl Connector {
         let through = match &destination.route {
             Route::Jump(hops) => {
                 trace.begin(Phase::Connect);
-                let bastion = Box::pin(self.bastion(hops)).await?;
-                trace.end(format!("the jump host {}", bastion.endpoint));
-                Some(bastion)
+                let through = Box::pin(self.bastion(hops)).await?;
+                trace.end(format!("the jump host {}", through.connection.endpoint));
+                Some(through)
             }
             Route::Direct | Route::Command(_) => None,
         };
@@ -98,17 +99,20 @@ impl Connector {
     pub(super) async fn connect_through(
         &self,
         destination: &Destination,
-        through: Option<Arc<Connection>>,
+        through: Option<Through>,
         trace: &mut Trace,
     ) -> Result<Arc<Connection>, ConnectError> {
-        let endpoint = &destination.endpoint;
         trace.begin(Phase::Wait);
-        let pass = self.gates.enter(&endpoint.address, endpoint.port).await;
-        let _through_bastion = match &through {
-            Some(bastion) => Some(self.bastion_gates.enter(&bastion.endpoint.address, bastion.endpoint.port).await),
-            None => None,
+        let (pass, _through_bastion) = match &through {
+            Some(Through { bastion, .. }) => {
+                // What a jump host calls an address is another server than what has it here.
+                let pass = bastion.gates.enter(destination.server()).await;
+                (pass, Some(Arc::clone(&bastion.gate).enter().await))
+            }
+            None => (self.gates.enter(destination.server()).await, None),
         };
         trace.end("a free handshake slot");
+        let through = through.map(|through| through.connection);
         let mut attempt = Attempt {
             connector: self,
             destination,

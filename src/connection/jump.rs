@@ -5,6 +5,7 @@
 //! a further one is opened when [`CHANNELS`] are in use. Names behind a bastion are resolved by it. A bastion that could
 //! not be reached fails all who were waiting for it at once, instead of being tried by each in turn.
 
+use super::gate::{Gate, Gates};
 use super::handshake::{Again, ConnectError};
 use super::options::{Destination, Profile, Route};
 use super::trace::Trace;
@@ -69,7 +70,11 @@ impl From<&Destination> for Hop {
 
 /// One bastion and its connections.
 #[derive(Default)]
-struct Bastion {
+pub(super) struct Bastion {
+    /// For all hosts behind it together.
+    pub(super) gate: Arc<Gate>,
+    /// For each of them.
+    pub(super) gates: Gates,
     state: tokio::sync::Mutex<State>,
     /// How many attempts have ended, to tell whether one did while we waited for the lock.
     attempts: AtomicU64,
@@ -81,9 +86,17 @@ struct State {
     failed: Option<ConnectError>,
 }
 
+/// The last part of a way over jump hosts.
+pub(super) struct Through {
+    /// What carries the connection to the host.
+    pub(super) connection: Arc<Connection>,
+    /// What that is one of.
+    pub(super) bastion: Arc<Bastion>,
+}
+
 impl Connector {
     /// A connection to the last of `hops`, through the ones before it.
-    pub(super) async fn bastion(&self, hops: &[Destination]) -> Result<Arc<Connection>, ConnectError> {
+    pub(super) async fn bastion(&self, hops: &[Destination]) -> Result<Through, ConnectError> {
         let Some((last, before)) = hops.split_last() else {
             return Err(ConnectError::never(Failure::new(Code::JumpFailed, "the chain of jump hosts is empty")));
         };
@@ -92,25 +105,26 @@ impl Connector {
             let mut all = self.bastions.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(way).or_default())
         };
+        let through = |connection| Through { connection, bastion: Arc::clone(&bastion) };
         let seen = bastion.attempts.load(Ordering::Acquire);
         let mut state = bastion.state.lock().await;
         state.connections.retain(|connection| !connection.is_closed());
         // Everyone who uses a connection holds an Arc of it, and so does the list.
         if let Some(free) = state.connections.iter().find(|connection| Arc::strong_count(connection) <= CHANNELS) {
-            return Ok(Arc::clone(free));
+            return Ok(through(Arc::clone(free)));
         }
         if let Some(error) = &state.failed
             && (error.again == Again::Never || bastion.attempts.load(Ordering::Acquire) != seen)
         {
             return Err(error.clone());
         }
-        let through = match before {
+        let way = match before {
             [] => Ok(None),
             _ => Box::pin(self.bastion(before)).await.map(Some),
         };
-        let made = match through {
-            Ok(through) => {
-                let made = self.connect_through(last, through, &mut Trace::default()).await;
+        let made = match way {
+            Ok(way) => {
+                let made = self.connect_through(last, way, &mut Trace::default()).await;
                 made.map_err(|error| of_jump_host(last, error))
             }
             Err(error) => Err(error),
@@ -120,7 +134,7 @@ impl Connector {
             Ok(connection) => {
                 state.failed = None;
                 state.connections.push(Arc::clone(&connection));
-                Ok(connection)
+                Ok(through(connection))
             }
             Err(error) => {
                 state.failed = Some(error.clone());

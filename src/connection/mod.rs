@@ -64,9 +64,8 @@ pub struct Connector {
     known_hosts: KnownHostsFiles,
     learned: Arc<Learned>,
     resolver: Resolver,
+    /// For the servers that are dialled from here.
     gates: Gates,
-    /// For the hosts behind a jump host, by that jump host.
-    bastion_gates: Gates,
     bastions: Bastions,
     given_up: HashMap<HostName, ConnectError>,
 }
@@ -102,7 +101,6 @@ impl Connector {
             learned: Arc::default(),
             resolver: Resolver::default(),
             gates: Gates::default(),
-            bastion_gates: Gates::default(),
             bastions: Bastions::default(),
             given_up: HashMap::new(),
         })

@@ -4,6 +4,7 @@
 
 use super::algorithms::Algorithms;
 use super::dial::SocketOptions;
+use super::gate::Server;
 use super::keyring::KeySources;
 use super::x11::Display;
 use crate::host::{Endpoint, HostName};
@@ -155,6 +156,14 @@ impl Destination {
             Route::Direct | Route::Command(_) => &[],
         };
         hops.iter().chain([self])
+    }
+
+    /// Which server the handshake is with.
+    pub(super) fn server(&self) -> Server {
+        match &self.route {
+            Route::Command(command) => Server::Beyond(command.line.clone()),
+            Route::Direct | Route::Jump(_) => Server::At(self.endpoint.address.clone(), self.endpoint.port),
+        }
     }
 
     /// Whose key it must show.

@@ -283,6 +283,26 @@ async fn a_command_that_fails_says_why() {
 }
 
 #[tokio::test]
+async fn commands_that_lead_to_different_hosts_do_not_wait_for_each_other() {
+    const HOSTS: usize = 12;
+    let fleet = Fleet::start(1);
+    let place = fleet.directory().join("meeting");
+    fs::create_dir(&place).unwrap();
+    // Nobody goes before all have come, though all have one address.
+    let ways = (0..HOSTS).map(|number| {
+        let line = "sh -c 'cd {} && : >{} && until [ $(ls | wc -l) -ge {} ]; do sleep 0.05; done; exit 7'";
+        let line = line.replacen("{}", &place.display().to_string(), 1).replacen("{}", &number.to_string(), 1);
+        Caller::only(&fleet).by_way_of(line.replacen("{}", &HOSTS.to_string(), 1))
+    });
+    let callers: Vec<Caller> = ways.collect();
+    let run = run_all(&callers, HOSTS, "true").await;
+    for outcome in &run.outcomes {
+        let message = outcome.failure().map(|failure| failure.message.as_str()).unwrap_or_default();
+        assert!(message.contains("ended with status 7"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn no_complaint_of_a_command_is_lost_to_its_end() {
     let fleet = Fleet::start(1);
     let command = "sh -c 'echo the gate is shut >&2; exit 7'";
