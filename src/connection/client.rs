@@ -5,11 +5,12 @@
 
 use super::forward::AgentRelay;
 use super::host_keys::HostKeyCheck;
+use super::tunnel::Refusals;
 use super::x11::Display;
 use crate::outcome::Failure;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{Channel, Names};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +19,11 @@ const BANNER_LIMIT: usize = 64 * 1024;
 
 /// What was learned about a connection.
 #[derive(Default)]
-pub(super) struct Facts(Mutex<Known>);
+pub(super) struct Facts {
+    known: Mutex<Known>,
+    /// What is said about tunnels that are not opened.
+    pub(super) refusals: Refusals,
+}
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -38,7 +43,7 @@ pub(super) struct Known {
 
 impl Facts {
     pub(super) fn read(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,6 +102,18 @@ impl Handler for Client {
         let room = BANNER_LIMIT.saturating_sub(facts.banner.len());
         let end = (0..=room.min(banner.len())).rev().find(|&end| banner.is_char_boundary(end)).unwrap_or(0);
         facts.banner.push_str(&banner[..end]);
+        Ok(())
+    }
+
+    async fn channel_open_failure(
+        &mut self,
+        _channel: ChannelId,
+        _reason: ChannelOpenFailure,
+        description: &str,
+        _language: &str,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.facts.refusals.hand_over(description).await;
         Ok(())
     }
 

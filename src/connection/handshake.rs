@@ -168,7 +168,7 @@ impl Attempt<'_> {
         trace: &mut Trace,
     ) -> Result<Arc<Connection>, ConnectError> {
         let profile = &self.destination.profile;
-        let carrier = self.carrier(through.as_deref(), trace).await?;
+        let carrier = self.carrier(through.as_ref(), trace).await?;
         let (wire, monitor) = Wire::new(carrier);
         self.monitor = Some(Arc::clone(&monitor));
 
@@ -218,13 +218,16 @@ impl Attempt<'_> {
         }
     }
 
-    async fn carrier(&mut self, through: Option<&Connection>, trace: &mut Trace) -> Result<Carrier, ConnectError> {
+    async fn carrier(&mut self, through: Option<&Arc<Connection>>, trace: &mut Trace) -> Result<Carrier, ConnectError> {
         let endpoint = &self.destination.endpoint;
         let profile = &self.destination.profile;
         match (&self.destination.route, through) {
             (_, Some(bastion)) => {
                 trace.begin(Phase::Connect);
-                let carrier = bastion.tunnel_to(endpoint).await?;
+                let opened = bastion.tunnel_to(endpoint, self.untold_name()).await;
+                let carrier = opened.inspect_err(|_| {
+                    trace.notice(1, format!("the jump host {} was asked for {endpoint}", bastion.endpoint));
+                })?;
                 trace.end(format!("through {}", bastion.endpoint));
                 Ok(carrier)
             }
@@ -260,12 +263,17 @@ impl Attempt<'_> {
         }
     }
 
+    /// The name that is called, where the user typed another one and it is no address.
+    fn untold_name(&self) -> Option<&str> {
+        let address = self.destination.endpoint.address.as_str();
+        let is_name = address.parse::<IpAddr>().is_err();
+        (is_name && address != self.destination.name.as_str()).then_some(address)
+    }
+
     /// A name that the user did not type is told.
     fn naming_the_address(&self, mut failure: Failure) -> Failure {
-        let address = &self.destination.endpoint.address;
-        let is_about_the_name = failure.code != Code::LocalOption;
-        if is_about_the_name && address != self.destination.name.as_str() && address.parse::<IpAddr>().is_err() {
-            failure.message.push_str(&format!(" (`{address}`)"));
+        if let Some(name) = self.untold_name().filter(|_| failure.code != Code::LocalOption) {
+            failure.message.push_str(&format!(" (`{name}`)"));
         }
         failure
     }

@@ -9,23 +9,13 @@ use super::gate::{Gate, Gates};
 use super::handshake::{Again, ConnectError};
 use super::options::{Destination, Profile, Route};
 use super::trace::Trace;
-use super::wire::Carrier;
 use super::{Connection, Connector};
 use crate::host::{Endpoint, HostName};
 use crate::outcome::{Code, Failure};
-use bytes::Bytes;
-use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelWriteHalf};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Hosts that one bastion connection carries before another one is opened.
 const CHANNELS: usize = 128;
@@ -165,122 +155,4 @@ fn of_jump_host(hop: &Destination, mut error: ConnectError) -> ConnectError {
         (_, hint) => hint,
     };
     error
-}
-
-/// A channel through a bastion as a stream.
-///
-/// Its pump always reads, or one host that is slow to be read would stall everybody behind the bastion. What can pile up
-/// is bounded by the windows of the SSH connection inside: about 2 MiB a session.
-struct Tunnel {
-    arriving: UnboundedReceiver<Bytes>,
-    current: Bytes,
-    writer: Pin<Box<dyn AsyncWrite + Send>>,
-    _channel: CloseOnDrop,
-}
-
-/// Gives the channel back: russh does not when a channel is dropped.
-struct CloseOnDrop(Option<ChannelWriteHalf<Msg>>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        if let (Some(channel), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(async move { channel.close().await });
-        }
-    }
-}
-
-impl Tunnel {
-    fn new(channel: Channel<Msg>) -> Self {
-        let (mut reader, writer) = channel.split();
-        let (sender, arriving) = unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(message) = reader.wait().await {
-                let data = match message {
-                    ChannelMsg::Data { data } => data,
-                    ChannelMsg::Eof | ChannelMsg::Close => return,
-                    _ => continue,
-                };
-                if sender.send(data).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            arriving,
-            current: Bytes::new(),
-            writer: Box::pin(writer.make_writer()),
-            _channel: CloseOnDrop(Some(writer)),
-        }
-    }
-}
-
-impl AsyncRead for Tunnel {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.current.is_empty() {
-            match ready!(self.arriving.poll_recv(context)) {
-                Some(bytes) => self.current = bytes,
-                None => return Poll::Ready(Ok(())),
-            }
-        }
-        let length = self.current.len().min(buffer.remaining());
-        buffer.put_slice(&self.current.split_to(length));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Tunnel {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.writer.as_mut().poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer.as_mut().poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer.as_mut().poll_shutdown(context)
-    }
-}
-
-impl Connection {
-    /// A stream to a host and port, dialled and resolved by this bastion (RFC 4254 §7.2).
-    pub(super) async fn tunnel_to(&self, endpoint: &Endpoint) -> Result<Carrier, ConnectError> {
-        let opened = self
-            .handle
-            .channel_open_direct_tcpip(endpoint.address.as_str(), endpoint.port.into(), "127.0.0.1", 0)
-            .await;
-        match opened {
-            Ok(channel) => Ok(Carrier::Other(Box::new(Tunnel::new(channel)))),
-            Err(russh::Error::ChannelOpenFailure(why)) => Err(self.tunnel_refused(&why)),
-            Err(_) => Err(ConnectError::backoff(Failure::new(
-                Code::JumpFailed,
-                format!("the connection to the jump host {} was lost: {}", self.endpoint, self.why_ended()),
-            ))),
-        }
-    }
-
-    fn tunnel_refused(&self, why: &ChannelOpenFailure) -> ConnectError {
-        let failed = |what: String| Failure::new(Code::JumpFailed, format!("the jump host {} {what}", self.endpoint));
-        match why {
-            ChannelOpenFailure::AdministrativelyProhibited => ConnectError::never(
-                failed("does not allow connections to the host".into())
-                    .hint("its sshd_config needs AllowTcpForwarding yes and a PermitOpen that allows this"),
-            ),
-            ChannelOpenFailure::ConnectFailed => ConnectError::never(
-                failed("cannot connect to the host".into())
-                    .hint("is the host up, and does its name resolve on the jump host?"),
-            ),
-            ChannelOpenFailure::ResourceShortage => ConnectError::backoff(failed("is out of resources".into())),
-            ChannelOpenFailure::Other { reason, .. } => {
-                ConnectError::never(failed(format!("refused a connection to the host: {reason}")))
-            }
-            ChannelOpenFailure::UnknownChannelType => {
-                ConnectError::never(failed("does not forward connections".into()))
-            }
-        }
-    }
 }

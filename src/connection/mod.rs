@@ -21,6 +21,7 @@ mod proxy;
 mod session;
 mod signer;
 mod trace;
+mod tunnel;
 mod wire;
 mod x11;
 

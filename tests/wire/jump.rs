@@ -197,7 +197,42 @@ async fn what_a_bastion_will_not_or_cannot_reach_is_told_apart() {
     let fleet = Fleet::of([("bastion", Behaviour::default()), ("gone", Behaviour::receiving(Reception::Absent))]);
     let error = through_the_first(&fleet).remove(0).refused().await;
     assert_eq!(error.failure.code, Code::JumpFailed);
-    assert!(error.failure.message.contains("cannot connect to the host"), "{error:?}");
+    let words = format!("cannot connect to port {} of the host", fleet.host("gone").address.port());
+    assert!(error.failure.message.contains(&words), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_openssh_says_about_a_tunnel_is_told_for_the_host_that_it_is_about() {
+    let fleet = Fleet::of((0..12).map(|number| (format!("gone{number:02}"), Behaviour::receiving(Reception::Absent))));
+    let Some(sshd) = openssh::sshd(&[]) else { return };
+    let bastion = Caller::daemon(&sshd);
+    // Every second one has no name there.
+    let callers: Vec<Caller> = (0..)
+        .zip(fleet.hosts())
+        .map(|(number, host)| {
+            let mut caller = Caller::of(&fleet, host).through(&[&bastion]);
+            if number % 2 == 1 {
+                caller.destination.endpoint.address = "no-such-host.invalid".into();
+            }
+            caller
+        })
+        .collect();
+    let shared = connector(&callers.iter().collect::<Vec<_>>()).await.unwrap();
+    let calls = callers.iter().map(|caller| caller.start_with(shared.clone(), "true").end());
+    for (number, answer) in join_all(calls).await.iter().enumerate() {
+        let failure = answer.failure();
+        let (message, hint) = (&failure.message, failure.hint.as_deref().unwrap_or_default());
+        if number % 2 == 0 {
+            let port = fleet.hosts()[number].address.port();
+            assert!(message.ends_with(&format!("cannot connect to port {port} of the host: Connection refused")), "{message}");
+            assert!(hint.contains("is sshd running there"), "{hint}");
+            let asked = format!("was asked for deploy@{}", fleet.hosts()[number].address);
+            assert!(answer.notices_have(1, &asked), "{:?}", answer.notices);
+        } else {
+            assert!(message.contains("of `no-such-host.invalid`: ") && !message.contains("refused"), "{message}");
+            assert!(hint.contains("the jump host resolves the name"), "{hint}");
+        }
+    }
 }
 
 #[tokio::test]
