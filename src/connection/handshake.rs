@@ -345,12 +345,12 @@ impl Attempt<'_> {
         if !greeting.identified {
             return self.before_banner(&greeting).await;
         }
-        let ended = self.facts.read().ended.clone();
-        let version = greeting.version().unwrap_or_default();
-        if !version.starts_with("SSH-2.0-") && !version.starts_with("SSH-1.99-") {
+        if let Some(version) = greeting.foreign_version() {
             let failure = Failure::new(Code::PreBannerNotSsh, format!("the server speaks `{version}`, not SSH 2.0"));
             return ConnectError::never(failure.hint("its SSH server is too old for any client of today: upgrade it"));
         }
+        let ended = self.facts.read().ended.clone();
+        let version = greeting.version().unwrap_or_default();
         let reason = match (error, ended) {
             (russh::Error::IO(error), _) => error.to_string(),
             (_, Some(text)) => text,

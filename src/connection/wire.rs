@@ -93,6 +93,11 @@ impl Greeting {
             self.identified.then(|| self.bytes.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"SSH-")))?;
         line.map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
     }
+
+    /// The version line, where it is not one of SSH 2 (RFC 4253 §4.2, §5.1).
+    pub(super) fn foreign_version(&self) -> Option<String> {
+        self.version().filter(|version| !version.starts_with("SSH-2.0-") && !version.starts_with("SSH-1.99-"))
+    }
 }
 
 impl Wire {
@@ -180,14 +185,20 @@ impl Wire {
         };
         let fresh = arrived.filled();
         if !self.monitor.identified.load(Ordering::Relaxed) {
+            let mut is_foreign = false;
             self.monitor.note(|greeting| match &read {
                 Ok(()) if fresh.is_empty() => greeting.ended = Some(io::ErrorKind::UnexpectedEof),
                 Ok(()) => {
                     greeting.take(fresh);
                     self.monitor.identified.store(greeting.identified, Ordering::Relaxed);
+                    is_foreign = greeting.foreign_version().is_some();
                 }
                 Err(error) => greeting.ended = Some(error.kind()),
             });
+            if is_foreign {
+                // russh would wait for another version line, and so would the server.
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
         }
         let (asked_for, rest) = fresh.split_at(fresh.len().min(buffer.remaining()));
         buffer.put_slice(asked_for);

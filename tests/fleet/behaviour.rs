@@ -56,8 +56,8 @@ pub enum Reception {
     Closes,
     /// Resets once the caller has said something.
     Resets,
-    /// Says who it is and nothing after that.
-    NamesItselfOnly,
+    /// Says who it is, in these words, and nothing after that.
+    NamesItself(&'static str),
     /// Says who it is and resets once the client's key exchange has begun.
     ResetsInKeyExchange,
     /// Says who it is and then something that is not SSH.

@@ -39,7 +39,7 @@ pub(super) async fn receive(host: Arc<Host>, mut stream: TcpStream, registry: Ar
             reset_when_closed(&stream);
             heard
         }
-        Reception::NamesItselfOnly => match stream.write_all(VERSION).await {
+        Reception::NamesItself(version) => match stream.write_all(version.as_bytes()).await {
             Ok(()) => listen(&mut stream).await,
             Err(error) => Err(error),
         },

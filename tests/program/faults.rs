@@ -35,7 +35,7 @@ fn table() -> Vec<(&'static str, Behaviour, &'static str, &'static str)> {
         ),
         ("closing", receiving(Reception::Closes), "pre_banner.closed", "hosts.deny"),
         ("resetting", receiving(Reception::Resets), "pre_banner.closed", "hosts.deny"),
-        ("stuck", receiving(Reception::NamesItselfOnly), "kex.timeout", "MTU"),
+        ("stuck", receiving(Reception::NamesItself("SSH-2.0-fleet\r\n")), "kex.timeout", "MTU"),
         ("broken-off", receiving(Reception::ResetsInKeyExchange), "kex.failed", ""),
         ("nonsense", receiving(Reception::SpeaksNonsense), "kex.failed", ""),
         (

@@ -62,6 +62,14 @@ fn rows() -> Vec<Row> {
         ),
         receives("old", Reception::Says("SSH-1.5-old\r\n"), Code::PreBannerNotSsh, Never, KeyExchange, "SSH-1.5-old"),
         receives(
+            "patient",
+            Reception::NamesItself("SSH-1.5-old\r\n"),
+            Code::PreBannerNotSsh,
+            Never,
+            KeyExchange,
+            "the server speaks `SSH-1.5-old`, not SSH 2.0",
+        ),
+        receives(
             "crowded",
             Reception::Says("Exceeded MaxStartups\r\n"),
             Code::PreBannerThrottled,
@@ -81,7 +89,7 @@ fn rows() -> Vec<Row> {
         receives("resets", Reception::Resets, Code::PreBannerClosed, Backoff, KeyExchange, "before it said anything"),
         receives(
             "named",
-            Reception::NamesItselfOnly,
+            Reception::NamesItself("SSH-2.0-fleet\r\n"),
             Code::KexTimeout,
             Never,
             KeyExchange,
