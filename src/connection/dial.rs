@@ -48,8 +48,11 @@ pub struct SocketOptions {
     pub user_timeout: Option<Duration>,
 }
 
-/// The addresses of a name, in the order in which they are tried.
-pub(super) struct Addresses(Vec<SocketAddr>);
+/// The addresses of a name, in the order in which they are tried, and what became of that. Outlives a try that is given up.
+pub(super) struct Addresses {
+    all: Vec<SocketAddr>,
+    failed: Vec<(SocketAddr, Obstacle)>,
+}
 
 /// Looks names up without ever holding more than [`RESOLVERS`] threads.
 #[derive(Clone)]
@@ -77,7 +80,7 @@ impl Resolver {
             })
             .collect();
         if !wanted.is_empty() {
-            return Ok(Addresses(alternate(wanted)));
+            return Ok(Addresses::new(alternate(wanted)));
         }
         Err(match family {
             Family::Any => Failure::new(Code::DnsNxdomain, "the host name has no address"),
@@ -151,11 +154,15 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 impl Addresses {
+    fn new(all: Vec<SocketAddr>) -> Self {
+        Self { all, failed: Vec::new() }
+    }
+
     /// Connects to the first address that answers. The caller bounds the time.
-    pub(super) async fn connect(&self, options: &SocketOptions) -> Result<(TcpStream, SocketAddr), Failure> {
-        let mut waiting = self.0.iter().copied();
+    pub(super) async fn connect(&mut self, options: &SocketOptions) -> Result<(TcpStream, SocketAddr), Failure> {
+        self.failed.clear();
+        let mut waiting = self.all.iter().copied();
         let mut under_way = FuturesUnordered::new();
-        let mut first: Option<(SocketAddr, Obstacle)> = None;
         if let Some(address) = waiting.next() {
             under_way.push(connect_one(address, options));
         }
@@ -164,12 +171,7 @@ impl Addresses {
                 Some((address, result)) = under_way.next() => match result {
                     Ok(stream) => return Ok((stream, address)),
                     Err(obstacle) => {
-                        // An option that fits one address may not fit another: what the network says counts for more.
-                        first = match (first, obstacle) {
-                            (None | Some((_, Obstacle::Option(_))), obstacle @ Obstacle::Network(_))
-                            | (None, obstacle) => Some((address, obstacle)),
-                            (earlier, _) => earlier,
-                        };
+                        self.failed.push((address, obstacle));
                         match waiting.next() {
                             Some(next) => under_way.push(connect_one(next, options)),
                             None if under_way.is_empty() => break,
@@ -183,17 +185,61 @@ impl Addresses {
                 else => break,
             }
         }
-        Err(match first {
-            Some((address, Obstacle::Network(error))) => connect_failure(address.port(), &error),
-            Some((_, Obstacle::Option(failure))) => failure,
-            None => Failure::new(Code::DnsNxdomain, "the name has no address"),
-        })
+        Err(self.failure())
+    }
+
+    /// Why no address could be connected to: the reason of the first, and that of each where they differ.
+    fn failure(&self) -> Failure {
+        // An option that fits one address may not fit another: what the network says counts for more.
+        let by_network = self.refusals();
+        let Some((_, first)) = by_network.first() else {
+            return match self.failed.first() {
+                Some((_, Obstacle::Option(failure))) => failure.clone(),
+                _ => Failure::new(Code::DnsNxdomain, "the name has no address"),
+            };
+        };
+        let mut failure = first.clone();
+        if by_network.iter().any(|(_, other)| other.message != failure.message) {
+            failure.message = each(&by_network);
+        }
+        failure
+    }
+
+    /// The time is over, and this is what is known.
+    pub(super) fn unanswered(&self, limit: &str) -> Failure {
+        let is_silent = |address: &&SocketAddr| self.failed.iter().all(|(failed, _)| failed != *address);
+        let silent: Vec<String> = self.all.iter().filter(is_silent).map(|address| address.ip().to_string()).collect();
+        if silent.is_empty() {
+            // Between two tries.
+            return self.failure();
+        }
+        let by_network = self.refusals();
+        let mut failure = tcp_timeout(self.all.first().map_or(0, SocketAddr::port));
+        failure.message.push_str(&format!(" in {limit}"));
+        if !by_network.is_empty() {
+            failure.message = format!("{}: {}; {}", silent.join(", "), failure.message, each(&by_network));
+        }
+        failure
+    }
+
+    fn refusals(&self) -> Vec<(SocketAddr, Failure)> {
+        let failed = self.failed.iter().filter_map(|(address, obstacle)| match obstacle {
+            Obstacle::Network(error) => Some((*address, connect_failure(address.port(), error))),
+            Obstacle::Option(_) => None,
+        });
+        failed.collect()
     }
 
     /// The addresses as text, for messages.
     pub(super) fn list(&self) -> String {
-        self.0.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ")
+        self.all.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// What became of each address.
+fn each(failed: &[(SocketAddr, Failure)]) -> String {
+    let told = failed.iter().map(|(address, failure)| format!("{}: {}", address.ip(), failure.message));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// Why an address could not be connected to.
@@ -334,10 +380,30 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let alive = listener.local_addr().unwrap();
         let closed = SocketAddr::new(alive.ip(), 1);
-        let (_stream, reached) = Addresses(vec![closed, alive]).connect(&SocketOptions::default()).await.unwrap();
+        let options = SocketOptions::default();
+        let (_stream, reached) = Addresses::new(vec![closed, alive]).connect(&options).await.unwrap();
         assert_eq!(reached, alive);
-        let refused = Addresses(vec![closed]).connect(&SocketOptions::default()).await.unwrap_err();
-        assert_eq!(refused.code, Code::TcpRefused);
+        let refused = Addresses::new(vec![closed, closed]).connect(&options).await.unwrap_err();
+        assert_eq!((refused.code, refused.message.as_str()), (Code::TcpRefused, "connection refused on port 1"));
+    }
+
+    #[tokio::test]
+    async fn addresses_that_fail_differently_are_told_each() {
+        let closed = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1);
+        // Nothing is connected to many.
+        let many = SocketAddr::new(Ipv4Addr::new(224, 0, 0, 1).into(), 1);
+        let mut addresses = Addresses::new(vec![closed, many]);
+        let failure = addresses.connect(&SocketOptions::default()).await.unwrap_err();
+        let told = "127.0.0.1: connection refused on port 1; 224.0.0.1: no route to the host";
+        assert_eq!((failure.code, failure.message.as_str()), (Code::TcpRefused, told));
+
+        addresses.all.push(v6(1));
+        addresses.failed.pop();
+        let failure = addresses.unanswered("3.0 s");
+        let told = "224.0.0.1, 2001:db8::1: no answer on port 1 in 3.0 s; 127.0.0.1: connection refused on port 1";
+        assert_eq!((failure.code, failure.message.as_str()), (Code::TcpTimeout, told));
+        let failure = Addresses::new(vec![v4(1), v6(1)]).unanswered("3.0 s");
+        assert_eq!(failure.message, "no answer on port 22 in 3.0 s");
     }
 
     #[tokio::test]
@@ -358,15 +424,15 @@ mod tests {
             (bound("::1"), "`BindAddress ::1` cannot be followed: it is not of the address family of the host"),
             (device, "`BindInterface nosuchdevice` cannot be followed: this machine has no such device"),
         ] {
-            let failure = Addresses(vec![alive]).connect(&options).await.unwrap_err();
+            let failure = Addresses::new(vec![alive]).connect(&options).await.unwrap_err();
             assert_eq!((failure.code, failure.message.as_str()), (Code::LocalOption, message));
         }
         // What fits one of the addresses is no mistake, and what the network says of that one is told.
         let (v6, closed) = (SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 1), SocketAddr::new(alive.ip(), 1));
-        let (_stream, reached) = Addresses(vec![v6, alive]).connect(&bound("127.0.0.1")).await.unwrap();
+        let (_stream, reached) = Addresses::new(vec![v6, alive]).connect(&bound("127.0.0.1")).await.unwrap();
         assert_eq!(reached, alive);
         for order in [vec![v6, closed], vec![closed, v6]] {
-            let failure = Addresses(order).connect(&bound("127.0.0.1")).await.unwrap_err();
+            let failure = Addresses::new(order).connect(&bound("127.0.0.1")).await.unwrap_err();
             assert_eq!(failure.code, Code::TcpRefused);
         }
     }

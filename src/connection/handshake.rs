@@ -2,7 +2,7 @@
 
 use super::auth::{Credentials, login};
 use super::client::{Client, Facts};
-use super::dial::{closed_unheard, tcp_timeout};
+use super::dial::{Addresses, closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
 use super::host_keys::HostKeyCheck;
 use super::jump::Through;
@@ -118,6 +118,7 @@ impl Connector {
             destination,
             monitor: None,
             proxy: None,
+            addresses: None,
             peer: None,
             facts: Arc::default(),
             unknown: Arc::default(),
@@ -155,6 +156,7 @@ struct Attempt<'a> {
     destination: &'a Destination,
     monitor: Option<Arc<Monitor>>,
     proxy: Option<Watch>,
+    addresses: Option<Addresses>,
     /// The address that was connected to from here.
     peer: Option<IpAddr>,
     facts: Arc<Facts>,
@@ -243,6 +245,7 @@ impl Attempt<'_> {
                 let resolver = &self.connector.resolver;
                 let addresses = resolver.resolve(&endpoint.address, endpoint.port, profile.socket.family).await;
                 let addresses = addresses.map_err(|failure| by_code(self.naming_the_address(failure)))?;
+                let addresses = self.addresses.insert(addresses);
                 trace.end(addresses.list());
                 trace.begin(Phase::Connect);
                 for attempt in 1.. {
@@ -413,11 +416,14 @@ impl Attempt<'_> {
         ConnectError::never(match phase {
             Phase::Resolve => Failure::new(Code::DnsTimeout, format!("no answer to the lookup of the host name in {limit}"))
                 .hint("check the name servers in /etc/resolv.conf"),
-            Phase::Wait | Phase::Connect => {
-                let mut failure = tcp_timeout(endpoint.port);
-                failure.message.push_str(&format!(" in {limit}"));
-                failure
-            }
+            Phase::Wait | Phase::Connect => match &self.addresses {
+                Some(addresses) => addresses.unanswered(&limit),
+                None => {
+                    let mut failure = tcp_timeout(endpoint.port);
+                    failure.message.push_str(&format!(" in {limit}"));
+                    failure
+                }
+            },
             Phase::KeyExchange if !greeting.identified => {
                 if let Some(proxy) = &self.proxy {
                     return ConnectError::never(proxy.silent(&limit, &greeting.bytes));
