@@ -10,6 +10,7 @@ use crate::duration::human;
 use crate::outcome::{Code, Failure};
 use crate::secret::Secret;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
+use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, HashAlg};
 use russh::{MethodKind, MethodSet};
 use std::collections::VecDeque;
@@ -284,9 +285,16 @@ impl Login<'_> {
                 ));
         }
         let has_sent_password = self.credentials.password.is_some() && !(self.passwords_left && self.questions_left);
+        let flaws = self.offered.iter().filter_map(|offer| {
+            let flaw = flaw(offer.certificate.as_ref()?, &self.credentials.user)?;
+            Some((offer, flaw))
+        });
+        let flaws: Vec<(&&Offer, Flaw)> = flaws.collect();
         let hint = if has_sent_password && (self.offered.is_empty() || !self.accepted.is_empty()) {
             "the password was refused; a host with another one has it as `ansible_password` in its inventory variables"
                 .to_owned()
+        } else if let Some((_, flaw)) = flaws.first() {
+            flaw.hint.clone()
         } else if self.remaining.as_ref().is_some_and(|left| left.contains(&MethodKind::PublicKey)) {
             format!(
                 "is the public key in authorized_keys of `{}` there, and is that the right user (-l USER)?",
@@ -307,10 +315,8 @@ impl Login<'_> {
         if !self.accepted.is_empty() {
             why.push_str(&format!("; {} was accepted, the rest was not", self.accepted.join(" and ")));
         }
-        for offer in &self.offered {
-            if let Some(reason) = offer.certificate.as_ref().and_then(out_of_time) {
-                why.push_str(&format!("; the certificate {} {reason}", offer.origin));
-            }
+        for (offer, flaw) in &flaws {
+            why.push_str(&format!("; the certificate {} {}", offer.origin, flaw.what));
         }
         Failure::new(
             Code::AuthRefused,
@@ -330,6 +336,36 @@ impl Login<'_> {
         }
         if tried.is_empty() { "nothing".into() } else { tried.join(", ") }
     }
+}
+
+/// Why a certificate may not let anybody in, as far as this side can see it.
+struct Flaw {
+    /// Follows `the certificate NAME`.
+    what: String,
+    hint: String,
+}
+
+/// The first thing that is wrong with a certificate for the login of a user (PROTOCOL.certkeys).
+fn flaw(certificate: &Certificate, user: &str) -> Option<Flaw> {
+    let found = |what: String, hint: &str| Some(Flaw { what, hint: hint.replace("USER", user) });
+    if certificate.cert_type() == CertType::Host {
+        let hint = "sign the key for a user: ssh-keygen -s CA -I ID -n USER KEY.pub, without -h";
+        return found("is a host's and not a user's".into(), hint);
+    }
+    if let Some(reason) = out_of_time(certificate) {
+        return found(reason, "renew the certificate; where it should hold, compare the clocks");
+    }
+    let names = certificate.valid_principals();
+    if names.is_empty() {
+        return found("names no user".into(), "have it signed for `USER` (ssh-keygen -s CA -n USER)");
+    }
+    if !names.iter().any(|name| name == user) {
+        let hint = "have it signed for `USER` (-n), log in as whom it names (-l), or map the names on the host \
+                    (AuthorizedPrincipalsFile)";
+        return found(format!("is for `{}`, not for `{user}`", names.join("`, `")), hint);
+    }
+    let sources = certificate.critical_options().get("source-address")?;
+    found(format!("holds only for connections from `{sources}`"), "is this machine among these, as the host sees it?")
 }
 
 /// Why a certificate does not hold now by this machine's clock, if so.

@@ -80,7 +80,7 @@ impl Blueprint {
         let certified = keys::generate("certified");
         keys::write(&directory.join("id_ed25519"), &user_key);
         keys::write(&directory.join("certified"), &certified);
-        let claim = Claim { kind: CertType::User, principals: &[USER], valid: ALWAYS };
+        let claim = Claim { kind: CertType::User, principals: &[USER], valid: ALWAYS, sources: None };
         let certificate = keys::certify(&user_authority, certified.public_key(), &claim);
         let certificate = certificate.to_openssh().expect("a certificate has a text form");
         let files = [
@@ -124,7 +124,7 @@ fn certificate(authority: &PrivateKey, host: &Host) -> Option<Certificate> {
     let kind = if how == Certified::AsUser { CertType::User } else { CertType::Host };
     let name = if how == Certified::ForAnotherName { "elsewhere.example.com" } else { &own };
     let valid = if how == Certified::InThePast { 1..2 } else { ALWAYS };
-    Some(keys::certify(authority, &host.key, &Claim { kind, principals: &[name], valid }))
+    Some(keys::certify(authority, &host.key, &Claim { kind, principals: &[name], valid, sources: None }))
 }
 
 fn inventory(hosts: &[Arc<Host>]) -> String {

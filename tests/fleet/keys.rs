@@ -38,6 +38,8 @@ pub struct Claim<'a> {
     pub principals: &'a [&'a str],
     /// Seconds since 1970 in which it holds.
     pub valid: std::ops::Range<u64>,
+    /// `source-address`, where it is bound to some.
+    pub sources: Option<&'a str>,
 }
 
 /// From the beginning of time to its end.
@@ -50,6 +52,12 @@ pub fn certify(authority: &PrivateKey, key: &PublicKey, claim: &Claim<'_>) -> Ce
         builder.serial(1)?.cert_type(claim.kind)?.key_id("fleet")?;
         for principal in claim.principals {
             builder.valid_principal(*principal)?;
+        }
+        if claim.principals.is_empty() {
+            builder.all_principals_valid()?;
+        }
+        if let Some(sources) = claim.sources {
+            builder.critical_option("source-address", sources)?;
         }
         builder.sign(authority)
     })();

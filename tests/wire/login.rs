@@ -2,11 +2,13 @@
 
 use crate::caller::{Caller, Passphrases, connector};
 use crate::fleet::openssh::{self, keygen, run_keygen};
+use crate::fleet::keys::{ALWAYS, Claim};
 use crate::fleet::{Behaviour, Fleet, Login, PASSWORD};
 use bugle::connection::{IdentitiesOnly, KeyFileError, KeySources, LoginMethod};
 use bugle::event::Phase;
 use bugle::outcome::{Code, Outcome};
 use russh::MethodKind;
+use russh::keys::ssh_key::certificate::CertType;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -210,6 +212,35 @@ async fn an_expired_certificate_is_refused_and_the_plain_key_is_tried() {
     assert_eq!(caller.run("echo in").await.code(), Code::AuthRefused);
     sshd.authorize(&public(&key));
     assert_eq!(caller.run("echo in").await.text(), "in\n");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_told_with_what_to_do() {
+    let fleet = Fleet::one(Behaviour::letting_in(Login::Nobody));
+    let key = crate::fleet::keys::generate("certified");
+    let path = fleet.directory().join("flawed");
+    crate::fleet::keys::write(&path, &key);
+    let good = || Claim { kind: CertType::User, principals: &["deploy"], valid: ALWAYS, sources: None };
+    let far = 4_000_000_000;
+    let flaws = [
+        (Claim { kind: CertType::Host, ..good() }, "is a host's and not a user's", "without -h"),
+        (Claim { valid: 1..2, ..good() }, "expired ", "renew the certificate; where it should hold, compare the clocks"),
+        (Claim { valid: far..u64::MAX, ..good() }, "is not valid before ", "compare the clocks"),
+        (Claim { principals: &["other", "root"], ..good() }, "is for `other`, `root`, not for `deploy`", "-l"),
+        (Claim { principals: &[], ..good() }, "names no user", "-n deploy"),
+        (Claim { sources: Some("192.0.2.0/24"), ..good() }, "only for connections from `192.0.2.0/24`", "as the host sees it"),
+        (good(), "tried ssh-ed25519", "is the public key in authorized_keys of `deploy`"),
+    ];
+    for (claim, words, hint) in flaws {
+        let certificate = fleet.certify_user(key.public_key(), &claim).to_openssh().unwrap();
+        fs::write(fleet.directory().join("flawed-cert.pub"), certificate).unwrap();
+        let caller = Caller::only(&fleet).with(|profile| profile.keys.identity_files = vec![path.clone()]);
+        let answer = caller.run("true").await;
+        let failure = answer.failure();
+        assert_eq!(failure.code, Code::AuthRefused, "{words}");
+        assert!(failure.message.contains(words), "{words}: {}", failure.message);
+        assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{hint}: {failure:?}");
+    }
 }
 
 #[tokio::test]
