@@ -57,6 +57,14 @@ pub enum KeyFileError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is no certificate.
+    #[error("`{}` is not a certificate: {reason}", path.display())]
+    NotACertificate {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It is encrypted and the passphrase does not open it.
     #[error("wrong passphrase for the key file `{}`", .0.display())]
     WrongPassphrase(PathBuf),
@@ -69,6 +77,9 @@ impl KeyFileError {
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::NotAKey { path, .. } => {
                 Some(format!("ssh-keygen -y -f {} shows whether OpenSSH reads it", path.display()))
+            }
+            Self::NotACertificate { path, .. } => {
+                Some(format!("ssh-keygen -L -f {} shows whether OpenSSH reads it", path.display()))
             }
             _ => None,
         }
@@ -153,9 +164,16 @@ pub(super) fn read_public(path: &Path) -> Option<PublicKey> {
     PublicKey::from_openssh(fs::read_to_string(path).ok()?.trim()).ok()
 }
 
-/// A certificate file, where there is a readable one.
-pub(super) fn read_certificate(path: &Path) -> Option<Certificate> {
-    Certificate::from_openssh(fs::read_to_string(path).ok()?.trim()).ok()
+/// A certificate file, where there is one.
+pub(super) fn read_certificate(path: &Path) -> Result<Option<Certificate>, KeyFileError> {
+    let text = match read_limited(path) {
+        Err(KeyFileError::Missing(_)) => return Ok(None),
+        Err(KeyFileError::NotAKey { path, reason }) => return Err(KeyFileError::NotACertificate { path, reason }),
+        read => read?,
+    };
+    let certificate = Certificate::from_openssh(text.trim());
+    let wrong = |reason: String| KeyFileError::NotACertificate { path: path.into(), reason };
+    certificate.map(Some).map_err(|error| wrong(error.to_string()))
 }
 
 /// The one form that russh takes for something else: an EC key under PEM's own encryption (`ssh-keygen -m PEM`).

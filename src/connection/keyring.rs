@@ -136,7 +136,8 @@ impl Keyring {
     /// Reads and unlocks what the sources name.
     ///
     /// # Errors
-    /// A configured key file that is there but cannot be used; `.pub` files of configured keys in the agent are fine.
+    /// A configured key or certificate file that is there but cannot be used; `.pub` files of configured keys in the agent
+    /// are fine.
     pub async fn prepare(sources: impl IntoIterator<Item = KeySources>, ask: &dyn Ask) -> Result<Self, KeyFileError> {
         let mut ring = Self::default();
         let distinct: HashSet<KeySources> = sources.into_iter().collect();
@@ -152,7 +153,7 @@ impl Keyring {
             }
         }
         for source in distinct {
-            let offers = ring.collect(&source);
+            let offers = ring.collect(&source)?;
             ring.offers.insert(source, offers);
         }
         Ok(ring)
@@ -226,7 +227,7 @@ impl Keyring {
     /// OpenSSH's order (pubkey_prepare in sshconnect2.c): configured keys that the agent holds, the agent's other keys,
     /// then the files; a key's certificate goes before the key. Only where they are too many for one login do the files
     /// come before the agent's other keys: what is named must not be what is cut off.
-    fn collect(&self, source: &KeySources) -> Offers {
+    fn collect(&self, source: &KeySources) -> Result<Offers, KeyFileError> {
         let mut list = Vec::new();
         let mut strangers = Vec::new();
         let mut files = Vec::new();
@@ -234,7 +235,7 @@ impl Keyring {
         let agent = source.agent.as_deref().map(Arc::<Path>::from);
         let named: Vec<(&PathBuf, PublicKey)> =
             source.identity_files.iter().filter_map(|path| Some((path, self.public_of(path)?))).collect();
-        let certificates = self.certificates(source);
+        let certificates = certificates(source, &mut missing)?;
         let is_named = |key: &KeyData| named.iter().any(|(_, public)| public.key_data() == key);
         if let Some(agent) = &agent {
             let signer = Signer::Agent(Arc::clone(agent));
@@ -285,7 +286,7 @@ impl Keyring {
         let (next, last) = if named_first { (files, strangers) } else { (strangers, files) };
         list.extend(next);
         list.extend(last);
-        Offers { list: list.into(), missing: missing.into() }
+        Ok(Offers { list: list.into(), missing: missing.into() })
     }
 
     fn public_of(&self, path: &Path) -> Option<PublicKey> {
@@ -294,13 +295,25 @@ impl Keyring {
             _ => read_public(path).or_else(|| read_public(&beside(path, ".pub"))),
         }
     }
+}
 
-    /// `CertificateFile`s, and where there are none the `-cert.pub` beside each identity file (ssh_config(5)).
-    fn certificates(&self, source: &KeySources) -> Vec<Certificate> {
-        let configured = source.certificate_files.iter().cloned();
-        let automatic = source.identity_files.iter().map(|path| beside(path, "-cert.pub"));
-        configured.chain(automatic).filter_map(|path| read_certificate(&path)).collect()
+/// `CertificateFile`s, and the `-cert.pub` beside each identity file (ssh_config(5)). One that only stands beside a key is
+/// left out where it cannot be read: the key may do.
+fn certificates(source: &KeySources, missing: &mut Vec<String>) -> Result<Vec<Certificate>, KeyFileError> {
+    let mut found = Vec::new();
+    for path in &source.certificate_files {
+        match read_certificate(path)? {
+            Some(certificate) => found.push(certificate),
+            None => missing.push(format!("there is no certificate file `{}`", path.display())),
+        }
     }
+    for path in &source.identity_files {
+        match read_certificate(&beside(path, "-cert.pub")) {
+            Ok(certificate) => found.extend(certificate),
+            Err(error) => missing.push(error.to_string()),
+        }
+    }
+    Ok(found)
 }
 
 fn is_public_selector(path: &Path) -> bool {

@@ -215,6 +215,27 @@ async fn an_expired_certificate_is_refused_and_the_plain_key_is_tried() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_cannot_be_read_is_told() {
+    let fleet = Fleet::start(1);
+    let beside = fleet.directory().join("certified-cert.pub");
+    fs::write(&beside, "garbage\n").unwrap();
+    let caller = Caller::only(&fleet).with(|profile| profile.keys.identity_files = vec![fleet.certified_key()]);
+    let told = caller.run("true").await.failure().message.clone();
+    assert!(told.contains(&format!("`{}` is not a certificate: ", beside.display())), "{told}");
+
+    let missing = fleet.directory().join("nowhere-cert.pub");
+    let named = |path: &Path| caller.clone().with(|profile| profile.keys.certificate_files = vec![path.into()]);
+    let told = named(&missing).run("true").await.failure().message.clone();
+    assert!(told.contains(&format!("there is no certificate file `{}`", missing.display())), "{told}");
+    // What is named and cannot be used ends it before anything is contacted.
+    let before = fleet.hosts()[0].counts().connections;
+    let error = named(&beside).prepare().await.err().expect("it is no certificate");
+    assert!(matches!(&error, KeyFileError::NotACertificate { path, .. } if *path == beside), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.starts_with("ssh-keygen -L -f ")));
+    assert_eq!(fleet.hosts()[0].counts().connections, before);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_certificate_is_told_with_what_to_do() {
     let fleet = Fleet::one(Behaviour::letting_in(Login::Nobody));
     let key = crate::fleet::keys::generate("certified");
