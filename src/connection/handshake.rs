@@ -291,6 +291,7 @@ impl Attempt<'_> {
             keys,
             revoked,
             strictness: profile.strictness,
+            asks: profile.asks_about_keys(),
             required_rsa_bits: profile.required_rsa_bits,
             ca_signatures: profile.algorithms.ca_signatures.clone(),
             record: profile.known_hosts_target(),

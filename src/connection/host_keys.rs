@@ -25,6 +25,8 @@ pub(super) struct HostKeyCheck {
     pub(super) keys: HostKeys,
     pub(super) revoked: Arc<RevokedKeys>,
     pub(super) strictness: Strictness,
+    /// Whether the settings let a person be asked.
+    pub(super) asks: bool,
     /// RSA keys below this many bits are refused (`RequiredRSASize`).
     pub(super) required_rsa_bits: u32,
     /// Signature algorithms that an authority may use.
@@ -36,6 +38,12 @@ pub(super) struct HostKeyCheck {
     pub(super) unknown: Arc<Mutex<Option<PublicKey>>>,
     /// It is this machine itself, which need not be known (`NoHostAuthenticationForLocalhost`).
     pub(super) exempt: bool,
+}
+
+/// Whether a person at a terminal is asked about a host of which this is known. Where an authority is known, a certificate is
+/// expected: nothing is fetched from a whole fleet before each run to see whether it shows one.
+pub(super) fn would_ask(keys: &HostKeys) -> bool {
+    keys.key_types().is_empty() && keys.authorities().next().is_none()
 }
 
 /// A key that is good enough.
@@ -179,10 +187,8 @@ impl HostKeyCheck {
         match self.strictness {
             Strictness::Yes | Strictness::Ask => {
                 *self.unknown.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
-                Err(Failure::new(Code::HostKeyUnknown, format!("nobody vouches for the host key {what} of `{name}`")).hint(
-                    "compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host; then run \
-                     again from a terminal to be asked, or with -o StrictHostKeyChecking=accept-new",
-                ))
+                Err(Failure::new(Code::HostKeyUnknown, format!("nobody vouches for the host key {what} of `{name}`"))
+                    .hint(self.how_to_vouch()))
             }
             Strictness::AcceptNew | Strictness::No => {
                 let mut remarks = Vec::new();
@@ -199,6 +205,21 @@ impl HostKeyCheck {
                 Ok(Accepted { description: format!("{what}, new"), remarks })
             }
         }
+    }
+
+    fn how_to_vouch(&self) -> String {
+        let certified = match self.keys.authorities().next() {
+            Some(_) => "it shows no certificate of an authority that known_hosts has for it: sign its key, or ",
+            None => "",
+        };
+        let then = match self.asks && would_ask(&self.keys) {
+            true => "run again from a terminal to be asked, or",
+            false => "add it to known_hosts, or run again",
+        };
+        format!(
+            "{certified}compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host; then {then} \
+             with -o StrictHostKeyChecking=accept-new"
+        )
     }
 
     /// A host certificate (PROTOCOL.certkeys): of a known authority, for this host, now, and signed well. `None` where
@@ -294,6 +315,7 @@ mod tests {
             query,
             revoked: Arc::default(),
             strictness,
+            asks: strictness == Strictness::Ask,
             required_rsa_bits: 1024,
             ca_signatures: Vec::new(),
             record: None,
@@ -325,6 +347,16 @@ mod tests {
         assert_eq!(code("", Ask), Err(Code::HostKeyUnknown));
         assert_eq!(code("", AcceptNew), Ok(()));
         assert_eq!(code("", No), Ok(()));
+    }
+
+    #[test]
+    fn nobody_is_sent_to_a_terminal_where_no_question_is_asked() {
+        let hint = |known: &str, strictness| check(known, strictness).err().and_then(|failure| failure.hint).unwrap();
+        assert!(hint("", Strictness::Ask).contains("run again from a terminal to be asked"));
+        let added = "then add it to known_hosts, or run again with -o StrictHostKeyChecking=accept-new";
+        assert!(hint("", Strictness::Yes).ends_with(added));
+        let authority = hint(&format!("@cert-authority * {OTHER}\n"), Strictness::Ask);
+        assert!(authority.starts_with("it shows no certificate of an authority") && authority.ends_with(added), "{authority}");
     }
 
     #[test]

@@ -118,10 +118,7 @@ impl Connector {
     pub fn would_ask(&self, destination: &Destination) -> bool {
         destination.with_hops().any(|hop| {
             let (known, _) = self.known_hosts.of(&hop.profile);
-            let keys = known.lookup(&hop.host_query());
-            hop.profile.strictness == Strictness::Ask
-                && keys.key_types().is_empty()
-                && keys.authorities().next().is_none()
+            hop.profile.asks_about_keys() && host_keys::would_ask(&known.lookup(&hop.host_query()))
         })
     }
 

@@ -141,6 +141,11 @@ impl LoginMethod {
 }
 
 impl Profile {
+    /// Whether a person may be asked about a host key: there has to be a file for the answer.
+    pub(super) fn asks_about_keys(&self) -> bool {
+        self.strictness == Strictness::Ask && !self.batch_mode && !self.user_known_hosts.is_empty()
+    }
+
     /// The file that new host keys are written to, and how.
     pub fn known_hosts_target(&self) -> Option<(PathBuf, NameStyle)> {
         let style = if self.hash_known_hosts { NameStyle::Hashed } else { NameStyle::Clear };

@@ -71,7 +71,15 @@ async fn a_changed_key_gets_no_password_and_no_agent() {
 async fn an_unknown_key_is_handed_to_the_question_of_the_run() {
     let fleet = Fleet::one(Behaviour::showing(HostKey::Unknown));
     let host = &fleet.hosts()[0];
-    let error = Caller::only(&fleet).with(|profile| profile.strictness = Strictness::Ask).refused().await;
+    let asking = Caller::only(&fleet).with(|profile| profile.strictness = Strictness::Ask);
+    let hints = |hint: Option<String>| hint.unwrap_or_default().contains("from a terminal");
+    let batch = asking.refused().await;
+    assert!(!hints(batch.failure.hint), "BatchMode");
+    let asking = asking.with(|profile| profile.batch_mode = false);
+    let nowhere = asking.clone().with(|profile| profile.user_known_hosts.clear()).refused().await;
+    assert!(!hints(nowhere.failure.hint), "UserKnownHostsFile none");
+    let error = asking.refused().await;
+    assert!(hints(error.failure.hint));
     let (query, key) = *error.unknown_key.expect("the key is handed on");
     assert_eq!(query.lookup_name(), pattern(host));
     assert!(keys::line(&host.key).starts_with(&key.to_string()), "{key}");
