@@ -69,14 +69,16 @@ impl FleetRun<'_> {
         let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(self.hosts.len()).max(1);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(threads).enable_all().build().map_err(Failed::fault)?;
-        let Settled { connector, spent } = self.settle(&runtime, terminals.width)?;
+        let keyring = Arc::new(self.keyring(&runtime)?);
+        let missing: Vec<String> = keyring.missing().into_iter().map(str::to_owned).collect();
+        let Settled { connector, spent } = self.settle(&runtime, keyring, terminals.width)?;
         let connector = Arc::new(connector);
         let report = Report::new(
             self.settings(mode, terminals),
             Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) },
         )
         .map_err(report_failed)?;
-        let plan = self.plan(spent);
+        let plan = self.plan(spent, missing);
         let exit = self.options.exit;
         // As with ssh: one host's command, and its own status.
         let is_single = mode == OutputMode::Raw && self.hosts.len() == 1 && matches!(self.verb, "run" | "script");
@@ -98,38 +100,49 @@ impl FleetRun<'_> {
         })
     }
 
-    /// Keys are unlocked and unknown host keys are put before the user here, so that nobody has to wait for a person
-    /// while a server's clock is running.
-    fn settle(&self, runtime: &Runtime, width: u16) -> Result<Settled, Failed> {
+    /// Keys are unlocked here, and unknown host keys are put before the user in [`settle`](Self::settle), so that nobody has
+    /// to wait for a person while a server's clock is running.
+    fn keyring(&self, runtime: &Runtime) -> Result<Keyring, Failed> {
+        let person = Passphrases {
+            allowed: self.may_ask(),
+            quiet: self.global.quiet,
+            deadline: self.options.deadline,
+        };
+        let sources = self.hosts.iter().flat_map(|host| host.destination.key_sources());
+        runtime.block_on(Keyring::prepare(sources, &person)).map_err(|error| {
+            let hint = error.hint();
+            let failed = Failed::mistake(error);
+            match hint {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        })
+    }
+
+    fn may_ask(&self) -> bool {
+        self.hosts.iter().all(|host| !host.destination.profile.batch_mode)
+    }
+
+    fn settle(&self, runtime: &Runtime, keyring: Arc<Keyring>, width: u16) -> Result<Settled, Failed> {
         let all: Vec<&Destination> = self.hosts.iter().map(|host| &host.destination).collect();
-        let questions = all.iter().all(|destination| !destination.profile.batch_mode);
-        let sources = all.iter().flat_map(|destination| destination.key_sources());
-        let keyring =
-            runtime.block_on(Keyring::prepare(sources, &Passphrases { allowed: questions })).map_err(|error| {
-                let hint = error.hint();
-                let failed = Failed::mistake(error);
-                match hint {
-                    Some(hint) => failed.hint(hint),
-                    None => failed,
-                }
-            })?;
-        let keyring = Arc::new(keyring);
+        let waited = keyring.waited;
         let connector = Connector::new(Arc::clone(&keyring), all.iter().copied())?;
-        if !questions || !prompt::is_interactive() {
-            return Ok(Settled { connector, spent: Duration::ZERO });
+        if !self.may_ask() || !prompt::is_interactive() {
+            return Ok(Settled { connector, spent: waited });
         }
         let question = HostKeyQuestion {
             keyring,
             destinations: &all,
             fanout: self.options.fanout.get(),
-            deadline: self.options.deadline,
+            deadline: self.options.deadline.map(|deadline| deadline.saturating_sub(waited)),
             width: (!self.global.quiet).then_some(width),
         };
-        question.settle(connector, runtime)
+        let settled = question.settle(connector, runtime)?;
+        Ok(Settled { spent: settled.spent + waited, ..settled })
     }
 
     /// The plan, of whose deadline this much is spent.
-    fn plan(&self, spent: Duration) -> Plan {
+    fn plan(&self, spent: Duration, missing_keys: Vec<String>) -> Plan {
         let options = self.options;
         let roster = Roster::new(self.hosts.iter().map(|host| host.destination.name.clone()).collect());
         let mut plan = Plan::new(self.verb, self.title.clone(), roster);
@@ -145,7 +158,7 @@ impl FleetRun<'_> {
         plan.seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         if self.global.verbose > 0 {
             plan.notices.extend(window.notice);
-            plan.notices.extend(self.remarks.iter().cloned());
+            plan.notices.extend(self.remarks.iter().cloned().chain(missing_keys));
         }
         plan
     }

@@ -1,11 +1,13 @@
 //! Questions to the person at the terminal, before anything is contacted. In batch nobody is asked.
 
 use super::failure::Failed;
-use crate::connection::Ask;
+use crate::connection::{AGENT_LIMIT, Ask};
+use crate::duration::human;
 use crate::secret::Secret;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// A password is one line; what is longer is not one.
 const SECRET_LIMIT: u64 = 4096;
@@ -81,6 +83,10 @@ pub(super) fn password(
 /// Asks for passphrases on the terminal, where there is one and the configuration allows it.
 pub(super) struct Passphrases {
     pub(super) allowed: bool,
+    /// Whether what is waited for is told.
+    pub(super) quiet: bool,
+    /// What the run may take.
+    pub(super) deadline: Option<Duration>,
 }
 
 impl Ask for Passphrases {
@@ -93,5 +99,17 @@ impl Ask for Passphrases {
             .ok()
             // An empty line leaves the key out, as with ssh.
             .filter(|passphrase| !passphrase.is_empty())
+    }
+
+    fn agent_limit(&self) -> Duration {
+        self.deadline.map_or(AGENT_LIMIT, |deadline| deadline.min(AGENT_LIMIT))
+    }
+
+    fn waits_for_agent(&self, socket: &Path) {
+        if !self.quiet {
+            let limit = human(self.agent_limit());
+            let text = format!("the key agent at `{}` does not answer; waiting for {limit} at most", socket.display());
+            Failed::mistake_text(text).warn(&mut io::stderr());
+        }
     }
 }

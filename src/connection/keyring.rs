@@ -3,7 +3,7 @@
 //! [`Keyring::prepare`] reads the identity files and lists the agents that the hosts of a run name, and asks for each
 //! missing passphrase once. [`Keyring::offers`] then gives a host's keys in OpenSSH's order. It never talks to a host.
 
-use super::Ask;
+use super::{AGENT_LIMIT, Ask};
 use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
 use super::signer::{Signer, SigningKey, connect_agent};
@@ -12,10 +12,12 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::Constraint;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
-use std::collections::{HashMap, HashSet};
+use futures::future::join_all;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// Which keys a host may be offered: the part of its configuration that the keyring needs. Hosts with equal sources
@@ -124,6 +126,8 @@ pub struct Keyring {
     files: HashMap<PathBuf, Result<KeyFile, KeyFileError>>,
     agents: HashMap<PathBuf, Result<Vec<AgentKey>, String>>,
     offers: HashMap<KeySources, Offers>,
+    /// What the agents took to list their keys.
+    pub waited: Duration,
 }
 
 struct AgentKey {
@@ -141,12 +145,11 @@ impl Keyring {
     pub async fn prepare(sources: impl IntoIterator<Item = KeySources>, ask: &dyn Ask) -> Result<Self, KeyFileError> {
         let mut ring = Self::default();
         let distinct: HashSet<KeySources> = sources.into_iter().collect();
-        for agent in distinct.iter().filter_map(|source| source.agent.as_ref()) {
-            if !ring.agents.contains_key(agent) {
-                let keys = list_agent(agent).await;
-                ring.agents.insert(agent.clone(), keys);
-            }
-        }
+        let began = Instant::now();
+        let agents: HashSet<&PathBuf> = distinct.iter().filter_map(|source| source.agent.as_ref()).collect();
+        let listed = agents.into_iter().map(|agent| async { (agent.clone(), list_agent(agent, ask).await) });
+        ring.agents = join_all(listed).await.into_iter().collect();
+        ring.waited = began.elapsed();
         for source in &distinct {
             for key in ring.read_files(source, ask)? {
                 give_to_agent(source, key.private()).await;
@@ -157,6 +160,11 @@ impl Keyring {
             ring.offers.insert(source, offers);
         }
         Ok(ring)
+    }
+
+    /// Why keys that somebody might expect are not offered, for all hosts together.
+    pub fn missing(&self) -> BTreeSet<&str> {
+        self.offers.values().flat_map(|offers| offers.missing.iter().map(String::as_str)).collect()
     }
 
     /// The keys for a host whose sources were prepared.
@@ -343,12 +351,18 @@ impl AgentKey {
     }
 }
 
-/// What an agent may take to list its keys: a forwarded socket whose other end is gone accepts and never answers.
-const AGENT_LIMIT: Duration = Duration::from_secs(5);
+/// From when on an agent is slow enough to be spoken of.
+const SLOW: Duration = Duration::from_secs(1);
 
-async fn list_agent(path: &Path) -> Result<Vec<AgentKey>, String> {
-    let limit = || format!("not in {}", human(AGENT_LIMIT));
-    timeout(AGENT_LIMIT, ask_agent(path)).await.unwrap_or_else(|_| Err(limit()))
+async fn list_agent(path: &Path, ask: &dyn Ask) -> Result<Vec<AgentKey>, String> {
+    let limit = ask.agent_limit();
+    let mut listing = pin!(ask_agent(path));
+    let mut listed = timeout(SLOW.min(limit), &mut listing).await;
+    if listed.is_err() && limit > SLOW {
+        ask.waits_for_agent(path);
+        listed = timeout(limit - SLOW, listing).await;
+    }
+    listed.unwrap_or_else(|_| Err(format!("not in {}", human(limit))))
 }
 
 async fn ask_agent(path: &Path) -> Result<Vec<AgentKey>, String> {

@@ -50,6 +50,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use wire::Monitor;
 
@@ -57,7 +58,18 @@ use wire::Monitor;
 pub trait Ask: Sync {
     /// The passphrase of a key file, or `None` where nobody answers; `attempt` counts from 1.
     fn passphrase(&self, path: &Path, attempt: u32) -> Option<Secret>;
+
+    /// How long an agent may take to list its keys.
+    fn agent_limit(&self) -> Duration {
+        AGENT_LIMIT
+    }
+
+    /// An agent lets us wait, up to its limit.
+    fn waits_for_agent(&self, _socket: &Path) {}
 }
+
+/// What an agent may take: a forwarded socket whose other end is gone accepts and never answers.
+pub const AGENT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What all connections of a run share.
 pub struct Connector {

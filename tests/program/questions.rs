@@ -4,6 +4,7 @@ use crate::bugle::{Bugle, Place, calls};
 use crate::fleet::keys::line;
 use crate::fleet::{Behaviour, Fleet, HostKey, Reception, pattern};
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 fn fleet() -> Fleet {
@@ -161,4 +162,26 @@ fn wide_work_is_asked_about_at_a_terminal() {
     assert_eq!(screen.exited(0).stdout, answer);
     let Some(screen) = run(&[], &["yes"]) else { return };
     assert_eq!(screen.exited(0).stdout, format!("{question}yes\n{answer}"));
+}
+
+#[test]
+fn an_agent_that_never_answers_is_told_and_counts_for_the_deadline() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    let socket = place.path().join("agent");
+    // Connections wait in the queue of the socket for ever.
+    let _agent = UnixListener::bind(&socket).expect("the directory can be written");
+    let agent = format!("IdentityAgent={}", socket.display());
+    let run = |deadline: &str| {
+        let began = Instant::now();
+        let call = Bugle::on(&fleet).at(&place).args(["-o", &agent, "run", "all", "-v", "--deadline", deadline, "echo ran"]);
+        (call.run(), began.elapsed())
+    };
+    let (answer, took) = run("2s");
+    let answer = answer.exited(4).said("").told("warning: the key agent at `<home>/agent` does not answer; waiting for ");
+    answer.told("the agent at `<home>/agent` does not answer: not in ").told("never started: web01");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    let (answer, took) = run("30s");
+    answer.exited(0).said("ran\n").told("the agent at `<home>/agent` does not answer: not in ");
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
