@@ -3,7 +3,7 @@
 use super::failure::Failed;
 use super::options::{FanoutOptions, GlobalOptions};
 use super::privilege::PrivilegeOptions;
-use super::reach::{Reach, Reached};
+use super::reach::{Reach, Reached, Remark};
 use super::sources::{Known, login_password};
 use crate::inventory::ConnectionKind;
 use crate::selection::Selected;
@@ -35,7 +35,7 @@ pub(super) struct Called {
     /// As whom the work is done, host by host.
     pub(super) privileges: Vec<Option<Privilege>>,
     /// What should be told about the configuration.
-    pub(super) remarks: Vec<String>,
+    pub(super) remarks: Vec<Remark>,
 }
 
 impl Called {

@@ -4,7 +4,7 @@ use super::failure::Failed;
 use super::host_key_question::{HostKeyQuestion, Settled};
 use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
 use super::prompt::{self, Passphrases};
-use super::reach::Reached;
+use super::reach::{Reached, Remark};
 use crate::connection::{Connector, Destination, Keyring, KnownHostsError};
 use crate::event::Event;
 use crate::exit_code::{self, Stop};
@@ -41,7 +41,7 @@ pub(super) struct FleetRun<'a> {
     pub(super) title: String,
     pub(super) hosts: Vec<Reached>,
     /// Told at the start, besides what is found here.
-    pub(super) remarks: Vec<String>,
+    pub(super) remarks: Vec<Remark>,
 }
 
 impl FleetRun<'_> {
@@ -158,8 +158,10 @@ impl FleetRun<'_> {
         plan.seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         if self.global.verbose > 0 {
             plan.notices.extend(window.notice);
-            plan.notices.extend(self.remarks.iter().cloned().chain(missing_keys));
+            plan.notices.extend(missing_keys);
         }
+        let told = self.remarks.iter().filter(|(level, _)| *level <= self.global.verbose);
+        plan.notices.extend(told.map(|(_, remark)| remark.clone()));
         plan
     }
 

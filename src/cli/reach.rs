@@ -43,8 +43,11 @@ pub(super) struct Reach<'a> {
     connect_timeout: Option<Duration>,
     password: Option<Secret>,
     profiles: HashMap<(usize, bool), (Arc<Options>, Arc<Profile>)>,
-    remarks: BTreeSet<String>,
+    remarks: BTreeSet<Remark>,
 }
+
+/// Something about the configuration, and from which verbosity on it is told.
+pub(super) type Remark = (u8, String);
 
 impl<'a> Reach<'a> {
     pub(super) fn new(known: &'a Known, connect_timeout: Option<Duration>, password: Option<Secret>) -> Self {
@@ -78,7 +81,7 @@ impl<'a> Reach<'a> {
     }
 
     /// What should be told about the configuration, once each.
-    pub(super) fn remarks(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn remarks(&self) -> impl Iterator<Item = &Remark> {
         self.remarks.iter()
     }
 
@@ -87,7 +90,7 @@ impl<'a> Reach<'a> {
             Origin::Inventory(index) => self.known.inventory.host_name(HostIndex::new(*index)),
             Origin::Implicit(name) => name,
         };
-        self.remarks.extend(inventory.warnings.iter().map(ToString::to_string));
+        self.remarks.extend(inventory.warnings.iter().map(|warning| (1, warning.to_string())));
         let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
         let written = Login::of(name.as_str());
         let request = Request {
@@ -223,7 +226,7 @@ impl<'a> Reach<'a> {
         match Display::of(&name) {
             Ok(display) => Some(display),
             Err(error) => {
-                self.remarks.insert(format!("no X11 forwarding: {error}"));
+                self.remarks.insert((0, format!("no X11 forwarding: {error}")));
                 None
             }
         }
@@ -234,7 +237,7 @@ impl<'a> Reach<'a> {
         let options = &*effective.options;
         let mut ignored = |keyword: Keyword, why: &str| {
             let origin = effective.origin(keyword);
-            self.remarks.insert(format!("{origin}: {} is left out: {why}", keyword.name()));
+            self.remarks.insert((1, format!("{origin}: {} is left out: {why}", keyword.name())));
         };
         if options.forward_agent != ForwardAgent::No && !may_forward {
             ignored(Keyword::ForwardAgent, "a fleet is lent the agent only by -o ForwardAgent=yes on the command line");
@@ -252,7 +255,7 @@ impl<'a> Reach<'a> {
             ignored(Keyword::RemoteCommand, "the command is given on the command line");
         }
         for (list, name) in algorithms(options).unimplemented() {
-            self.remarks.insert(format!("{list}: bugle does not implement `{name}` and does not offer it"));
+            self.remarks.insert((1, format!("{list}: bugle does not implement `{name}` and does not offer it")));
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::outcome::{Code, Failure, RemoteExit};
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -67,8 +68,19 @@ pub struct Process {
     writer: Arc<ChannelWriteHalf<Msg>>,
     _permit: OwnedSemaphorePermit,
     connection: Arc<Connection>,
+    /// Requests that the server still has to answer, in order (RFC 4254 §4).
+    unanswered: VecDeque<Request>,
+    remark: Option<&'static str>,
     exit: Option<RemoteExit>,
     closed: bool,
+}
+
+/// What a server is asked, where its answer matters.
+enum Request {
+    /// To let windows through.
+    Display,
+    /// To start the program.
+    Program,
 }
 
 /// A message of the channel with its share of the queue.
@@ -155,11 +167,13 @@ impl Process {
         trace.end("session channel");
         trace.begin(Phase::Work);
         let (reader, writer) = channel.split();
-        let process = Self {
+        let mut process = Self {
             messages: pump(reader),
             writer: Arc::new(writer),
             _permit: permit,
             connection,
+            unanswered: VecDeque::new(),
+            remark: None,
             exit: None,
             closed: false,
         };
@@ -167,7 +181,7 @@ impl Process {
         Ok(process)
     }
 
-    async fn request(&self, exec: &Exec) -> Result<(), russh::Error> {
+    async fn request(&mut self, exec: &Exec) -> Result<(), russh::Error> {
         let channel = &self.writer;
         if exec.forward_agent {
             channel.agent_forward(false).await?;
@@ -177,11 +191,13 @@ impl Process {
         }
         if let Some(display) = &exec.display {
             let told = display.announcement();
-            channel.request_x11(false, false, told.protocol, told.cookie, told.screen).await?;
+            self.unanswered.push_back(Request::Display);
+            channel.request_x11(true, false, told.protocol, told.cookie, told.screen).await?;
         }
         for (name, value) in &exec.environment {
             channel.set_env(false, name.as_str(), value.as_str()).await?;
         }
+        self.unanswered.push_back(Request::Program);
         match &exec.program {
             Program::Command(line) => channel.exec(true, line.as_slice()).await,
             Program::Subsystem(name) => channel.request_subsystem(true, *name).await,
@@ -199,6 +215,11 @@ impl Process {
         let _ = self.writer.signal(signal).await;
     }
 
+    /// What is to be told of the start, once.
+    pub fn remark(&mut self) -> Option<&'static str> {
+        self.remark.take()
+    }
+
     /// What happens next. Not to be called again after anything but `Output`.
     pub async fn next(&mut self) -> Happening {
         loop {
@@ -212,7 +233,13 @@ impl Process {
                 Some(ChannelMsg::ExitSignal { signal_name, core_dumped, .. }) => {
                     self.exit = Some(RemoteExit::Signal { name: signal_text(&signal_name), core_dumped });
                 }
-                Some(ChannelMsg::Failure) => return Happening::Refused,
+                Some(ChannelMsg::Success) => drop(self.unanswered.pop_front()),
+                Some(ChannelMsg::Failure) => match self.unanswered.pop_front() {
+                    Some(Request::Display) => {
+                        self.remark = Some("the host forwards no windows: it needs X11Forwarding yes, and xauth");
+                    }
+                    Some(Request::Program) | None => return Happening::Refused,
+                },
                 // Output may follow the status, and even EOF: only the end of the channel is the end.
                 Some(ChannelMsg::Close) => {
                     self.closed = true;

@@ -151,6 +151,9 @@ impl Running<'_> {
                     return Outcome::TimedOut(timed_out(limit.unwrap_or_default(), ending));
                 }
             };
+            if let Some(remark) = process.remark() {
+                self.events.notice(0, remark).await;
+            }
             let outcome = match happening {
                 Happening::Output(stream, bytes) => match self.take(stream, bytes, deadline, unit).await {
                     None => continue,
