@@ -311,14 +311,14 @@ pub enum SshConfigError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A value cannot be expanded for a host.
-    #[error("cannot resolve `{host}`: {origin}: {source}")]
+    #[error("cannot resolve `{host}`: {origin}: {why}")]
     Expansion {
         /// The host.
         host: String,
         /// Where the value was written.
         origin: Origin,
-        /// Why not.
-        source: ExpansionError,
+        /// Why not. Part of the message, and so no source of it.
+        why: ExpansionError,
     },
     /// A value makes no sense once everything is known.
     #[error("cannot resolve `{host}`: {origin}: {reason}")]

@@ -333,8 +333,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn unexpanded(&self, (origin, source): Unexpanded) -> SshConfigError {
-        SshConfigError::Expansion { host: self.request.host.into(), origin, source }
+    fn unexpanded(&self, (origin, why): Unexpanded) -> SshConfigError {
+        SshConfigError::Expansion { host: self.request.host.into(), origin, why }
     }
 
     fn unusable(&self, origin: Origin, reason: &'static str) -> SshConfigError {

@@ -251,6 +251,17 @@ fn keys_and_known_hosts_that_others_can_touch_are_refused_with_their_mode() {
 }
 
 #[test]
+fn a_variable_that_is_not_set_is_told_once() {
+    let place = Place::new();
+    let config = place.file("config", "Host *\n  IdentityFile ${NOPE}\n");
+    Bugle::alone().at(&place).arg("-F").arg(config).args(["config", "a"]).run().is(
+        2,
+        "",
+        "error: cannot resolve `a`: <home>/config:2: environment variable `NOPE` in `${NOPE}` is not set\n",
+    );
+}
+
+#[test]
 fn an_ssh_config_of_the_user_that_others_can_write_is_refused() {
     let place = Place::new();
     place.file_with_mode(".ssh/config", "Host x\n", 0o620);
