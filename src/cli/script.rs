@@ -5,6 +5,7 @@ use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::run::{HostOptions, Job};
 use crate::task::{ScriptFile, quote};
 use clap::{Args, ValueHint};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// A script is sent over one channel and held in memory once; what is larger is no script.
@@ -18,12 +19,15 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 pub(super) struct Arguments {
     #[command(flatten)]
     targets: TargetOptions,
-    /// The local script; its #! line says what runs it, /bin/sh without one
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    file: PathBuf,
-    /// Its arguments
-    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    /// The local script; its #! line says what runs it, /bin/sh without one. What follows are its arguments
+    #[arg(
+        value_names = ["FILE", "ARGS"],
+        num_args = 1..,
+        required = true,
+        trailing_var_arg = true,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    script: Vec<OsString>,
     #[command(flatten)]
     pub(super) host: HostOptions,
     #[command(flatten)]
@@ -31,30 +35,35 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
-    let path = &arguments.file;
+    let mut words = arguments.script.into_iter();
+    let path = PathBuf::from(words.next().unwrap_or_default());
+    let words = words.map(|word| {
+        word.into_string().map_err(|word| Failed::mistake_text(format!("`{}` is not UTF-8", word.display())))
+    });
+    let words = words.collect::<Result<Vec<String>, Failed>>()?;
     let failed =
         |error: std::io::Error| Failed::mistake_text(format!("cannot read the script `{}`: {error}", path.display()));
-    let facts = std::fs::metadata(path).map_err(failed)?;
+    let facts = std::fs::metadata(&path).map_err(failed)?;
     if !facts.is_file() || facts.len() > LIMIT {
         return Err(Failed::mistake_text(format!(
             "`{}` is not a script: a file of at most 64 MiB is needed",
             path.display()
         )));
     }
-    let bytes = std::fs::read(path).map_err(failed)?;
+    let bytes = std::fs::read(&path).map_err(failed)?;
     if !bytes.starts_with(b"#!") && bytes.contains(&0) {
         return Err(Failed::mistake_text(format!(
             "`{}` is a program, not a script: it has no `#!` line and holds NUL bytes",
             path.display()
         )));
     }
-    let words: Vec<String> = arguments.arguments.iter().map(|word| quote(word)).collect();
+    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
     let job = Job {
         verb: "script",
-        title: [vec![path.display().to_string()], words].concat().join(" "),
+        title: [vec![path.display().to_string()], quoted].concat().join(" "),
         line: arguments.host.command_line(String::new())?,
         template: false,
-        script: Some(ScriptFile::new(path, &bytes, arguments.arguments)),
+        script: Some(ScriptFile::new(&path, &bytes, words)),
         input: Some(bytes),
     };
     job.run(global, &arguments.targets, &arguments.host, &arguments.fanout, || Ok(None))

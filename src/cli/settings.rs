@@ -36,10 +36,8 @@ pub(super) fn with_environment(command: Command) -> Command {
 
 /// Applies the configuration file: `--config FILE`, `$BUGLE_CONFIG`, else the usual place where there is one.
 pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Result<Command, Failed> {
-    let named = named_file(arguments)
-        .or_else(|| std::env::var_os("BUGLE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
-    let path = match &named {
-        Some(path) => path.clone(),
+    let path = match named_file(&command, arguments) {
+        Some(path) => path,
         None => match directory().map(|directory| directory.join("config.yaml")) {
             Some(path) if path.exists() => path,
             _ => return Ok(command),
@@ -49,21 +47,23 @@ pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Re
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Failed::mistake_text(format!("cannot read the configuration `{file}`: {error}")))?;
     check_trust(&path)?;
-    let settings: Option<Mapping> = yaml::from_str(&text, &file).map_err(Failed::mistake)?;
-    apply(command, &settings.unwrap_or_default(), &ConfigurationFile { name: &file, text: &text })
+    let settings = match yaml::from_str(&text, &file).map_err(Failed::mistake)? {
+        Value::Null => return Ok(command),
+        Value::Mapping(settings) => settings,
+        // What it holds instead may be anything, and is not shown.
+        _ => {
+            let failed = Failed::mistake_text(format!("`{file}` is no configuration: it holds no options"));
+            return Err(failed.hint("a configuration has an option a line, such as `fanout: 128`"));
+        }
+    };
+    apply(command, &settings, &ConfigurationFile { name: &file, text: &text })
 }
 
-fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
-    let mut rest = arguments.iter().skip(1).take_while(|argument| *argument != "--");
-    while let Some(argument) = rest.next() {
-        if argument == "--config" {
-            return rest.next().map(PathBuf::from);
-        }
-        if let Some(path) = argument.to_str().and_then(|text| text.strip_prefix("--config=")) {
-            return Some(path.into());
-        }
-    }
-    None
+/// The file that `--config` or its environment variable names. Only clap knows whether a word is an option or part of a command
+/// for the hosts; what else is wrong with the words is told when they are parsed with the defaults of the file.
+fn named_file(command: &Command, arguments: &[OsString]) -> Option<PathBuf> {
+    let lenient = command.clone().ignore_errors(true).disable_help_flag(true);
+    lenient.try_get_matches_from(arguments).ok()?.get_one::<PathBuf>("config").cloned()
 }
 
 /// A file that others can write could make any option theirs.
@@ -111,7 +111,7 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
         let key = scalars(key).unwrap_or_default().join(",");
         let key = key.as_str();
         if !names.iter().any(|name| name == key) {
-            let failed = file.mistake(position, &format!("`{key}` is no option"));
+            let failed = file.mistake(position, &format!("`{}` is no option", clipped(key)));
             return Err(match yaml::nearest(key, names.iter().map(String::as_str)) {
                 Some(near) => failed.hint(format!("did you mean `{near}`?")),
                 None => failed.hint("keys are long options without their dashes, such as `fanout: 128`"),
@@ -133,10 +133,10 @@ fn refusal(command: &Command, name: &str, value: &str) -> Option<String> {
         return command.get_subcommands().find_map(|verb| refusal(verb, name, value));
     };
     if matches!(argument.get_action(), ArgAction::SetTrue) {
-        return (!matches!(value, "true" | "false")).then(|| format!("`{value}` is neither true nor false"));
+        return (!matches!(value, "true" | "false")).then(|| format!("`{}` is neither true nor false", clipped(value)));
     }
     if matches!(argument.get_action(), ArgAction::Count) {
-        return value.parse::<u8>().is_err().then(|| format!("`{value}` is not a number"));
+        return value.parse::<u8>().is_err().then(|| format!("`{}` is not a number", clipped(value)));
     }
     let alone = Argument::new("value").long("value").value_parser(argument.get_value_parser().clone());
     let tried = Command::new("bugle").arg(alone).try_get_matches_from(["bugle", &format!("--value={value}")]);
@@ -146,7 +146,7 @@ fn refusal(command: &Command, name: &str, value: &str) -> Option<String> {
         .split_once("' for '")
         .and_then(|(_, rest)| rest.split_once(": "))
         .map_or("it is not one of its values", |(_, why)| why);
-    Some(format!("`{value}`: {reason}"))
+    Some(format!("`{}`: {}", clipped(value), clipped(reason)))
 }
 
 /// The environment variable that a refused value came from, where it was not typed.
@@ -164,6 +164,15 @@ pub(super) fn variable_behind(error: &clap::Error, arguments: &[OsString]) -> Op
 fn setting(argument: &Argument) -> Option<String> {
     argument.get_long()?;
     Some(argument.get_id().as_str().replace('_', "-"))
+}
+
+/// The beginning of a text that may be long.
+fn clipped(text: &str) -> String {
+    const LONGEST: usize = 160;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn variable(long: &str) -> String {

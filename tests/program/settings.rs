@@ -105,6 +105,51 @@ fn another_configuration_file_is_read_when_named() {
 }
 
 #[test]
+fn an_option_of_the_command_for_the_hosts_is_not_ours() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    let ours = place.file("ours.yaml", "env: [A=ours]\n");
+    let theirs = place.file("theirs.yaml", "env: [A=theirs]\nnonsense: 1\n");
+    let script = place.file("script", "echo \"$A $*\"\n");
+    let (ours, theirs, script) = (ours.display(), theirs.display(), script.display());
+    let run = |arguments: &[&str]| Bugle::on(&fleet).at(&place).args(arguments).run();
+    for option in [format!("--config={theirs}"), format!("--config {theirs}"), "--config=/nonexistent".into()] {
+        let words: Vec<&str> = option.split(' ').collect();
+        let shown = format!("none {option}\n").replace(&place.path().display().to_string(), "<home>");
+        run(&[&["run", "web01", "echo", "${A-none}"][..], &words].concat()).is(0, &shown, "");
+        run(&[&["script", "web01", &script.to_string()][..], &words].concat()).is(
+            0,
+            &shown.replacen("none", "", 1),
+            "",
+        );
+    }
+    // Ours may stand anywhere before it.
+    let (before, theirs) = (ours.to_string(), theirs.to_string());
+    for arguments in [
+        &["--config", &before, "run", "web01", "echo $A", "--config", &theirs][..],
+        &["run", "--config", &before, "web01", "echo $A", "--config", &theirs],
+        &["run", "web01", "--config", &before, "--", "echo $A", "--config", &theirs],
+    ] {
+        run(arguments).is(0, "ours --config <home>/theirs.yaml\n", "");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_not_shown() {
+    let place = Place::new();
+    let file = place.file("passwd", format!("root:x:0:0:{}\n", "secret ".repeat(50)));
+    Bugle::alone().at(&place).arg("--config").arg(&file).args(["hosts", "a"]).run().is(
+        2,
+        "",
+        "error: `<home>/passwd` is no configuration: it holds no options\n\
+         hint: a configuration has an option a line, such as `fanout: 128`\n",
+    );
+    let long = place.file("long.yaml", format!("fanout: {}\n", "x".repeat(10_000)));
+    let answer = Bugle::alone().at(&place).arg("--config").arg(&long).args(["run", "a", "id"]).run().exited(2);
+    assert!(answer.stderr.len() < 600, "{}", answer.stderr);
+}
+
+#[test]
 fn a_wrong_setting_is_named_with_its_place() {
     let fleet = Fleet::start(1);
     let place = Place::new();
