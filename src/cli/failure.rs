@@ -1,9 +1,13 @@
 //! How errors are told: an `error:` line, what caused it, and `hint:` lines; and the exit code by kind. The one place.
+//!
+//! Names and values of files, of programs and of hosts are in these texts: what could deceive a terminal is made visible.
 
 use crate::exit_code;
+use crate::report::visible;
 use std::collections::HashSet;
 use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Write;
 
 /// Why the program ends without a run's result.
@@ -62,10 +66,7 @@ impl Failed {
         let mut seen = HashSet::new();
         let total = all.len();
         for failed in all {
-            let mut text = Vec::new();
-            // Writing to memory does not fail.
-            let _ = failed.write(&mut text, &[]);
-            let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+            let text = failed.text(&[]).trim_end().to_owned();
             if texts.len() < shown && seen.insert(text.clone()) {
                 texts.push(text);
             }
@@ -91,7 +92,7 @@ impl Failed {
     /// Tells the user and gives the exit code.
     pub(super) fn report(self, stderr: &mut dyn Write, arguments: &[OsString]) -> u8 {
         // There is nobody left to tell that stderr is closed.
-        let _ = self.write(stderr, arguments);
+        let _ = stderr.write_all(visible(&self.text(arguments)).as_bytes());
         match self.kind {
             Kind::Shown => exit_code::SUCCESS,
             Kind::Silent(code) | Kind::Error { code, .. } | Kind::Text { code, .. } => code,
@@ -101,39 +102,46 @@ impl Failed {
 
     /// Tells the user as something that changes neither the result nor the exit code.
     pub(super) fn warn(self, stderr: &mut dyn Write) {
-        let mut text = Vec::new();
-        // Writing to memory does not fail, and there is nobody left to tell that stderr is closed.
-        let _ = self.write(&mut text, &[]);
-        let _ = stderr
-            .write_all(b"warning: ")
-            .and_then(|()| stderr.write_all(text.strip_prefix(b"error: ").unwrap_or(&text)));
+        let text = self.text(&[]);
+        // There is nobody left to tell that stderr is closed.
+        let _ = warn(stderr, text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     }
 
-    fn write(&self, stderr: &mut dyn Write, arguments: &[OsString]) -> std::io::Result<()> {
-        match &self.kind {
-            Kind::Shown | Kind::Silent(_) => return Ok(()),
+    fn text(&self, arguments: &[OsString]) -> String {
+        let mut text = match &self.kind {
+            Kind::Shown | Kind::Silent(_) => return String::new(),
             Kind::Usage(error) => {
-                write!(stderr, "{}", error.render())?;
+                let usage = error.render().to_string();
                 if arguments.len() <= 1 {
-                    return Ok(());
+                    return usage;
                 }
+                usage
             }
             Kind::Error { error, .. } => {
-                writeln!(stderr, "error: {error}")?;
+                let mut text = format!("error: {error}\n");
                 let mut source = error.source();
                 while let Some(cause) = source {
-                    writeln!(stderr, "caused by: {cause}")?;
+                    text += &format!("caused by: {cause}\n");
                     source = cause.source();
                 }
+                text
             }
             Kind::Text { text, .. } => {
                 let text = text.trim_end();
                 let prefix = if text.starts_with("error:") { "" } else { "error: " };
-                writeln!(stderr, "{prefix}{text}")?;
+                format!("{prefix}{text}\n")
             }
+        };
+        for hint in &self.hints {
+            text += &format!("hint: {hint}\n");
         }
-        self.hints.iter().try_for_each(|hint| writeln!(stderr, "hint: {hint}"))
+        text
     }
+}
+
+/// Writes a `warning:`.
+pub(super) fn warn(out: &mut dyn Write, warning: impl fmt::Display) -> std::io::Result<()> {
+    writeln!(out, "warning: {}", visible(&warning.to_string()))
 }
 
 /// Standard output cannot be written.

@@ -1,8 +1,8 @@
 //! `bugle inventory`: the inventory in Ansible's shapes, and what is wrong with it.
 
-use super::failure::Failed;
+use super::failure::{Failed, warn};
 use super::options::GlobalOptions;
-use super::sources::{Known, load_inventory, ssh_config};
+use super::sources::{Known, load_inventory, ssh_config, tell};
 use super::variables::{Mistakes, inventory_reach};
 use crate::exit_code;
 use crate::inventory::{Inventory, Listing, Severity};
@@ -90,12 +90,9 @@ fn check(global: &GlobalOptions) -> Result<u8, Failed> {
     let mut told = warnings.texts().len();
     for warning in of_sources {
         told += 1;
-        writeln!(out, "warning: {warning}")?;
-        if let Some(hint) = &warning.hint {
-            writeln!(out, "hint: {hint}")?;
-        }
+        tell(&mut out, warning)?;
     }
-    warnings.texts().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+    warnings.texts().try_for_each(|warning| warn(&mut out, warning))?;
     out.flush()?;
     let unusable: Vec<Failed> = errors.failures().collect();
     if !unusable.is_empty() {

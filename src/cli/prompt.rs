@@ -3,6 +3,7 @@
 use super::failure::Failed;
 use crate::connection::{AGENT_LIMIT, Ask};
 use crate::duration::human;
+use crate::report::visible;
 use crate::secret::Secret;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
@@ -24,13 +25,13 @@ fn has_terminal() -> bool {
 
 /// Asks for something that is not shown while it is typed.
 pub(super) fn secret(question: &str) -> io::Result<Secret> {
-    rpassword::prompt_password(format!("{question}: ")).map(Secret::new)
+    rpassword::prompt_password(format!("{}: ", visible(question))).map(Secret::new)
 }
 
 /// Asks yes or no; anything but a clear yes is no.
 pub(super) fn confirm(question: &str) -> io::Result<bool> {
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
-    write!(terminal, "{question} [yes/no] ")?;
+    write!(terminal, "{} [yes/no] ", visible(question))?;
     let mut answer = String::new();
     BufReader::new(terminal).read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

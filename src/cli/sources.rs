@@ -1,12 +1,13 @@
 //! Where hosts come from: the inventory, the ssh_config, and the selection among them.
 
-use super::failure::Failed;
+use super::failure::{Failed, warn};
 use super::options::{GlobalOptions, TargetOptions};
 use super::prompt;
 use super::variables::Everybody;
 use crate::host::HostName;
 use crate::inventory::{
-    self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Severity, Source, Surroundings, discover,
+    self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Problem, Severity, Source, Surroundings,
+    discover,
 };
 use crate::selection::{ListSource, Lists, Population, Request, Selection, SelectionError, SystemLists, select};
 use crate::ssh_config::{Account, Files, JumpError, Layer, Sources, SshConfig, SshConfigError};
@@ -165,13 +166,18 @@ pub(super) fn load_inventory(global: &GlobalOptions) -> Result<(Inventory, bool)
         for warning in
             found.warnings.iter().chain(inventory.warnings()).filter(|problem| problem.severity == Severity::Warning)
         {
-            writeln!(stderr, "warning: {warning}")?;
-            if let Some(hint) = &warning.hint {
-                writeln!(stderr, "hint: {hint}")?;
-            }
+            tell(&mut stderr, warning)?;
         }
     }
     Ok((inventory, has_inventory))
+}
+
+/// Tells a warning of the inventory with its hint.
+pub(super) fn tell(out: &mut dyn Write, warning: &Problem) -> io::Result<()> {
+    match &warning.hint {
+        Some(hint) => warn(out, format_args!("{warning}\nhint: {hint}")),
+        None => warn(out, warning),
+    }
 }
 
 /// The ssh_config with what the command line says on top.
@@ -186,7 +192,7 @@ pub(super) fn ssh_config(global: &GlobalOptions) -> Result<SshConfig, Failed> {
         config
             .warnings()
             .iter()
-            .try_for_each(|warning| writeln!(stderr, "warning: {}: {}", warning.origin, warning.text))?;
+            .try_for_each(|warning| warn(&mut stderr, format_args!("{}: {}", warning.origin, warning.text)))?;
     }
     Ok(config)
 }

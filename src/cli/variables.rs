@@ -193,7 +193,8 @@ impl Reader<'_> {
         Mistake {
             place: written.map(|variable| inventory.describe(variable.origin)).unwrap_or_default(),
             variable: written.map_or(names[0], |variable| &*variable.name).to_owned(),
-            why,
+            // Values may hold newlines, and must not pass for hints of ours.
+            why: why.replace('\n', "\n    "),
             hint: None,
         }
     }
@@ -263,9 +264,9 @@ impl Reader<'_> {
 
     fn refuse_option(&mut self, names: &[&str], error: &SshConfigError) {
         for problem in error.problems() {
-            let why = format!("{}\n{}", problem.fault, problem.excerpt());
-            let mistake = self.mistake(names, why);
-            self.errors.push(Mistake { hint: problem.fault.hint(), ..mistake });
+            let mistake = self.mistake(names, problem.fault.to_string());
+            let why = format!("{}\n{}", mistake.why, problem.excerpt());
+            self.errors.push(Mistake { why, hint: problem.fault.hint(), ..mistake });
         }
     }
 

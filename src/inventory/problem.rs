@@ -238,10 +238,12 @@ impl From<YamlError> for Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names and what programs say may hold newlines, and must not pass for hints of ours.
+        let fault = self.fault.to_string().replace('\n', "\n    ");
         match (self.place.line, self.place.column) {
-            (0, _) => write!(f, "{}: {}", self.file, self.fault)?,
-            (line, 0) => write!(f, "{}:{line}: {}", self.file, self.fault)?,
-            _ => write!(f, "{}:{}: {}", self.file, self.place, self.fault)?,
+            (0, _) => write!(f, "{}: {fault}", self.file)?,
+            (line, 0) => write!(f, "{}:{line}: {fault}", self.file)?,
+            _ => write!(f, "{}:{}: {fault}", self.file, self.place)?,
         }
         excerpt(f, self.place, &self.shown)
     }

@@ -47,6 +47,7 @@ use summary::{Extent, Summary};
 pub use error::ReportError;
 pub use json::SCHEMA;
 pub use progress::WaitLine;
+pub use sanitize::visible;
 pub use settings::{FileTarget, Limits, OutputMode, Settings, Sinks, Terminal, Terminals, UnknownMode};
 pub use thread::{EventSender, spawn};
 

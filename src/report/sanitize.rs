@@ -82,7 +82,7 @@ impl Sanitizer {
 }
 
 /// A message with everything deceptive made visible. Newlines stay: who prints it indents or prefixes further lines.
-pub(super) fn visible(message: &str) -> Cow<'_, str> {
+pub fn visible(message: &str) -> Cow<'_, str> {
     if !message.contains(is_deceptive) {
         return Cow::Borrowed(message);
     }

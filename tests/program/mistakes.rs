@@ -335,3 +335,39 @@ fn names_with_a_meaning_to_a_shell_reach_none() {
         }
     }
 }
+
+#[test]
+fn what_files_and_programs_say_neither_reaches_the_terminal_nor_passes_for_talk_of_ours() {
+    let place = Place::new();
+    let title = "\u{1b}]0;title\u{7}";
+    let config = place.file("config", format!("Host x\n  {title}Bad yes\n"));
+    Bugle::alone().at(&place).arg("-F").arg(config).args(["run", "x", "id"]).run().is(
+        2,
+        "",
+        "error: <home>/config:2:3: unknown keyword `\\x1b]0;title\\x07bad`\n      \u{fffd}]0;title\u{fffd}Bad yes\n      ^\n\
+         hint: `IgnoreUnknown \\x1b]0;title\\x07bad` above this line accepts it\n",
+    );
+    let answer = r#"{"g": {"hosts": ["ok1", "ok2"]}, "_meta": {"hostvars": {
+        "ok1": {"ansible_port": "\u001b[31m9\nhint: run me", "ansible_ssh_common_args": "-o Bad\u001b[31m=1"},
+        "ok2": {"ansible_ssh_args": "-W '\u001b[2J'"}}}}"#;
+    let program = place.file_with_mode("program", format!("#!/bin/sh\ncat <<'.'\n{answer}\n.\n"), 0o700);
+    let call = || Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(&program);
+    let errors = "error: <home>/program --list:2:17: `ansible_port` of `ok1`: must be a port from 1 to 65535, not `\\x1b[31m9\n    \
+                  hint: run me`\n\
+                  error: <home>/program --list:2:62: `ansible_ssh_common_args` of `ok1`: unknown keyword `bad\\x1b[31m`\n    \
+                  Bad\u{fffd}[31m=1\n    ^\n\
+                  hint: `IgnoreUnknown bad\\x1b[31m` above this line accepts it\n";
+    call().args(["run", "all", "true"]).run().is(2, "", errors);
+    let warning = "warning: <home>/program --list:3:17: `ansible_ssh_args` of `ok2`: `-W \\x1b[2J` is not supported and left out\n";
+    call().args(["inventory", "--check"]).run().is(2, warning, errors);
+    let failing = place.file_with_mode("failing", "#!/bin/sh\nprintf '\\033[2J\\nhint: x\\n' >&2\nexit 3\n", 0o700);
+    Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(failing).args(["hosts", "all"]).run().is(
+        2,
+        "",
+        "error: <home>/failing: `--list` failed with exit status 3; it said:\n    \u{fffd}[2J\n    hint: x\n\
+         hint: run it by hand: <home>/failing --list\n",
+    );
+    let doubtful = place.file("doubtful.yaml", format!("all:\n  hosts:\n    \"{title}\\nhint: x\":\n"));
+    let refused = Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(doubtful).args(["hosts", "all"]).run();
+    assert!(!refused.stderr.contains('\u{1b}') && !refused.stderr.contains("\nhint: x"), "{}", refused.stderr);
+}
