@@ -197,7 +197,8 @@ impl Job {
             match rendered() {
                 Ok(line) => lines.push(Arc::new(line)),
                 Err(error) => {
-                    let error = error.to_string();
+                    // A template of the inventory may hold newlines, and must not pass for a hint of ours.
+                    let error = error.to_string().replace('\n', "\n    ");
                     match problems.iter_mut().find(|(known, _)| *known == error) {
                         Some((_, names)) => names.push(host.name.as_str()),
                         None => problems.push((error, vec![host.name.as_str()])),

@@ -5,11 +5,10 @@ use super::failure::Failed;
 use super::sources::{JUMP_HINT, Known};
 use crate::inventory::{
     ConnectionVariables, HostIndex, Inventory, MAGIC_VARIABLES, Severity, SshArgument, VariableFault, VariableProblem,
-    is_template,
 };
 use crate::nodeset::fold;
 use crate::ssh_config::{Account, JumpError, Layer, SshConfigError};
-use crate::template::{Fleet, Subject};
+use crate::template::{Fleet, Subject, is_template};
 use serde_yaml::Value;
 use std::collections::HashMap;
 use std::fmt;

@@ -147,12 +147,6 @@ impl Inventory {
     }
 }
 
-/// Whether a value is a template that has to be rendered first.
-pub fn is_template(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.contains("{{") || text.contains("{%") || text.contains("{#"))
-        && !matches!(value, Value::Tagged(_))
-}
-
 impl ConnectionVariables {
     /// Reads rendered variables. What cannot be used comes as faults beside what can.
     pub fn read<'a>(variables: impl Fn(&str) -> Option<&'a Value>) -> (Self, Vec<VariableFault>) {
@@ -337,13 +331,5 @@ mod tests {
         ] {
             assert_eq!(read(yaml).1, [expected], "{yaml}");
         }
-    }
-
-    #[test]
-    fn templates_are_told_from_text() {
-        assert!(is_template(&"{{ x }}".into()));
-        assert!(!is_template(&"x".into()));
-        let unsafe_text: Value = serde_yaml::from_str("!unsafe '{{ x }}'").unwrap();
-        assert!(!is_template(&unsafe_text));
     }
 }

@@ -32,7 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use connection::{BecomeMethod, ConnectionKind, ConnectionVariables, VariableFault, VariableProblem, is_template};
+pub use connection::{BecomeMethod, ConnectionKind, ConnectionVariables, VariableFault, VariableProblem};
 pub use discover::{Discovered, Surroundings, discover};
 pub use listing::Listing;
 pub use problem::{Fault, InventoryErrors, Problem, Severity};

@@ -131,6 +131,28 @@ fn templates_see_the_groups_and_the_other_hosts() {
 }
 
 #[test]
+fn variables_of_variables_are_rendered_wherever_they_are_used() {
+    let place = Place::new();
+    let inventory = place.file(
+        "inventory.yaml",
+        "all:\n  vars: {net: 192.0.2, url: 'http://{{ ansible_host }}/', ports: {ssh: '{{ base + 22 }}'}, base: 2200}\n  \
+         hosts:\n    web01: {ip: '{{ net }}.7', ansible_host: '{{ ip }}', ansible_port: '{{ ports.ssh }}'}\n    \
+         web02: {ansible_host: '{{ hostvars.web01.ip }}'}\n",
+    );
+    let call = || Bugle::alone().args(["-F", "none", "-i"]).arg(&inventory);
+    let rendered = call().args(["run", "all", "--dry-run", "--template", "--", "get {{ url }}"]).run();
+    rendered.is(0, "would run on web[01-02] (2):\n  get http://192.0.2.7/\n", "");
+    let config = call().args(["config", "web01"]).run().exited(0).stdout;
+    assert!(config.contains("\nhostname 192.0.2.7\nport 2222\n"), "{config}");
+    let circle = place.file("circle.ini", "h ansible_host='{{ a }}' a='{{ b }}' b='{{ a }}'\n");
+    Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(&circle).args(["run", "h", "id"]).run().is(
+        2,
+        "",
+        "error: <home>/circle.ini:1:3: `ansible_host` of `h`: variables name each other in a circle: a > b > a\n",
+    );
+}
+
+#[test]
 fn a_quoted_variable_is_one_word_of_the_shell_whatever_it_holds() {
     let values =
         ["", "plain", "a b", "it's", "$(id)`id`\\\"", "new\nline", "; exit 9", "*?[a]", "ü€", "''", "$HOME", "-n"];
