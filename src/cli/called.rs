@@ -50,6 +50,9 @@ impl Called {
         };
         let mut reach = Reach::new(known, typed.fanout.connect_timeout, password);
         let hosts = reach.all(selected, Some(typed.command))?;
+        if !typed.global.quiet {
+            reach.warnings().for_each(|warning| warning.warn(&mut std::io::stderr()));
+        }
         if let Some(local) = hosts.iter().find(|host| host.variables.kind == Some(ConnectionKind::Local)) {
             let name = &local.destination.name;
             return Err(Failed::mistake_text(format!("`{name}` is this machine itself (`ansible_connection: local`)"))

@@ -34,8 +34,12 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     let layers = match known.inventory.host(host) {
         Some(index) => {
             let reach = inventory_reach(&known, index);
-            let mut mistakes = Mistakes::default();
+            let (mut mistakes, mut warnings) = (Mistakes::default(), Mistakes::default());
             mistakes.add(host, reach.errors);
+            warnings.add(host, reach.warnings);
+            if !global.quiet {
+                warnings.failures().for_each(|warning| warning.warn(&mut io::stderr()));
+            }
             match mistakes.failures().len() {
                 0 => reach.layers,
                 count => return Err(Failed::several(mistakes.failures().collect(), count)),

@@ -1,6 +1,6 @@
 //! `bugle inventory`: the inventory in Ansible's shapes, and what is wrong with it.
 
-use super::failure::{Failed, warn};
+use super::failure::Failed;
 use super::options::GlobalOptions;
 use super::sources::{Known, load_inventory, ssh_config, tell};
 use super::variables::{Mistakes, inventory_reach};
@@ -84,15 +84,16 @@ fn check(global: &GlobalOptions) -> Result<u8, Failed> {
         let reach = inventory_reach(&known, host);
         errors.add(name.as_str(), reach.errors);
         warnings.add(name.as_str(), reach.warnings);
+        warnings.add(name.as_str(), reach.remarks);
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let of_sources = known.inventory.warnings().iter().filter(|problem| problem.severity == Severity::Warning);
-    let mut told = warnings.texts().len();
+    let mut told = warnings.failures().len();
     for warning in of_sources {
         told += 1;
         tell(&mut out, warning)?;
     }
-    warnings.texts().try_for_each(|warning| warn(&mut out, warning))?;
+    warnings.failures().for_each(|warning| warning.warn(&mut out));
     out.flush()?;
     let unusable: Vec<Failed> = errors.failures().collect();
     if !unusable.is_empty() {

@@ -44,6 +44,8 @@ pub(super) struct Reach<'a> {
     password: Option<Secret>,
     profiles: HashMap<(usize, bool), (Arc<Options>, Arc<Profile>)>,
     remarks: BTreeSet<Remark>,
+    remarks: BTreeSet<String>,
+    warnings: Vec<Failed>,
 }
 
 /// Something about the configuration, and from which verbosity on it is told.
@@ -51,7 +53,14 @@ pub(super) type Remark = (u8, String);
 
 impl<'a> Reach<'a> {
     pub(super) fn new(known: &'a Known, connect_timeout: Option<Duration>, password: Option<Secret>) -> Self {
-        Self { known, connect_timeout, password, profiles: HashMap::new(), remarks: BTreeSet::new() }
+        Self {
+            known,
+            connect_timeout,
+            password,
+            profiles: HashMap::new(),
+            remarks: BTreeSet::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Every host of a selection.
@@ -59,11 +68,11 @@ impl<'a> Reach<'a> {
     /// # Errors
     /// All problems of all hosts together.
     pub(super) fn all(&mut self, hosts: &[Selected], command: Option<&str>) -> Result<Vec<Reached>, Failed> {
-        let mut mistakes = Mistakes::default();
+        let (mut mistakes, mut warnings) = (Mistakes::default(), Mistakes::default());
         let mut problems = Vec::new();
         let mut reached = Vec::with_capacity(hosts.len());
         for host in hosts {
-            let inventory = match &host.origin {
+            let mut inventory = match &host.origin {
                 Origin::Inventory(index) => inventory_reach(self.known, HostIndex::new(*index)),
                 Origin::Implicit(_) => InventoryReach::default(),
             };
@@ -71,13 +80,20 @@ impl<'a> Reach<'a> {
                 mistakes.add(host.name.as_str(), inventory.errors);
                 continue;
             }
+            warnings.add(host.name.as_str(), std::mem::take(&mut inventory.warnings));
             match self.one(host, inventory, command) {
                 Ok(host) => reached.push(host),
                 Err(failed) => problems.push(failed),
             }
         }
         problems.splice(0..0, mistakes.failures());
+        self.warnings.extend(warnings.failures());
         if problems.is_empty() { Ok(reached) } else { Err(Failed::several(problems, PROBLEMS_SHOWN)) }
+    }
+
+    /// What variables say about reaching hosts and is left out, so that they are reached in another way.
+    pub(super) fn warnings(&mut self) -> impl Iterator<Item = Failed> {
+        self.warnings.drain(..)
     }
 
     /// What should be told about the configuration, once each.
@@ -90,6 +106,7 @@ impl<'a> Reach<'a> {
             Origin::Inventory(index) => self.known.inventory.host_name(HostIndex::new(*index)),
             Origin::Implicit(name) => name,
         };
+        self.remarks.extend(inventory.remarks.iter().map(ToString::to_string));
         self.remarks.extend(inventory.warnings.iter().map(|warning| (1, warning.to_string())));
         let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
         let written = Login::of(name.as_str());

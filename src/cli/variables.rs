@@ -21,8 +21,10 @@ pub(super) struct InventoryReach {
     pub(super) variables: ConnectionVariables,
     /// What keeps the host from being called.
     pub(super) errors: Vec<Mistake>,
-    /// What could not be used, and is not needed by every run.
+    /// What is left out, so that the host is reached in another way than its variables say.
     pub(super) warnings: Vec<Mistake>,
+    /// What could not be read, and is not needed by every run.
+    pub(super) remarks: Vec<Mistake>,
 }
 
 /// A variable that cannot be used as it is. It does not say whose: many hosts may have it from one line.
@@ -71,12 +73,7 @@ impl<'a> Mistakes<'a> {
         }
     }
 
-    /// Each as a text that names its hosts.
-    pub(super) fn texts(&self) -> impl ExactSizeIterator<Item = String> {
-        self.found.iter().map(|(mistake, hosts)| mistake.text(hosts))
-    }
-
-    /// Each as the end of the program.
+    /// Each with the names of its hosts, to end the program or to be told.
     pub(super) fn failures(&self) -> impl ExactSizeIterator<Item = Failed> {
         self.found.iter().map(|(mistake, hosts)| Failed::mistake_text(mistake.text(hosts)).hints(mistake.hint.clone()))
     }
@@ -135,7 +132,7 @@ pub(super) fn inventory_reach(known: &Known, host: HostIndex) -> InventoryReach 
     if written.is_empty() {
         return InventoryReach::default();
     }
-    let mut reader = Reader { known, host, errors: Vec::new(), warnings: Vec::new() };
+    let mut reader = Reader { known, host, errors: Vec::new(), warnings: Vec::new(), remarks: Vec::new() };
     let mut rendered: HashMap<&str, Value> = HashMap::new();
     for variable in written.iter().filter(|variable| is_template(&variable.value)) {
         let text = variable.value.as_str().unwrap_or_default();
@@ -153,7 +150,8 @@ pub(super) fn inventory_reach(known: &Known, host: HostIndex) -> InventoryReach 
     });
     faults.iter().for_each(|fault| reader.fault(fault));
     let layers = reader.layers(&variables);
-    InventoryReach { layers, variables, errors: reader.errors, warnings: reader.warnings }
+    let Reader { errors, warnings, remarks, .. } = reader;
+    InventoryReach { layers, variables, errors, warnings, remarks }
 }
 
 /// One host's variables on their way into layers.
@@ -162,6 +160,7 @@ struct Reader<'a> {
     host: HostIndex,
     errors: Vec<Mistake>,
     warnings: Vec<Mistake>,
+    remarks: Vec<Mistake>,
 }
 
 impl Reader<'_> {
@@ -172,7 +171,7 @@ impl Reader<'_> {
         let mistake = self.mistake(&[fault.variable], fault.problem.to_string());
         if is_sealed {
             let why = format!("{}: it is left out", mistake.why);
-            self.warnings.push(Mistake { why, ..mistake });
+            self.remarks.push(Mistake { why, ..mistake });
         } else if fault.severity == Severity::Error {
             self.errors.push(mistake);
         } else {
@@ -295,7 +294,13 @@ impl Reader<'_> {
                     }
                 },
                 // One ssh_config is read for the whole run.
-                SshArgument::Config(_) => layer,
+                SshArgument::Config(file) => {
+                    let why = format!("`-F {file}` is left out: one ssh_config holds for all hosts");
+                    let hint = Some("name it with --ssh-config, or put what it says into `-o` and `-J`".to_owned());
+                    let mistake = self.mistake(names, why);
+                    self.warnings.push(Mistake { hint, ..mistake });
+                    layer
+                }
             };
         }
         layer

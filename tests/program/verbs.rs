@@ -274,6 +274,34 @@ error: <home>/wrong.ini:5:34: `ansible_timeout` of `web4`: `99999999999` is no v
 }
 
 #[test]
+fn what_is_left_out_of_the_way_to_a_host_is_a_warning_in_every_run() {
+    let place = Place::new();
+    let inventory = place.file(
+        "inventory.yaml",
+        "all:\n  hosts: {web01:, web02:}\n  vars:\n    ansible_ssh_common_args: -F bastion.cfg -L 1:a:2\n    \
+         ansible_become_pass: !vault x\n",
+    );
+    let place_of = "<home>/inventory.yaml:4:5: `ansible_ssh_common_args` of ";
+    let warnings = |hosts: &str| {
+        format!(
+            "warning: {place_of}`{hosts}`: `-L 1:a:2` is not supported and left out\n\
+             warning: {place_of}`{hosts}`: `-F bastion.cfg` is left out: one ssh_config holds for all hosts\n\
+             hint: name it with --ssh-config, or put what it says into `-o` and `-J`\n"
+        )
+    };
+    let run = |arguments: &[&str]| {
+        Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(&inventory).args(arguments).run().exited(0)
+    };
+    run(&["run", "all", "--dry-run", "id"]).talked(&warnings("web[01-02]"));
+    run(&["config", "web01"]).talked(&warnings("web01"));
+    run(&["-q", "run", "all", "--dry-run", "id"]).talked("");
+    let checked = run(&["inventory", "--check"]).talked("").stdout;
+    let sealed = "warning: <home>/inventory.yaml:5:5: `ansible_become_pass` of `web[01-02]`: is encrypted with Ansible's \
+                  vault: it is left out\n";
+    assert_eq!(checked, format!("{}{sealed}2 hosts in 0 groups, 3 warnings\n", warnings("web[01-02]")));
+}
+
+#[test]
 fn names_that_the_inventory_does_not_have_are_answered_with_the_nearest() {
     let expected = "error: the inventory has no host `wbe01`\nhint: did you mean `web01`?\n";
     bugle().args(["inventory", "--host", "wbe01"]).run().is(2, "", expected);
