@@ -5,7 +5,7 @@ use super::failure::Failed;
 use super::fleet::FleetRun;
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
-use super::sources::{Known, standard_input_is_taken};
+use super::sources::{Known, PIPED_INVENTORY, standard_input_is_taken};
 use crate::connection::Terminal;
 use crate::exit_code;
 use crate::nodeset::fold;
@@ -16,6 +16,8 @@ use clap::Args;
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
+
+const STDIN: &str = "--stdin";
 
 /// How a command is run on a host: shared by `run` and `script`.
 #[derive(Args, Debug)]
@@ -62,12 +64,20 @@ pub(super) struct Arguments {
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
     if arguments.stdin && global.inventory_is_piped() {
-        return Err(standard_input_is_taken("--stdin"));
+        return Err(standard_input_is_taken(PIPED_INVENTORY, STDIN));
     }
     let command = arguments.command.join(" ");
     let line = arguments.host.command_line(command.clone())?;
-    let job = Job { verb: "run", title: command, line, template: arguments.template, script: None, input: None };
     let stdin = arguments.stdin;
+    let job = Job {
+        verb: "run",
+        title: command,
+        line,
+        template: arguments.template,
+        script: None,
+        input: None,
+        standard_input: stdin.then_some(STDIN),
+    };
     job.run(global, &arguments.targets, &arguments.host, &arguments.fanout, move || {
         stdin.then(|| Broadcast::of(io::stdin())).transpose().map_err(Failed::fault)
     })
@@ -81,6 +91,8 @@ pub(super) struct Job {
     pub(super) template: bool,
     pub(super) script: Option<ScriptFile>,
     pub(super) input: Option<Vec<u8>>,
+    /// The option that reads standard input.
+    pub(super) standard_input: Option<&'static str>,
 }
 
 impl HostOptions {
@@ -119,7 +131,7 @@ impl Job {
         fanout: &FanoutOptions,
         input: impl FnOnce() -> Result<Option<Broadcast>, Failed>,
     ) -> Result<u8, Failed> {
-        let known = Known::load(global)?;
+        let known = Known::load(global)?.keep_standard_input(self.standard_input);
         let selection = known.select(targets)?;
         let lines = self.lines(&known, &selection.hosts)?;
         let called = Called::reach(&known, &selection.hosts, &self.called_as(global, fanout, &options.privilege))?;

@@ -65,6 +65,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         template: false,
         script: Some(ScriptFile::new(&path, &bytes, words)),
         input: Some(bytes),
+        standard_input: None,
     };
     job.run(global, &arguments.targets, &arguments.host, &arguments.fanout, || Ok(None))
 }

@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub(super) const COMMAND_LINE: &str = "command line";
 /// How jump hosts are written.
 pub(super) const JUMP_HINT: &str = "jump hosts are written [user@]host[:port], several with commas between them";
+/// The inventory that uses up standard input.
+pub(super) const PIPED_INVENTORY: &str = "`-i -`";
 /// The group of the hosts that the ssh_config names.
 const SSH_CONFIG_GROUP: &str = "ssh_config";
 
@@ -35,8 +37,8 @@ pub(super) struct Known {
     /// names a router does not mean it by `all` of an inventory.
     all: Arc<[u32]>,
     has_inventory: bool,
-    /// Standard input is used up.
-    inventory_is_piped: bool,
+    /// What standard input is for, where it is not there for lists of targets.
+    standard_input: Option<&'static str>,
 }
 
 impl Known {
@@ -45,7 +47,12 @@ impl Known {
         let ssh_config = ssh_config(global)?;
         let (inventory, has_inventory) = load_inventory(global)?;
         let known = Self::of(inventory, has_inventory, ssh_config);
-        Ok(Self { inventory_is_piped: global.inventory_is_piped(), ..known })
+        Ok(Self { standard_input: global.inventory_is_piped().then_some(PIPED_INVENTORY), ..known })
+    }
+
+    /// Keeps standard input for an option that is about to read it.
+    pub(super) fn keep_standard_input(self, option: Option<&'static str>) -> Self {
+        Self { standard_input: self.standard_input.or(option), ..self }
     }
 
     /// The hosts of an inventory that was read already, and of the ssh_config.
@@ -63,17 +70,16 @@ impl Known {
         let (inventory, all) = (Arc::new(inventory), Arc::from(all));
         let everybody = Everybody { inventory: Arc::clone(&inventory), all: Arc::clone(&all) };
         let templates = Templates::new(Arc::new(everybody), quote);
-        Self { inventory, ssh_config, templates, all, has_inventory, inventory_is_piped: false }
+        Self { inventory, ssh_config, templates, all, has_inventory, standard_input: None }
     }
 
     /// The hosts that the targets mean.
     pub(super) fn select(&self, targets: &TargetOptions) -> Result<Selection, Failed> {
         let request = Request { targets: &targets.targets, limits: &targets.limit, excludes: &targets.exclude };
-        let (lists, inventory_is_piped) = (SystemLists, self.inventory_is_piped);
-        let mut remaining = Remaining { lists, inventory_is_piped, was_refused: false };
-        select(self, &request, &mut remaining).map_err(|error| match remaining.was_refused {
-            true => standard_input_is_taken("the targets `-`"),
-            false => Failed::from(error),
+        let mut remaining = Remaining { lists: SystemLists, taken: self.standard_input, refused: None };
+        select(self, &request, &mut remaining).map_err(|error| match remaining.refused {
+            Some(taken) => standard_input_is_taken(taken, "the targets `-`"),
+            None => Failed::from(error),
         })
     }
 }
@@ -122,29 +128,30 @@ impl Population for Known {
     }
 }
 
-/// Lists of targets where the inventory may have used up standard input.
+/// Lists of targets where standard input may be for something else.
 struct Remaining {
     lists: SystemLists,
-    inventory_is_piped: bool,
-    was_refused: bool,
+    taken: Option<&'static str>,
+    /// For what it was refused.
+    refused: Option<&'static str>,
 }
 
 impl Lists for Remaining {
     fn read(&mut self, source: &ListSource) -> io::Result<String> {
-        self.was_refused |= self.inventory_is_piped && *source == ListSource::StandardInput;
-        if self.was_refused { Err(io::ErrorKind::ResourceBusy.into()) } else { self.lists.read(source) }
+        self.refused = self.refused.or(self.taken.filter(|_| *source == ListSource::StandardInput));
+        if self.refused.is_some() { Err(io::ErrorKind::ResourceBusy.into()) } else { self.lists.read(source) }
     }
 }
 
-/// Standard input is asked for by the inventory and by something else.
-pub(super) fn standard_input_is_taken(by: &str) -> Failed {
-    Failed::mistake_text(format!("`-i -` and {by} cannot both read standard input")).hint("give one of them a file")
+/// Standard input is asked for twice.
+pub(super) fn standard_input_is_taken(by: &str, and: &str) -> Failed {
+    Failed::mistake_text(format!("{by} and {and} cannot both read standard input")).hint("give one of them a file")
 }
 
 /// The inventory that the options name or that is found, without the hosts of the ssh_config, and whether there is one.
 pub(super) fn load_inventory(global: &GlobalOptions) -> Result<(Inventory, bool), Failed> {
     if global.inventory.iter().filter(|source| *source == "-").count() > 1 {
-        return Err(standard_input_is_taken("another `-i -`"));
+        return Err(standard_input_is_taken(PIPED_INVENTORY, "another `-i -`"));
     }
     let found = if global.inventory.is_empty() {
         discover(&Surroundings {

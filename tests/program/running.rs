@@ -48,6 +48,23 @@ fn standard_input_goes_to_every_host_when_asked_for() {
 }
 
 #[test]
+fn standard_input_is_either_for_the_hosts_or_names_them() {
+    let fleet = Fleet::start(1);
+    for arguments in [
+        &["run", "-", "--stdin", "cat"][..],
+        &["run", "all", "--limit", "-", "--stdin", "cat"],
+        &["run", "all", "-x", "-", "--stdin", "cat"],
+    ] {
+        Bugle::on(&fleet).stdin("web01\n").args(arguments).run().is(
+            2,
+            "",
+            "error: --stdin and the targets `-` cannot both read standard input\nhint: give one of them a file\n",
+        );
+    }
+    assert_eq!(calls(&fleet), 0);
+}
+
+#[test]
 fn much_standard_input_arrives_whole() {
     let fleet = Fleet::start(3);
     let text: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
