@@ -17,13 +17,16 @@ pub(super) fn directory() -> Option<PathBuf> {
     base.or_else(|| std::env::home_dir().map(|home| home.join(".config"))).map(|base| base.join("bugle"))
 }
 
-/// Lets every long option also read its environment variable.
+/// Lets every long option also read its environment variable. One that is empty says nothing, as where it is not set.
 pub(super) fn with_environment(command: Command) -> Command {
     let command = command.mut_args(|argument| {
         let Some(name) = setting(&argument).filter(|name| !matches!(name.as_str(), "help" | "version")) else {
             return argument;
         };
         let variable = variable(&name);
+        if std::env::var_os(&variable).is_none_or(|value| value.is_empty()) {
+            return argument;
+        }
         let argument = argument.env(variable).hide_env(true);
         if matches!(argument.get_action(), ArgAction::SetTrue) {
             argument.value_parser(FalseyValueParser::new())

@@ -32,6 +32,21 @@ fn switches_in_the_environment_are_off_when_they_say_so() {
 }
 
 #[test]
+fn an_empty_variable_says_nothing() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    place.file(FILE, "env: [A=file]\n");
+    let mut call = Bugle::on(&fleet).at(&place);
+    for option in
+        ["INVENTORY", "SSH_CONFIG", "USER", "PORT", "OPTION", "QUIET", "SUDO", "CONFIG", "ENV", "FANOUT", "OUTPUT"]
+    {
+        call = call.env(&format!("BUGLE_{option}"), "");
+    }
+    call.args(["run", "all", "echo $A"]).run().is(0, "file\n", "");
+    Bugle::alone().env("BUGLE_INVENTORY", "").args(["-F", "none", "hosts", "a"]).run().is(0, "a\n", "");
+}
+
+#[test]
 fn the_configuration_file_gives_defaults_for_any_long_option() {
     let fleet = Fleet::start(3);
     let place = Place::new();
