@@ -3,6 +3,7 @@
 
 use super::failure::Failed;
 use crate::yaml;
+use crate::yaml::{Node, Place};
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg as Argument, ArgAction, Command};
@@ -91,12 +92,21 @@ struct ConfigurationFile<'a> {
     text: &'a str,
 }
 
+/// A part of an entry of the file.
+#[derive(Clone, Copy)]
+enum Part {
+    Key,
+    Value,
+    /// One of a list of values, by its position.
+    Item(usize),
+}
+
 impl ConfigurationFile<'_> {
-    /// What is wrong with the key at a position among all keys, with its place and the line.
-    fn mistake(&self, position: usize, what: &str) -> Failed {
+    /// What is wrong with a part of the entry at a position among all entries, with its place and the line.
+    fn mistake(&self, position: usize, part: Part, what: &str) -> Failed {
         let document = yaml::parse(self.text, self.name).ok();
-        let key = document.as_ref().and_then(|document| document.root.as_mapping()?.get(position));
-        let Some(place) = key.map(|(key, _)| key.place) else {
+        let entry = document.as_ref().and_then(|document| document.root.as_mapping()?.get(position));
+        let Some(place) = entry.and_then(|entry| place(entry, part)) else {
             return Failed::mistake_text(format!("{}: {what}", self.name));
         };
         let mut text = format!("{}:{place}: {what}", self.name);
@@ -107,34 +117,53 @@ impl ConfigurationFile<'_> {
     }
 }
 
+fn place((key, value): &(Node, Node), part: Part) -> Option<Place> {
+    let node = match part {
+        Part::Key => key,
+        Part::Value => value,
+        Part::Item(index) => value.as_sequence().map_or(Some(value), |items| items.get(index))?,
+    };
+    Some(node.place)
+}
+
 fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>) -> Result<Command, Failed> {
     let mut names = Vec::new();
     long_names(&command, &mut names);
     for (position, (key, value)) in settings.iter().enumerate() {
         let key = scalars(key).unwrap_or_default().join(",");
         let key = key.as_str();
-        if !names.iter().any(|name| name == key) {
-            let failed = file.mistake(position, &format!("`{}` is no option", clipped(key)));
+        if key == "config" {
+            return Err(file.mistake(position, Part::Key, "`config` names this file and cannot stand in it"));
+        }
+        let Some(argument) = argument(&command, key) else {
+            let failed = file.mistake(position, Part::Key, &format!("`{}` is no option", clipped(key)));
             return Err(match yaml::nearest(key, names.iter().map(String::as_str)) {
                 Some(near) => failed.hint(format!("did you mean `{near}`?")),
                 None => failed.hint("keys are long options without their dashes, such as `fanout: 128`"),
             });
-        }
-        let values = scalars(value)
-            .ok_or_else(|| file.mistake(position, &format!("`{key}` takes a value or a list of values")))?;
-        if let Some(reason) = values.iter().find_map(|value| refusal(&command, key, value)) {
-            return Err(file.mistake(position, &format!("`{key}`: {reason}")));
+        };
+        let takes_list = matches!(argument.get_action(), ArgAction::Append);
+        let values = scalars(value).filter(|_| takes_list || !value.is_sequence()).ok_or_else(|| {
+            let wanted = if takes_list { "a value or a list of values" } else { "one value" };
+            file.mistake(position, Part::Value, &format!("`{key}` takes {wanted}"))
+        })?;
+        let refused = values.iter().enumerate().find_map(|(index, value)| Some((index, refusal(argument, value)?)));
+        if let Some((index, reason)) = refused {
+            return Err(file.mistake(position, Part::Item(index), &format!("`{key}`: {reason}")));
         }
         command = with_default(command, key, &values);
     }
     Ok(command)
 }
 
+/// The option of a setting.
+fn argument<'a>(command: &'a Command, name: &str) -> Option<&'a Argument> {
+    let own = command.get_arguments().find(|argument| setting(argument).as_deref() == Some(name));
+    own.or_else(|| command.get_subcommands().find_map(|verb| self::argument(verb, name)))
+}
+
 /// Why an option does not take a value, if it does not.
-fn refusal(command: &Command, name: &str, value: &str) -> Option<String> {
-    let Some(argument) = command.get_arguments().find(|argument| setting(argument).as_deref() == Some(name)) else {
-        return command.get_subcommands().find_map(|verb| refusal(verb, name, value));
-    };
+fn refusal(argument: &Argument, value: &str) -> Option<String> {
     if matches!(argument.get_action(), ArgAction::SetTrue) {
         return (!matches!(value, "true" | "false")).then(|| format!("`{}` is neither true nor false", clipped(value)));
     }
@@ -149,6 +178,10 @@ fn refusal(command: &Command, name: &str, value: &str) -> Option<String> {
         .split_once("' for '")
         .and_then(|(_, rest)| rest.split_once(": "))
         .map_or("it is not one of its values", |(_, why)| why);
+    // Most reasons name the value themselves.
+    if reason.contains(&format!("`{value}`")) {
+        return Some(clipped(reason));
+    }
     Some(format!("`{}`: {}", clipped(value), clipped(reason)))
 }
 

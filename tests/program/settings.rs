@@ -184,9 +184,30 @@ fn a_wrong_setting_is_named_with_its_place() {
     );
     assert_eq!(
         run("fanout: {a: b}\n"),
-        "error: <home>/.config/bugle/config.yaml:1:1: `fanout` takes a value or a list of values\n    \
-             1 | fanout: {a: b}\n      | ^\n"
+        "error: <home>/.config/bugle/config.yaml:1:9: `fanout` takes one value\n    \
+             1 | fanout: {a: b}\n      |         ^\n"
     );
+    for (text, expected) in [
+        ("fanout: [1, 2]\n", "1:9: `fanout` takes one value\n    1 | fanout: [1, 2]\n      |         ^\n"),
+        ("quiet: [true]\n", "1:8: `quiet` takes one value\n    1 | quiet: [true]\n      |        ^\n"),
+        (
+            "limit: {a: b}\n",
+            "1:8: `limit` takes a value or a list of values\n    1 | limit: {a: b}\n      |        ^\n",
+        ),
+        ("config: x\n", "1:1: `config` names this file and cannot stand in it\n    1 | config: x\n      | ^\n"),
+        (
+            "quiet: perhaps\n",
+            "1:8: `quiet`: `perhaps` is neither true nor false\n    1 | quiet: perhaps\n      |        ^\n",
+        ),
+        (
+            "identity:\n  - a\n  - ''\n",
+            "3:5: `identity`: ``: it is not one of its values\n    3 |   - ''\n      |     ^\n",
+        ),
+    ] {
+        assert_eq!(run(text), format!("error: <home>/.config/bugle/config.yaml:{expected}"), "{text}");
+    }
+    let zero = run("fanout: 0\n");
+    assert!(zero.starts_with("error: <home>/.config/bugle/config.yaml:1:9: `fanout`: `0` is "), "{zero}");
     // A key that is part of another one, and one that is no text.
     assert_eq!(
         run("user-agent: x\n\"usre\": y\n").lines().next().unwrap_or_default(),
@@ -196,7 +217,7 @@ fn a_wrong_setting_is_named_with_its_place() {
         run("# 7\n  fanout: 7\n  7: y\n").lines().take(3).collect::<Vec<_>>(),
         ["error: <home>/.config/bugle/config.yaml:3:3: `7` is no option", "    3 |   7: y", "      |   ^"]
     );
-    for (text, place) in [("fanout: none\n", "1:1"), ("# x\nserial: 0%\n", "2:1"), ("fanout: [\n", "2:1")] {
+    for (text, place) in [("fanout: none\n", "1:9"), ("# x\nserial: 0%\n", "2:9"), ("fanout: [\n", "2:1")] {
         let said = run(text);
         assert!(said.starts_with(&format!("error: <home>/.config/bugle/config.yaml:{place}: ")), "{text}: {said}");
     }
