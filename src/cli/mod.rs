@@ -98,7 +98,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     let command = settings::with_environment(Program::command());
-    let command = settings::with_configuration(command, arguments)?;
+    let (command, origins) = settings::with_configuration(command, arguments)?;
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
@@ -115,6 +115,7 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
         }
     };
     let mut program = Program::from_arg_matches(&matches).map_err(Failed::usage)?;
+    program.global.origins = origins.that_count(&matches);
     let verb = matches.subcommand().map(|(_, verb)| verb);
     let typed = |option: &str| {
         let source =

@@ -1,5 +1,6 @@
 //! The options that verbs share, exactly as `docs` and `--help` show them.
 
+use super::settings::Origins;
 use crate::duration;
 use crate::report::OutputMode;
 use crate::scheduler::{Fanout, MaxFail, Retries, Serial};
@@ -50,6 +51,9 @@ pub(super) struct GlobalOptions {
     /// Defaults for any long option [default: ~/.config/bugle/config.yaml]
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
+    /// Where those values come from that were not typed.
+    #[arg(skip)]
+    pub(super) origins: Origins,
 }
 
 impl GlobalOptions {

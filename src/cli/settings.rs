@@ -3,11 +3,13 @@
 
 use super::failure::Failed;
 use crate::yaml;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Document, Place};
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg as Argument, ArgAction, Command};
+use clap::parser::ValueSource;
+use clap::{Arg as Argument, ArgAction, ArgMatches, Command, Id};
 use serde_yaml::{Mapping, Value};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -38,13 +40,38 @@ pub(super) fn with_environment(command: Command) -> Command {
     command.mut_subcommands(with_environment)
 }
 
-/// Applies the configuration file: `--config FILE`, `$BUGLE_CONFIG`, else the usual place where there is one.
-pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Result<Command, Failed> {
+/// Where the values of options come from that were not typed: a variable of the environment, places in the configuration file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origins(HashMap<String, Vec<String>>);
+
+impl Origins {
+    /// Where a value of a setting comes from, by its position among them; nothing where it was typed.
+    pub(super) fn of(&self, setting: &str, index: usize) -> Option<&str> {
+        let places = self.0.get(setting)?;
+        places.get(index).or(places.last()).map(String::as_str)
+    }
+
+    /// Of the places in the file those that count, and the variables that do.
+    pub(super) fn that_count(mut self, matches: &ArgMatches) -> Self {
+        self.0.retain(|name, _| source(matches, &name.replace('-', "_")) == Some(ValueSource::DefaultValue));
+        let set = matches.ids().map(Id::as_str).filter(|id| source(matches, id) == Some(ValueSource::EnvVariable));
+        self.0.extend(set.map(|id| id.replace('_', "-")).map(|name| (name.clone(), vec![variable(&name)])));
+        self
+    }
+}
+
+fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
+    matches.try_contains_id(id).is_ok().then(|| matches.value_source(id))?
+}
+
+/// Applies the configuration file: `--config FILE`, `$BUGLE_CONFIG`, else the usual place where there is one. Says where in it
+/// the values stand.
+pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Result<(Command, Origins), Failed> {
     let path = match named_file(&command, arguments) {
         Some(path) => path,
         None => match directory().map(|directory| directory.join("config.yaml")) {
             Some(path) if path.exists() => path,
-            _ => return Ok(command),
+            _ => return Ok((command, Origins::default())),
         },
     };
     let file = path.display().to_string();
@@ -52,7 +79,7 @@ pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Re
         .map_err(|error| Failed::mistake_text(format!("cannot read the configuration `{file}`: {error}")))?;
     check_trust(&path)?;
     let settings = match yaml::from_str(&text, &file).map_err(Failed::mistake)? {
-        Value::Null => return Ok(command),
+        Value::Null => return Ok((command, Origins::default())),
         Value::Mapping(settings) => settings,
         // What it holds instead may be anything, and is not shown.
         _ => {
@@ -60,7 +87,8 @@ pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Re
             return Err(failed.hint("a configuration has an option a line, such as `fanout: 128`"));
         }
     };
-    apply(command, &settings, &ConfigurationFile { name: &file, text: &text })
+    let document = yaml::parse(&text, &file).ok();
+    apply(command, &settings, &ConfigurationFile { name: &file, text: &text, document })
 }
 
 /// The file that `--config` or its environment variable names. Only clap knows whether a word is an option or part of a command
@@ -86,10 +114,11 @@ fn check_trust(path: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The configuration file, for errors about its keys.
+/// The configuration file, for the places in it.
 struct ConfigurationFile<'a> {
     name: &'a str,
     text: &'a str,
+    document: Option<Document>,
 }
 
 /// A part of an entry of the file.
@@ -104,9 +133,7 @@ enum Part {
 impl ConfigurationFile<'_> {
     /// What is wrong with a part of the entry at a position among all entries, with its place and the line.
     fn mistake(&self, position: usize, part: Part, what: &str) -> Failed {
-        let document = yaml::parse(self.text, self.name).ok();
-        let entry = document.as_ref().and_then(|document| document.root.as_mapping()?.get(position));
-        let Some(place) = entry.and_then(|entry| place(entry, part)) else {
+        let Some(place) = self.place(position, part) else {
             return Failed::mistake_text(format!("{}: {what}", self.name));
         };
         let mut text = format!("{}:{place}: {what}", self.name);
@@ -115,18 +142,27 @@ impl ConfigurationFile<'_> {
         let _ = yaml::excerpt(&mut text, place, line);
         Failed::mistake_text(text)
     }
+
+    fn place(&self, position: usize, part: Part) -> Option<Place> {
+        let (key, value) = self.document.as_ref()?.root.as_mapping()?.get(position)?;
+        let node = match part {
+            Part::Key => key,
+            Part::Value => value,
+            Part::Item(index) => value.as_sequence().map_or(Some(value), |items| items.get(index))?,
+        };
+        Some(node.place)
+    }
+
+    fn origin(&self, position: usize, part: Part) -> String {
+        match self.place(position, part) {
+            Some(place) => format!("{}:{place}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
 }
 
-fn place((key, value): &(Node, Node), part: Part) -> Option<Place> {
-    let node = match part {
-        Part::Key => key,
-        Part::Value => value,
-        Part::Item(index) => value.as_sequence().map_or(Some(value), |items| items.get(index))?,
-    };
-    Some(node.place)
-}
-
-fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>) -> Result<Command, Failed> {
+fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>) -> Result<(Command, Origins), Failed> {
+    let mut origins = Origins::default();
     let mut names = Vec::new();
     long_names(&command, &mut names);
     for (position, (key, value)) in settings.iter().enumerate() {
@@ -151,9 +187,11 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
         if let Some((index, reason)) = refused {
             return Err(file.mistake(position, Part::Item(index), &format!("`{key}`: {reason}")));
         }
+        let places = (0..values.len()).map(|index| file.origin(position, Part::Item(index)));
+        origins.0.insert(key.to_owned(), places.collect());
         command = with_default(command, key, &values);
     }
-    Ok(command)
+    Ok((command, origins))
 }
 
 /// The option of a setting.

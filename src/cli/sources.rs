@@ -205,24 +205,31 @@ pub(super) fn ssh_config(global: &GlobalOptions) -> Result<SshConfig, Failed> {
 }
 
 fn command_line(global: &GlobalOptions, account: &Account) -> Result<Layer, Failed> {
+    let origin = |option: &str, index: usize| global.origins.of(option, index).unwrap_or(COMMAND_LINE);
     let mut layer = Layer::new();
     // Flags before -o: of two values for one thing the more specific spelling is meant.
     if let Some(user) = &global.user {
-        layer = layer.user(COMMAND_LINE, user).map_err(Failed::mistake)?;
+        layer = layer.user(origin("user", 0), user).map_err(Failed::mistake)?;
     }
     if let Some(port) = global.port {
-        layer = layer.port(COMMAND_LINE, port);
+        layer = layer.port(origin("port", 0), port);
     }
-    for identity in &global.identity {
+    for (index, identity) in global.identity.iter().enumerate() {
         // A typed key that is not there is a slip, not one of several guesses.
         std::fs::File::open(expand_tilde(&identity.to_string_lossy()))
             .map_err(|error| Failed::mistake_text(format!("cannot read the key `{}`: {error}", identity.display())))?;
-        layer = layer.identity_file(COMMAND_LINE, &identity.display().to_string());
+        layer = layer.identity_file(origin("identity", index), &identity.display().to_string());
     }
     if let Some(hops) = &global.jump {
-        layer = layer.jump(COMMAND_LINE, hops)?;
+        layer = layer.jump(origin("jump", 0), hops)?;
     }
-    Ok(layer.options(COMMAND_LINE, global.option.iter().map(String::as_str), account)?)
+    let options: Vec<(&str, &str)> =
+        global.option.iter().enumerate().map(|(index, option)| (origin("option", index), &**option)).collect();
+    // All mistakes of one place are told together.
+    for options in options.chunk_by(|(one, _), (other, _)| one == other) {
+        layer = layer.options(options[0].0, options.iter().map(|(_, option)| *option), account)?;
+    }
+    Ok(layer)
 }
 
 fn expand_tilde(path: &str) -> PathBuf {

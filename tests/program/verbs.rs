@@ -341,6 +341,34 @@ fn config_prints_what_ssh_would_use_and_where_it_comes_from() {
 }
 
 #[test]
+fn config_tells_what_was_typed_from_what_was_not() {
+    let place = Place::new();
+    let file = place.file("config.yaml", "# ours\nuser: mallory\noption:\n  - Port=7\n  - Compression=yes\njump: j\n");
+    let call = || Bugle::alone().at(&place).args(["-F", "none"]);
+    let explained = |call: Bugle| call.args(["config", "web01", "--explain"]).run().exited(0).stdout;
+    let origin = |explained: &str, line: &str| {
+        let found = explained.lines().find_map(|found| found.strip_prefix(line)?.trim_start().strip_prefix("# "));
+        found.unwrap_or_else(|| panic!("{line}\n{explained}")).to_owned()
+    };
+    let text = explained(call().arg("--config").arg(&file));
+    for (line, expected) in [
+        ("user mallory", "<home>/config.yaml:2:7"),
+        ("port 7", "<home>/config.yaml:4:5"),
+        ("compression yes", "<home>/config.yaml:5:5"),
+        ("proxyjump j", "<home>/config.yaml:6:7"),
+    ] {
+        assert_eq!(origin(&text, line), expected, "{text}");
+    }
+    let variables = || call().arg("--config").arg(&file).env("BUGLE_USER", "eve").env("BUGLE_OPTION", "Port=8");
+    let text = explained(variables());
+    assert_eq!((origin(&text, "user eve"), origin(&text, "port 8")), ("BUGLE_USER".into(), "BUGLE_OPTION".into()));
+    let text = explained(variables().args(["-l", "typed", "-o", "Port=9"]));
+    assert_eq!((origin(&text, "user typed"), origin(&text, "port 9")), ("command line".into(), "command line".into()));
+    let wrong = call().env("BUGLE_OPTION", "Prot=1").args(["config", "web01"]).run().exited(2).said("");
+    assert!(wrong.stderr.starts_with("error: BUGLE_OPTION: unknown keyword `prot`\n"), "{}", wrong.stderr);
+}
+
+#[test]
 fn completions_are_what_their_shells_read() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Bugle::alone().args(["completions", shell]).run().exited(0).talked("");
