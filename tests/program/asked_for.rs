@@ -172,6 +172,15 @@ fn a_local_command_is_run_after_each_login_where_the_command_line_permits_it() {
         .exited(0)
         .told("LocalCommand is left out: for a fleet it is run only by -o PermitLocalCommand=yes on the command line");
     assert!(!file.exists());
+
+    // Nor because of what was not typed for this run.
+    let settings = format!("option: [PermitLocalCommand=yes, ForwardAgent=yes, '{line}']\n");
+    place.file(".config/bugle/config.yaml", settings);
+    let call = || Bugle::on(&fleet).at(&place).args(["run", "all", "-v", "echo ran"]);
+    let answer = call().run().exited(0).told("LocalCommand is left out");
+    answer.told("config.yaml:1:34: ForwardAgent is left out");
+    call().env("BUGLE_OPTION", "ForwardAgent=yes").run().exited(0).told("BUGLE_OPTION: ForwardAgent is left out");
+    assert!(!file.exists());
 }
 
 #[test]
