@@ -2,10 +2,12 @@
 
 use super::failure::Failed;
 use super::options::GlobalOptions;
+use super::reach::Login;
 use super::sources::Known;
 use super::variables::{Mistakes, inventory_reach};
 use crate::connection::algorithms;
 use crate::exit_code;
+use crate::selection::Address;
 use crate::ssh_config::{OfferedAlgorithms, Request};
 use clap::Args;
 use std::io::{self, BufWriter, Write};
@@ -17,7 +19,7 @@ use std::sync::Arc;
   bugle config web01 --explain
   bugle config deploy@web01 -o Port=2222")]
 pub(super) struct Arguments {
-    /// The host: a name, user@name or an ssh_config alias
+    /// The host: an inventory name, an ssh_config alias or an address, such as `deploy@web01:2222`
     #[arg(value_name = "HOST")]
     host: String,
     /// With the place that each value comes from
@@ -27,11 +29,16 @@ pub(super) struct Arguments {
 
 pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, Failed> {
     let known = Known::load(global)?;
-    let (user, host) = match arguments.host.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, arguments.host.as_str()),
+    // In an inventory all of what is written may be the name.
+    let (address, index) = match known.inventory.host(&arguments.host) {
+        Some(index) => (None, Some(index)),
+        None => {
+            let address = Address::parse(&arguments.host).map_err(Failed::mistake)?;
+            (Some(address), known.inventory.host(address.host))
+        }
     };
-    let layers = match known.inventory.host(host) {
+    let host = address.map_or(arguments.host.as_str(), |address| address.host);
+    let layers = match index {
         Some(index) => {
             let reach = inventory_reach(&known, index);
             let (mut mistakes, mut warnings) = (Mistakes::default(), Mistakes::default());
@@ -48,7 +55,13 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         None => Vec::new(),
     };
     let layers: Vec<Arc<_>> = layers.into_iter().map(Arc::new).collect();
-    let effective = known.ssh_config.resolve(&Request { user, layers: &layers, ..Request::new(host) })?;
+    let login = Login::of(host);
+    let effective = known.ssh_config.resolve(&Request {
+        user: address.and_then(|address| address.user).or(login.user),
+        port: address.and_then(|address| address.port).or(login.port),
+        layers: &layers,
+        ..Request::new(login.host)
+    })?;
     let offered = OfferedAlgorithms {
         ciphers: algorithms::CIPHERS,
         macs: algorithms::MACS,

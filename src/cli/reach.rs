@@ -278,14 +278,14 @@ impl<'a> Reach<'a> {
 }
 
 /// A host as lists of other tools have it, `[user@]host[:port]`. In an inventory, as in Ansible's, all of it is the name.
-struct Login<'a> {
-    user: Option<&'a str>,
-    host: &'a str,
-    port: Option<u16>,
+pub(super) struct Login<'a> {
+    pub(super) user: Option<&'a str>,
+    pub(super) host: &'a str,
+    pub(super) port: Option<u16>,
 }
 
 impl<'a> Login<'a> {
-    fn of(name: &'a str) -> Self {
+    pub(super) fn of(name: &'a str) -> Self {
         let Some((user, rest)) = name.rsplit_once('@') else { return Self { user: None, host: name, port: None } };
         let port = rest.split_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         match port {

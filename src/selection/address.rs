@@ -5,20 +5,25 @@ use super::expression::{SSH, is_ipv6, outside_brackets};
 
 /// The parts of a word that names hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address<'a> {
+pub struct Address<'a> {
     /// The name or address, without the brackets of IPv6; may hold ranges.
-    pub(super) host: &'a str,
+    pub host: &'a str,
     /// Byte offset of `host` in the word.
     pub(super) offset: usize,
-    pub(super) user: Option<&'a str>,
-    pub(super) port: Option<u16>,
+    /// What stands before `@`.
+    pub user: Option<&'a str>,
+    /// What stands after `:`.
+    pub port: Option<u16>,
     /// Written as `ssh://`.
     scheme: bool,
 }
 
 impl<'a> Address<'a> {
     /// Takes a word apart.
-    pub(super) fn parse(word: &'a str) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// A port that is none, or something after the brackets of IPv6.
+    pub fn parse(word: &'a str) -> Result<Self, Problem> {
         let (scheme, rest) = match word.strip_prefix(SSH) {
             Some(rest) => (true, rest.strip_suffix('/').unwrap_or(rest)),
             None => (false, word),

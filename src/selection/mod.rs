@@ -19,6 +19,7 @@ mod resolve;
 mod strangers;
 mod subscript;
 
+pub use address::Address;
 pub use error::{Place, Problem, SelectionError};
 pub use lists::{ListSource, Lists, SystemLists};
 pub use population::{HostTable, Population};

@@ -336,8 +336,19 @@ fn config_prints_what_ssh_would_use_and_where_it_comes_from() {
     }
     let words = explained.stdout.lines().map(|line| line.split_once(" # ").map_or(line, |(value, _)| value.trim_end()));
     assert_eq!(words.collect::<Vec<_>>(), plain.stdout.lines().collect::<Vec<_>>(), "both tell the same values");
-    let plain = bugle().args(["config", "joe@web01"]).run().exited(0);
-    assert!(plain.stdout.contains("\nuser joe\n"), "{}", plain.stdout);
+    for (written, expected) in [
+        ("joe@web01", ["host web01", "user joe", "hostname 192.0.2.1", "port 2222"]),
+        ("web01:33", ["host web01", "user deploy", "hostname 192.0.2.1", "port 33"]),
+        ("ssh://root@h1:33", ["host h1", "user root", "hostname h1", "port 33"]),
+        ("root@[2001:db8::1]:33", ["host 2001:db8::1", "user root", "hostname 2001:db8::1", "port 33"]),
+        ("eve@listed:7", ["host listed", "user eve", "hostname listed", "port 7"]),
+    ] {
+        let plain = bugle().args(["-i", "eve@listed:7,", "config", written]).run().exited(0).stdout;
+        for line in expected {
+            assert!(plain.lines().any(|found| found == line), "{written}: {line}\n{plain}");
+        }
+    }
+    bugle().args(["config", "h1:99999"]).run().is(2, "", "error: `99999` is not a port\n");
 }
 
 #[test]
