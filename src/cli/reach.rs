@@ -44,7 +44,6 @@ pub(super) struct Reach<'a> {
     password: Option<Secret>,
     profiles: HashMap<(usize, bool), (Arc<Options>, Arc<Profile>)>,
     remarks: BTreeSet<Remark>,
-    remarks: BTreeSet<String>,
     warnings: Vec<Failed>,
 }
 
@@ -106,8 +105,7 @@ impl<'a> Reach<'a> {
             Origin::Inventory(index) => self.known.inventory.host_name(HostIndex::new(*index)),
             Origin::Implicit(name) => name,
         };
-        self.remarks.extend(inventory.remarks.iter().map(ToString::to_string));
-        self.remarks.extend(inventory.warnings.iter().map(|warning| (1, warning.to_string())));
+        self.remarks.extend(inventory.remarks.iter().map(|remark| (1, remark.to_string())));
         let layers: Vec<Arc<Layer>> = inventory.layers.into_iter().map(Arc::new).collect();
         let written = Login::of(name.as_str());
         let request = Request {
