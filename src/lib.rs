@@ -33,5 +33,6 @@ pub mod host;
 pub mod nodeset;
 pub mod outcome;
 pub mod secret;
+pub mod size;
 pub mod template;
 pub mod yaml;

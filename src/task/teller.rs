@@ -4,6 +4,7 @@ use super::trouble::MAY_NOT;
 use crate::event::{Moved, Stream};
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::UnitEvents;
+use crate::size;
 use bytes::Bytes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -155,8 +156,8 @@ impl<'a> Teller<'a> {
 fn summary(moved: &Moved, way: Way, withheld: usize) -> String {
     let mut parts = vec![match (moved.bytes, way) {
         (0, _) => format!("{} changed", moved.changed),
-        (bytes, Way::Sent) => format!("{} changed ({} sent)", moved.changed, size(bytes)),
-        (bytes, Way::Received) => format!("{} changed ({} received)", moved.changed, size(bytes)),
+        (bytes, Way::Sent) => format!("{} changed ({} sent)", moved.changed, size::human(bytes)),
+        (bytes, Way::Received) => format!("{} changed ({} received)", moved.changed, size::human(bytes)),
     }];
     for (count, word) in [(moved.unchanged, "unchanged"), (moved.removed, "removed"), (moved.failed, "failed")] {
         if count > 0 {
@@ -164,7 +165,7 @@ fn summary(moved: &Moved, way: Way, withheld: usize) -> String {
         }
     }
     if moved.saved > 0 {
-        parts.push(format!("{} saved", size(moved.saved)));
+        parts.push(format!("{} saved", size::human(moved.saved)));
     }
     if withheld > 0 {
         parts.push(format!("{withheld} not removed because of the failures"));
@@ -172,33 +173,9 @@ fn summary(moved: &Moved, way: Way, withheld: usize) -> String {
     parts.join(", ")
 }
 
-/// Bytes for people: `512 B`, `1.2 MiB`.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_048_575, "1.0 MiB"), (5 << 30, "5.0 GiB")]
-        {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn the_answer_says_what_there_is_to_say() {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::duration;
+use crate::size;
 
 use super::destination::Placement;
 use super::entry::{Kind, Tree};
@@ -47,7 +48,7 @@ impl<'input> Listing<'input> {
             Step::MakeDirectory { entry, .. } => self.line('+', *entry, "/", ""),
             Step::Send { entry, why: Why::New, .. } => {
                 let size = self.tree.file(*entry).map_or(0, |(size, _)| size);
-                self.line('+', *entry, "", &human_size(size))
+                self.line('+', *entry, "", &size::human(size))
             }
             Step::Send { entry, why: Why::Replaced(difference), .. } => self.line('~', *entry, "", &words(difference)),
             Step::MakeSymlink { entry, why, .. } => {
@@ -125,21 +126,4 @@ fn change(change: &Change) -> String {
         Change::Group { from, to } => format!("group {from} → {to}"),
         Change::Mtime { from, to } => words(&Difference::Mtime { from: *from, to: *to }),
     }
-}
-
-/// `512 B`, `12.3 KiB`.
-fn human_size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut tenths = u128::from(bytes) * 10;
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut units = UNITS.iter();
-    let mut unit = "";
-    while tenths >= 10_240 {
-        let Some(next) = units.next() else { break };
-        unit = next;
-        tenths = (tenths + 512) / 1024;
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
