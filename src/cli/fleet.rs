@@ -267,10 +267,14 @@ pub(super) fn terminals(choice: ColorChoice) -> Terminals {
             ColorChoice::Auto => present && !plain,
         },
     };
-    let size = rustix::termios::tcgetwinsize(io::stderr()).map(|size| size.ws_col).ok().filter(|&columns| columns > 0);
+    let (width, height) = rustix::termios::tcgetwinsize(io::stderr()).map_or((0, 0), |size| (size.ws_col, size.ws_row));
+    // A serial line does not know its size.
+    let or = |told: u16, usual: u16| if told > 0 { told } else { usual };
+    let usual = Terminals::default();
     Terminals {
         stdout: terminal(io::stdout().is_terminal()),
         stderr: terminal(io::stderr().is_terminal()),
-        width: size.unwrap_or(Terminals::default().width),
+        width: or(width, usual.width),
+        height: or(height, usual.height),
     }
 }

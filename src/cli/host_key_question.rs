@@ -128,7 +128,7 @@ impl HostKeyQuestion<'_> {
             tokio::select! {
                 called = calls.next() => {
                     let Some((position, error)) = called else { break };
-                    line.iter().for_each(WaitLine::advance);
+                    line.iter_mut().for_each(WaitLine::advance);
                     found.extend(error.map(|error| (position, error)));
                 }
                 _ = redraw.tick(), if line.is_some() => {

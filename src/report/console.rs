@@ -1,11 +1,12 @@
 //! The two standard streams as one ordered place to write.
 //!
 //! [`Console`] gathers small writes into large ones, keeps stdout and stderr in the order they were written in, makes
-//! remote text visible where it meets a terminal, and wipes the progress line before anything else is written. It does
+//! remote text visible where it meets a terminal, and wipes the lines of progress before anything else is written. It does
 //! not know what it writes.
 
+use super::drawing::Drawing;
 use super::error::ReportError;
-use super::progress::{Progress, WIPE};
+use super::progress::Progress;
 use super::sanitize::{Sanitizer, visible};
 use super::settings::{Sinks, Terminal, Terminals};
 use super::style::Style;
@@ -13,7 +14,7 @@ use crate::event::Stream;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes that are gathered before they are written in one go.
 const FULL: usize = 64 << 10;
@@ -28,8 +29,8 @@ pub(super) struct Console {
     pending: Vec<u8>,
     toward: Stream,
     progress: Option<Progress>,
-    /// The progress line stands on the terminal.
-    drawn: bool,
+    /// What of the progress stands on the terminal.
+    drawing: Drawing,
     /// The terminal's cursor is behind text that did not end its line.
     mid_line: bool,
     /// Nobody reads stderr any more: talk is dropped, data still counts.
@@ -44,7 +45,7 @@ impl Console {
             pending: Vec::new(),
             toward: Stream::Stdout,
             progress: None,
-            drawn: false,
+            drawing: Drawing::default(),
             mid_line: false,
             deaf: false,
         }
@@ -146,20 +147,28 @@ impl Console {
 
     /// Whether progress is shown.
     pub(super) fn has_progress(&self) -> bool {
-        self.progress.is_some()
+        self.progress.as_ref().is_some_and(Progress::has_lines)
     }
 
-    /// Ends progress and wipes its line.
+    /// Ends progress and wipes its lines.
     pub(super) fn end_progress(&mut self) -> Result<(), ReportError> {
         self.progress = None;
         self.wipe()
     }
 
-    /// Draws the progress line where it changed.
-    pub(super) fn redraw(&mut self) -> Result<(), ReportError> {
-        let Some(drawing) = self.progress.as_ref().and_then(Progress::take_drawing) else { return Ok(()) };
+    /// Draws the progress as it is now, unless it was drawn a moment ago, or would be drawn behind an unfinished line and
+    /// wiped together with it.
+    pub(super) fn redraw(&mut self, now: Instant) -> Result<(), ReportError> {
+        let Some(progress) = self.progress.as_mut().filter(|progress| progress.has_lines()) else { return Ok(()) };
+        if !self.drawing.is_due(now) {
+            return Ok(());
+        }
+        let lines = progress.lines(now);
         self.emit()?;
-        self.drawn = true;
+        if self.mid_line {
+            return Ok(());
+        }
+        let drawing = self.drawing.draw(&lines, now);
         self.put(Stream::Stderr, drawing.as_bytes())
     }
 
@@ -178,10 +187,8 @@ impl Console {
     }
 
     fn wipe(&mut self) -> Result<(), ReportError> {
-        match std::mem::take(&mut self.drawn) {
-            true => self.put(Stream::Stderr, WIPE),
-            false => Ok(()),
-        }
+        let wiping = self.drawing.wipe();
+        if wiping.is_empty() { Ok(()) } else { self.put(Stream::Stderr, wiping.as_bytes()) }
     }
 
     fn emit(&mut self) -> Result<(), ReportError> {
@@ -270,7 +277,7 @@ mod tests {
     #[test]
     fn talk_begins_its_own_line_after_an_unfinished_one() {
         let present = Terminal { present: true, color: false };
-        let terminals = Terminals { stdout: present, stderr: present, width: 80 };
+        let terminals = Terminals { stdout: present, stderr: present, width: 80, height: 24 };
         let screen = Screen::default();
         let mut console = Console::new(screen.sinks(), terminals);
         console.write(Stream::Stdout, b"no newline").unwrap();

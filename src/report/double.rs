@@ -1,5 +1,5 @@
-//! Doubles for tests: a [`Screen`] that records both streams, apart and together, and fails when told to; a [`Stand`] with
-//! a stage on it.
+//! Doubles for tests: a [`Screen`] that records both streams, apart and together, and fails when told to; a [`Glass`] that
+//! shows what a terminal would; a [`Stand`] with a stage on it.
 
 use super::Stage;
 use super::console::Console;
@@ -100,5 +100,82 @@ impl Stand {
         let roster = Roster::new(hosts.iter().map(|name| HostName::new(name).unwrap()).collect());
         let console = Console::new(screen.sinks(), Terminals::default());
         Self { screen, stage: Stage { roster, console } }
+    }
+}
+
+/// A terminal: what the bytes that were written to it show. It obeys what [`super::drawing`] writes, and nothing else.
+pub(super) struct Glass {
+    columns: usize,
+    rows: usize,
+    /// Every line since the beginning; the last `rows` of them can still be reached.
+    lines: Vec<Vec<char>>,
+    row: usize,
+    column: usize,
+    wraps: bool,
+}
+
+impl Glass {
+    pub(super) fn new(columns: usize, rows: usize) -> Self {
+        Self { columns, rows, lines: vec![Vec::new()], row: 0, column: 0, wraps: true }
+    }
+
+    /// What stands there, from the first line that was ever written on, without what is empty in the end.
+    pub(super) fn everything(&self) -> Vec<String> {
+        let mut lines: Vec<String> =
+            self.lines.iter().map(|line| line.iter().collect::<String>().trim_end().to_owned()).collect();
+        while lines.last().is_some_and(String::is_empty) {
+            lines.pop();
+        }
+        lines
+    }
+
+    /// Obeys and shows. As a terminal does behind a tty, it takes a line feed to the first column.
+    pub(super) fn write(&mut self, mut text: &str) {
+        while let Some(character) = text.chars().next() {
+            if let Some(rest) = text.strip_prefix("\x1b[") {
+                let end = rest.find(|character: char| character.is_ascii_alphabetic()).unwrap();
+                self.obey(&rest[..=end]);
+                text = &rest[end + 1..];
+                continue;
+            }
+            match character {
+                '\r' => self.column = 0,
+                '\n' => self.feed(),
+                shown => self.put(shown),
+            }
+            text = &text[character.len_utf8()..];
+        }
+    }
+
+    fn obey(&mut self, sequence: &str) {
+        match sequence {
+            "2K" => self.lines[self.row].clear(),
+            "A" => self.row = self.row.saturating_sub(1).max(self.lines.len().saturating_sub(self.rows)),
+            "?7l" => self.wraps = false,
+            "?7h" => self.wraps = true,
+            other => panic!("nothing is known of {other:?}"),
+        }
+    }
+
+    fn feed(&mut self) {
+        (self.row, self.column) = (self.row + 1, 0);
+        if self.row == self.lines.len() {
+            self.lines.push(Vec::new());
+        }
+    }
+
+    fn put(&mut self, character: char) {
+        if self.column == self.columns {
+            match self.wraps {
+                true => self.feed(),
+                false => self.column -= 1,
+            }
+        }
+        let line = &mut self.lines[self.row];
+        if line.len() <= self.column {
+            line.resize(self.column + 1, ' ');
+        }
+        line[self.column] = character;
+        self.column += 1;
     }
 }

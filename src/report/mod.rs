@@ -12,6 +12,7 @@ mod console;
 mod diff;
 #[cfg(test)]
 mod double;
+mod drawing;
 mod error;
 mod gather;
 mod group;
@@ -21,6 +22,7 @@ mod names;
 mod narration;
 mod outdir;
 mod progress;
+mod rate;
 mod raw;
 mod sanitize;
 mod settings;
@@ -29,6 +31,8 @@ mod stream;
 mod style;
 mod summary;
 mod thread;
+mod transfers;
+mod wait_line;
 
 use crate::event::{Event, What};
 use crate::host::Roster;
@@ -39,17 +43,18 @@ use json::Json;
 use junit::Junit;
 use narration::Narration;
 use outdir::OutDirectory;
-use progress::Progress;
+use progress::{Progress, Watched};
 use raw::Raw;
+use std::time::Instant;
 use stream::Lines;
 use summary::{Extent, Summary};
 
 pub use error::ReportError;
 pub use json::SCHEMA;
-pub use progress::WaitLine;
 pub use sanitize::visible;
 pub use settings::{FileTarget, Limits, OutputMode, Settings, Sinks, Terminal, Terminals, UnknownMode};
 pub use thread::{EventSender, spawn};
+pub use wait_line::WaitLine;
 
 /// One way to show or keep events.
 trait Reporter: Send {
@@ -113,11 +118,12 @@ impl Report {
             What::RunFinished { .. } => self.stage.console.end_progress()?,
             _ => {}
         }
+        let now = Instant::now();
         if let Some(progress) = self.stage.console.progress() {
-            progress.handle(&event);
+            progress.handle(&event, now);
         }
         self.each(|reporter, stage| reporter.handle(&event, stage))?;
-        self.stage.console.redraw()
+        self.stage.console.redraw(now)
     }
 
     /// Writes what is buffered. To be called whenever no event is waiting.
@@ -129,18 +135,15 @@ impl Report {
         self.stage.console.flush()
     }
 
-    /// Moves the progress line on. To be called a few times a second while nothing happens.
+    /// Moves the progress on. To be called a few times a second while nothing happens.
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
     pub fn tick(&mut self) -> Result<(), ReportError> {
-        if let Some(progress) = self.stage.console.progress() {
-            progress.tick();
-        }
-        self.stage.console.redraw()
+        self.stage.console.redraw(Instant::now())
     }
 
-    /// Whether a progress line is shown, so that [`tick`](Self::tick) is worth calling.
+    /// Whether progress is shown, so that [`tick`](Self::tick) is worth calling.
     pub fn has_progress(&self) -> bool {
         self.stage.console.has_progress()
     }
@@ -177,8 +180,14 @@ impl Report {
         let first = std::iter::once(Box::new(Narration::new(&self.settings)) as Box<dyn Reporter>).chain(shown);
         self.reporters.splice(..0, first);
         self.reporters.push(Box::new(Summary::new(extent)));
-        if terminals.stderr.present && !quiet && mode != OutputMode::Raw && roster.len() > 1 {
-            self.stage.console.begin_progress(Progress::new(&roster, terminals.width));
+        if terminals.stderr.present && !quiet {
+            let watched = match mode {
+                OutputMode::Raw => Watched::Transfers,
+                _ if roster.len() > 1 => Watched::HostsAndTransfers,
+                _ => Watched::Transfers,
+            };
+            let progress = Progress::new(watched, roster.clone(), *terminals, Instant::now());
+            self.stage.console.begin_progress(progress);
         }
         self.stage.roster = roster;
         Ok(())

@@ -1,53 +1,55 @@
-//! The one line that tells how far the fleet is, redrawn in place.
+//! How far the fleet is: a line that tells it, and beneath it the slowest hosts where files are moved.
 //!
-//! [`Progress`] counts events and hands out the bytes that draw its line; the [`Console`](super::console::Console)
-//! writes them, and wipes the line before it writes anything else, so that progress and output never mix. It has no
-//! thread of its own. [`WaitLine`] is the same for what is waited for before there is a run.
+//! [`Progress`] counts events and composes lines; the [`Console`](super::console::Console) draws them, and wipes them before
+//! it writes anything else, so that progress and output never mix. It has no thread and no clock of its own.
 
+use super::drawing::{columns, cut, room};
+use super::rate::Rate;
+use super::settings::Terminals;
+use super::transfers::Transfers;
 use crate::event::{Event, What};
 use crate::host::Roster;
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// How often a second the line is redrawn at most.
-const REDRAWS: u8 = 10;
 /// Terminals that are narrower have no room for a bar.
 const BAR_FROM: u16 = 60;
-/// Columns of the bar with what stands around it.
-const BAR: u16 = 27;
+/// Columns of the bar over hosts, and of that over bytes, beside which more is told.
+const BAR: (usize, usize) = (24, 12);
+/// Terminals that are lower show no lines of hosts.
+const HOSTS_FROM: u16 = 6;
 
-/// Moves to the first column and erases the line (ECMA-48 CR, EL 2).
-pub(super) const WIPE: &[u8] = b"\r\x1b[2K";
+/// What of a run is worth progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// How many hosts are done, and what is moved.
+    HostsAndTransfers,
+    /// What is moved.
+    Transfers,
+}
 
 /// The progress of a run.
 pub(super) struct Progress {
-    bar: ProgressBar,
-    canvas: Canvas,
-    /// Columns for what is told beside the bar.
-    room: usize,
-    hosts: usize,
-    done: u64,
+    watched: Watched,
+    roster: Roster,
+    terminals: Terminals,
+    began: Instant,
+    done: usize,
     running: usize,
     failed: usize,
+    /// Of the hosts that are done.
+    rate: Rate,
+    transfers: Transfers,
 }
 
 impl Progress {
-    /// Begins a line `width` columns wide.
-    pub(super) fn new(roster: &Roster, width: u16) -> Self {
-        let (bar, canvas) = line(roster.len(), width);
-        let (template, taken) = if width < BAR_FROM { ("{wide_msg}", 0) } else { ("[{bar:24}] {wide_msg}", BAR) };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        let room = usize::from(canvas.width() - taken);
-        let progress = Self { bar, canvas, room, hosts: roster.len(), done: 0, running: 0, failed: 0 };
-        progress.tick();
-        progress
+    /// The progress of a run that begins now.
+    pub(super) fn new(watched: Watched, roster: Roster, terminals: Terminals, now: Instant) -> Self {
+        let transfers = Transfers::new(now);
+        Self { watched, roster, terminals, began: now, done: 0, running: 0, failed: 0, rate: Rate::new(now), transfers }
     }
 
     /// Counts an event.
-    pub(super) fn handle(&mut self, event: &Event) {
+    pub(super) fn handle(&mut self, event: &Event, now: Instant) {
         match &event.what {
             What::HostStarted { .. } => self.running += 1,
             What::HostFinished { outcome, .. } => {
@@ -55,201 +57,111 @@ impl Progress {
                 self.failed += usize::from(outcome.counts_as_failure());
                 self.done += 1;
             }
-            _ => return,
+            _ => {}
         }
-        self.bar.set_position(self.done);
-        self.tick();
+        self.transfers.handle(event, now);
     }
 
-    /// Lets time pass: the elapsed seconds and the rate change even where no host finishes.
-    pub(super) fn tick(&self) {
-        self.bar.set_message(self.line());
+    /// Whether there is anything to tell.
+    pub(super) fn has_lines(&self) -> bool {
+        self.watched == Watched::HostsAndTransfers || self.transfers.has_bytes()
     }
 
-    /// What is told, the most important first, as far as there is room.
-    fn line(&self) -> String {
-        let mut line = format!("{}/{} done, {} running", self.done, self.hosts, self.running);
-        let failed = (self.failed > 0).then(|| format!("{} failed", self.failed));
-        let rate = format!("{:.0}/s", self.bar.per_sec());
-        let elapsed = format!("{:#}", HumanDuration(self.bar.elapsed()));
-        for part in failed.into_iter().chain([elapsed, rate]) {
-            if line.len() + 2 + part.len() > self.room {
-                break;
+    /// What is told now, no line wider than the terminal.
+    pub(super) fn lines(&mut self, now: Instant) -> Vec<String> {
+        let room = room(self.terminals.width);
+        if self.transfers.has_bytes() {
+            self.transfers.sample(now);
+            let mut lines = vec![self.line_of_bytes(room)];
+            if self.terminals.height >= HOSTS_FROM && self.roster.len() > 1 {
+                lines.extend(self.transfers.slowest(&self.roster, room, now));
             }
-            line.push_str(", ");
-            line.push_str(&part);
-        }
-        line
-    }
-
-    /// The bytes that draw the line as it is now, if it changed since they were last taken.
-    pub(super) fn take_drawing(&self) -> Option<String> {
-        self.canvas.take()
-    }
-}
-
-/// A line that tells how far something is that comes before a run. Whoever has it draws it now and then, and wipes it.
-pub struct WaitLine {
-    bar: ProgressBar,
-    canvas: Canvas,
-    is_drawn: bool,
-}
-
-impl WaitLine {
-    /// `WHAT 0/TOTAL, 0s`, on a terminal `width` columns wide. Nothing is written yet.
-    pub fn new(what: &'static str, total: usize, width: u16) -> Self {
-        let (bar, canvas) = line(total, width);
-        if let Ok(style) = ProgressStyle::with_template("{msg} {pos}/{len}, {elapsed}") {
-            bar.set_style(style);
-        }
-        bar.set_message(what);
-        Self { bar, canvas, is_drawn: false }
-    }
-
-    /// One more is done.
-    pub fn advance(&self) {
-        self.bar.inc(1);
-    }
-
-    /// Draws the line as it is now. To be called a few times a second.
-    ///
-    /// # Errors
-    /// As the terminal has them.
-    pub fn draw(&mut self, terminal: &mut dyn Write) -> io::Result<()> {
-        self.bar.tick();
-        let Some(drawing) = self.canvas.take() else { return Ok(()) };
-        self.is_drawn = true;
-        terminal.write_all(drawing.as_bytes())?;
-        terminal.flush()
-    }
-
-    /// Wipes the line, where it was drawn.
-    ///
-    /// # Errors
-    /// As the terminal has them.
-    pub fn wipe(self, terminal: &mut dyn Write) -> io::Result<()> {
-        if self.is_drawn { terminal.write_all(WIPE) } else { Ok(()) }
-    }
-}
-
-/// A bar over so many, and what it draws on.
-fn line(total: usize, width: u16) -> (ProgressBar, Canvas) {
-    let canvas = Canvas { width, drawn: Arc::default() };
-    let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), REDRAWS);
-    (ProgressBar::with_draw_target(Some(total as u64), target), canvas)
-}
-
-/// What indicatif takes for the terminal: it draws here, and the console writes it where it belongs.
-#[derive(Clone, Debug)]
-struct Canvas {
-    width: u16,
-    drawn: Arc<Mutex<String>>,
-}
-
-impl Canvas {
-    fn draw(&self, text: &str) -> io::Result<()> {
-        self.drawn.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
-        Ok(())
-    }
-
-    /// What was drawn since this was last asked.
-    fn take(&self) -> Option<String> {
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        (!drawn.is_empty()).then(|| std::mem::take(&mut *drawn))
-    }
-
-    fn move_cursor(&self, cells: usize, direction: char) -> io::Result<()> {
-        match cells {
-            0 => Ok(()),
-            cells => self.draw(&format!("\x1b[{cells}{direction}")),
+            lines
+        } else if self.watched == Watched::HostsAndTransfers {
+            self.rate.sample(self.done as u64, now);
+            vec![self.line_of_hosts(room, now)]
+        } else {
+            Vec::new()
         }
     }
+
+    /// `[====>    ] 17/50 done, 33 running, 1 failed, 4s, 5/s`.
+    fn line_of_hosts(&self, room: usize, now: Instant) -> String {
+        let bar = self.bar(BAR.0, self.done as f64 / self.roster.len().max(1) as f64);
+        let rate = self.rate.per_second().unwrap_or_default();
+        let parts = [
+            format!("{}/{} done", self.done, self.roster.len()),
+            format!("{} running", self.running),
+            some(self.failed, "failed"),
+            short(now.saturating_duration_since(self.began)),
+            format!("{rate:.0}/s"),
+        ];
+        fitted(bar, &parts, [0, 1, 2, 3, 4], room)
+    }
+
+    /// `[====>    ] 412.0 MiB/1.2 GiB, 96.1 MiB/s, 8s left, 37/50 hosts, 1 failed`.
+    fn line_of_bytes(&self, room: usize) -> String {
+        let extent = self.transfers.extent(self.roster.len(), self.done);
+        let bar = self.bar(BAR.1, self.transfers.share(&extent));
+        let hosts = match self.roster.len() {
+            1 => String::new(),
+            hosts => format!("{}/{hosts} hosts", self.done),
+        };
+        let parts = [
+            self.transfers.bytes(&extent),
+            self.transfers.rate().unwrap_or_default(),
+            self.transfers.left(&extent).unwrap_or_default(),
+            hosts,
+            some(self.failed, "failed"),
+        ];
+        fitted(bar, &parts, [0, 4, 3, 2, 1], room)
+    }
+
+    fn bar(&self, columns: usize, share: f64) -> String {
+        if self.terminals.width < BAR_FROM {
+            return String::new();
+        }
+        let full = ((share * columns as f64) as usize).min(columns);
+        let head = if full < columns && full > 0 { ">" } else { "" };
+        format!("[{:columns$}] ", "=".repeat(full - head.len()) + head)
+    }
 }
 
-impl TermLike for Canvas {
-    /// One column less than there is, so that the cursor never rests on the margin, where terminals disagree.
-    fn width(&self) -> u16 {
-        self.width.saturating_sub(1).max(1)
-    }
+/// `3 failed`; nothing where there is none.
+fn some(count: usize, word: &str) -> String {
+    if count > 0 { format!("{count} {word}") } else { String::new() }
+}
 
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'A')
+/// A line of the parts that have room, taken in the order of their importance.
+fn fitted<const PARTS: usize>(
+    bar: String,
+    parts: &[String; PARTS],
+    by_importance: [usize; PARTS],
+    room: usize,
+) -> String {
+    let mut is_told = [false; PARTS];
+    let mut used = columns(&bar);
+    for (rank, part) in by_importance.into_iter().enumerate().filter(|&(_, part)| !parts[part].is_empty()) {
+        used += columns(&parts[part]) + if rank > 0 { 2 } else { 0 };
+        if used > room && rank > 0 {
+            break;
+        }
+        is_told[part] = true;
     }
+    let told: Vec<&str> =
+        parts.iter().zip(is_told).filter(|(_, is_told)| *is_told).map(|(part, _)| part.as_str()).collect();
+    cut(&(bar + &told.join(", ")), room)
+}
 
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'B')
-    }
-
-    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'C')
-    }
-
-    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'D')
-    }
-
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        self.draw(text)?;
-        self.draw("\n")
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        self.draw(text)
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.draw("\r\x1b[2K")
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
+/// `8s`, `1m 03s`, `2h 05m`: short, and of one width while it counts down.
+pub(super) fn short(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::{HostId, HostName};
-    use crate::outcome::{Code, Failure, Outcome};
-    use std::time::Duration;
-
-    /// What stands on the line after each event of a run of a hundred hosts that fail.
-    fn lines(width: u16) -> Vec<String> {
-        let names = (0..100).map(|number| HostName::new(&format!("h{number}")).unwrap()).collect();
-        let mut progress = Progress::new(&Roster::new(names), width);
-        let mut lines = Vec::new();
-        for host in (0..100).map(HostId) {
-            let outcome = Outcome::Failed(Failure::new(Code::ExitStatus, "exit status 1"));
-            for what in [What::HostStarted { host }, What::HostFinished { host, outcome, took: Duration::ZERO }] {
-                progress.handle(&Event { at: Duration::ZERO, what });
-                // Most draws are left out for their rate.
-                progress.bar.force_draw();
-                let drawing = progress.take_drawing().unwrap();
-                let shown = drawing.rsplit("\x1b[2K").next().unwrap().trim_end_matches(['\r', '\n']).to_owned();
-                lines.push(shown);
-            }
-        }
-        lines
-    }
-
-    #[test]
-    fn the_line_is_never_wider_than_the_terminal() {
-        for width in [1, 2, 5, 10, 20, 28, 45, 59, 60, 61, 70, 80, 200] {
-            for line in lines(width) {
-                assert!(line.chars().count() < usize::from(width.max(2)), "{width}: {line:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_has_no_room_is_left_out_whole() {
-        for (width, wanted) in [
-            (28, "100/100 done, 0 running"),
-            (45, "100/100 done, 0 running, 100 failed, 0s"),
-            (70, "[========================] 100/100 done, 0 running, 100 failed"),
-        ] {
-            let last = lines(width).pop().unwrap();
-            assert!(last.starts_with(wanted), "{width}: {last:?}");
-        }
-    }
-}
+mod tests;

@@ -95,11 +95,13 @@ pub struct Terminals {
     pub stderr: Terminal,
     /// Columns of the terminal.
     pub width: u16,
+    /// Its rows.
+    pub height: u16,
 }
 
 impl Default for Terminals {
     fn default() -> Self {
-        Self { stdout: Terminal::default(), stderr: Terminal::default(), width: 80 }
+        Self { stdout: Terminal::default(), stderr: Terminal::default(), width: 80, height: 24 }
     }
 }
 
