@@ -1,6 +1,7 @@
 """The rows of docs/performance.md. `--help` says how to choose."""
 
 import argparse
+import signal
 import sys
 
 import rows
@@ -14,6 +15,8 @@ def main():
     parser.add_argument("--path", default="", help="directories with peers, before those of $PATH")
     parser.add_argument("--bugle-only", action="store_true", help="without the peers")
     choice = parser.parse_args()
+    # Directories are removed and servers ended also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with Place(rows.HOSTS, rows.FAR) as place:
         bench = rows.Bench(place, choice.runs, choice.path, choice.bugle_only)
         print("| measure | bugle | to reach | others in the same run |")

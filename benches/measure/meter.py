@@ -38,17 +38,20 @@ def median(costs):
     return Cost(*(statistics.median(figure) for figure in figures), max((cost.status for cost in costs), key=abs))
 
 
-def in_turns(commands, runs, environment, scratch, check=None):
+def in_turns(commands, runs, environment, scratch, check=None, before=None):
     """Runs named commands by turns, so that a change of the machine's speed meets all of them alike.
 
-    Gives {name: median cost}. `check(text)` says what is wrong with a command's output, or None.
+    Gives {name: median cost}. `before()` prepares each run. `check(text)` says what is wrong with a command's output, or
+    with what else it was to bring about, or None.
     """
     costs = {name: [] for name in commands}
     for turn in range(runs):
         for name, (argv, extra) in commands.items():
             output = Path(scratch) / "output"
+            if before:
+                before()
             cost = spend(argv, environment | extra, output)
-            fault = check(output.read_text(errors="replace")) if check else None
+            fault = check(output.read_text(errors="replace")) if check and cost.status == 0 else None
             if fault or cost.status != 0:
                 tail = output.read_text(errors="replace")[-600:]
                 raise SystemExit(f"{name}: {fault or f'exit status {cost.status}'}\n{tail}")

@@ -46,9 +46,9 @@ Host *
 class Place:
     """The files and the sshd of a measurement; a context manager."""
 
-    def __init__(self, hosts, far):
+    def __init__(self, hosts, far, parent=None):
         self.user = pwd.getpwuid(os.getuid()).pw_name
-        self.dir = Path(tempfile.mkdtemp(prefix="bugle-bench-"))
+        self.dir = Path(tempfile.mkdtemp(prefix="bugle-bench-", dir=parent))
         self.hosts = [f"127.1.{index // 250}.{index % 250 + 1}" for index in range(hosts)]
         self.far = far
         self.environment = {
@@ -75,8 +75,12 @@ class Place:
         facts = {"dir": self.dir, "port": self.port, "user": self.user}
         (self.dir / "ssh_config").write_text(CLIENT.format(**facts))
         (self.dir / "ssh_config.curve25519").write_text("KexAlgorithms curve25519-sha256\n" + CLIENT.format(**facts))
-        self._start(SSHD.format(**facts))
+        self._start(SSHD.format(**facts) + self.further_settings())
         return self
+
+    def further_settings(self):
+        """Lines for sshd_config."""
+        return ""
 
     def __exit__(self, *_):
         if self.server:

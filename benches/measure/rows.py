@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import files
 import meter
 from distance import FAR, Distance
 from peers import BUGLE, FLEET, TARGET, Peers
@@ -225,4 +226,5 @@ ROWS = {
     "near": near,
     "start": start,
     "grouping": grouping,
+    **files.ROWS,
 }
