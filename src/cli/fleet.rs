@@ -103,11 +103,7 @@ impl FleetRun<'_> {
     /// Keys are unlocked here, and unknown host keys are put before the user in [`settle`](Self::settle), so that nobody has
     /// to wait for a person while a server's clock is running.
     fn keyring(&self, runtime: &Runtime) -> Result<Keyring, Failed> {
-        let person = Passphrases {
-            allowed: self.may_ask(),
-            quiet: self.global.quiet,
-            deadline: self.options.deadline,
-        };
+        let person = Passphrases { allowed: self.may_ask(), quiet: self.global.quiet, deadline: self.options.deadline };
         let sources = self.hosts.iter().flat_map(|host| host.destination.key_sources());
         runtime.block_on(Keyring::prepare(sources, &person)).map_err(|error| {
             let hint = error.hint();

@@ -17,6 +17,7 @@ mod man;
 mod options;
 mod privilege;
 mod prompt;
+mod pull;
 mod push;
 mod reach;
 mod rendering;
@@ -72,6 +73,8 @@ enum Verb {
     Script(script::Arguments),
     /// Send local files and trees to every host
     Push(push::Arguments),
+    /// Fetch files and trees from every host
+    Pull(pull::Arguments),
     /// Print who is selected, a name a line
     Hosts(hosts::Arguments),
     /// Show the inventory in Ansible's shapes, or check it
@@ -130,6 +133,7 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
         Verb::Run(arguments) => Some(&mut arguments.host.privilege),
         Verb::Script(arguments) => Some(&mut arguments.host.privilege),
         Verb::Push(arguments) => Some(&mut arguments.privilege),
+        Verb::Pull(arguments) => Some(&mut arguments.privilege),
         _ => None,
     };
     if let Some(privilege) = privilege.filter(|_| typed("ask_sudo_pass") && !typed("sudo_pass_fd")) {
@@ -144,6 +148,7 @@ impl Verb {
             Self::Run(arguments) => run::run(global, arguments),
             Self::Script(arguments) => script::run(global, arguments),
             Self::Push(arguments) => push::run(global, arguments),
+            Self::Pull(arguments) => pull::run(global, arguments),
             Self::Hosts(arguments) => hosts::run(global, &arguments),
             Self::Inventory(arguments) => inventory::run(global, &arguments),
             Self::Config(arguments) => config::run(global, &arguments),

@@ -356,7 +356,10 @@ mod tests {
         let added = "then add it to known_hosts, or run again with -o StrictHostKeyChecking=accept-new";
         assert!(hint("", Strictness::Yes).ends_with(added));
         let authority = hint(&format!("@cert-authority * {OTHER}\n"), Strictness::Ask);
-        assert!(authority.starts_with("it shows no certificate of an authority") && authority.ends_with(added), "{authority}");
+        assert!(
+            authority.starts_with("it shows no certificate of an authority") && authority.ends_with(added),
+            "{authority}"
+        );
     }
 
     #[test]

@@ -3,16 +3,16 @@
 //! [`Keyring::prepare`] reads the identity files and lists the agents that the hosts of a run name, and asks for each
 //! missing passphrase once. [`Keyring::offers`] then gives a host's keys in OpenSSH's order. It never talks to a host.
 
-use super::{AGENT_LIMIT, Ask};
 use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
 use super::signer::{Signer, SigningKey, connect_agent};
+use super::{AGENT_LIMIT, Ask};
 use crate::duration::human;
+use futures::future::join_all;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::Constraint;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
-use futures::future::join_all;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::pin::pin;

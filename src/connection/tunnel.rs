@@ -107,8 +107,7 @@ impl Connection {
     async fn open_tunnel(&self, target: Endpoint) -> Result<Tunnel, Refused> {
         let refusals = &self.facts.refusals;
         refusals.wanted.fetch_add(1, Ordering::AcqRel);
-        let opened =
-            self.handle.channel_open_direct_tcpip(target.address, target.port.into(), "127.0.0.1", 0).await;
+        let opened = self.handle.channel_open_direct_tcpip(target.address, target.port.into(), "127.0.0.1", 0).await;
         let words = match &opened {
             Err(russh::Error::ChannelOpenFailure(_)) => refusals.take().await,
             _ => String::new(),
@@ -139,9 +138,7 @@ impl Connection {
                 };
                 ConnectError::never(failed(format!("cannot connect to port {port} of {host}{said}")).hint(hint))
             }
-            ChannelOpenFailure::ResourceShortage => {
-                ConnectError::backoff(failed(format!("is out of resources{said}")))
-            }
+            ChannelOpenFailure::ResourceShortage => ConnectError::backoff(failed(format!("is out of resources{said}"))),
             ChannelOpenFailure::Other { reason, .. } => {
                 ConnectError::never(failed(format!("refused a connection to port {port} of {host}: {reason}{said}")))
             }

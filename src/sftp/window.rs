@@ -111,6 +111,16 @@ impl Window {
     }
 }
 
+impl InFlight {
+    /// Takes so many of the bytes out, which then are in flight by themselves.
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { window: Arc::clone(&self.window), bytes }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.window.answered(self.bytes);
@@ -153,6 +163,17 @@ mod tests {
         let far = window_after(80e6, Duration::from_millis(50), 2000).await;
         assert!(near <= 8, "{near} chunks for a host next door");
         assert!((16..=64).contains(&far), "{far} chunks where 15 are in flight on the way alone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_split_off_stays_in_flight_until_both_parts_are_over() {
+        let window = Window::new(10, 10);
+        let mut first = window.take(10).await;
+        let rest = first.split(4);
+        drop(first);
+        assert!(window.try_take(7).is_none());
+        drop(rest);
+        assert!(window.try_take(7).is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! The SHA-256 of files on a host, by whatever the host has for it: [`digests`].
+//! The SHA-256 of files on a host, by whatever the host has for it: [`digests`], and [`digest_of_start`] of a part.
 
 use super::inner::ask;
 use super::privilege::Privilege;
@@ -56,6 +56,20 @@ pub(super) async fn digests(
         script.push(b'\n');
     }
     told(connection, privilege, script, paths.len()).await
+}
+
+/// The digest of the first bytes of a file as the host computes it; nothing where it cannot.
+pub(super) async fn digest_of_start(
+    connection: &Arc<Connection>,
+    privilege: Option<&Privilege>,
+    path: &[u8],
+    length: u64,
+) -> Result<Option<[u8; 32]>, Trouble> {
+    let mut script = SCRIPT.as_bytes().to_vec();
+    script.extend(format!("r=$(head -c {length} <").bytes());
+    script.extend(quoted(path));
+    script.extend_from_slice(b" 2>/dev/null | h) && printf '%s\\n' \"${r%% *}\"\n");
+    Ok(told(connection, privilege, script, 1).await?.and_then(|digests| digests.into_iter().next().flatten()))
 }
 
 async fn told(

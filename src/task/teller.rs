@@ -73,9 +73,11 @@ impl<'a> Teller<'a> {
         self.state().moved.changed += 1;
     }
 
-    /// Something was there already as it should be.
-    pub(super) fn unchanged(&self) {
-        self.state().moved.unchanged += 1;
+    /// So many things were written or changed, and so many were there already as they should be.
+    pub(super) fn count(&self, changed: usize, unchanged: usize) {
+        let mut state = self.state();
+        state.moved.changed += changed as u64;
+        state.moved.unchanged += unchanged as u64;
     }
 
     /// Something was removed.
@@ -129,27 +131,39 @@ impl<'a> Teller<'a> {
         }
         self.events.transfer_finished(moved).await;
         self.events.output(Stream::Stdout, Bytes::from(format!("{}\n", summary(&moved, self.way, withheld)))).await;
-        let Some(first) = first else {
-            return if moved.changed + moved.removed > 0 { Outcome::Changed } else { Outcome::Ok };
-        };
-        let all = moved.changed + moved.unchanged + moved.failed;
-        let message = match all {
-            1 => first.message,
-            _ => format!("{} of {all} failed, such as {}", moved.failed, first.message),
-        };
-        Outcome::Failed(match no_space {
-            true => Failure::new(Code::TransferNoSpace, message)
-                .hint("make room on the host and push again: what was there still stands"),
-            false if first.hint.is_none() && message.ends_with("permission denied") => {
-                Failure { message, ..first }.hint(MAY_NOT)
-            }
-            false => Failure { message, ..first },
-        })
+        outcome(&moved, first, no_space)
+    }
+
+    /// How the host ended, where nothing was to be moved.
+    pub(super) fn outcome(&self) -> Outcome {
+        let mut state = self.state();
+        let first = state.first.take();
+        outcome(&state.moved, first, state.no_space)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How the host ended.
+fn outcome(moved: &Moved, first: Option<Failure>, no_space: bool) -> Outcome {
+    let Some(first) = first else {
+        return if moved.changed + moved.removed > 0 { Outcome::Changed } else { Outcome::Ok };
+    };
+    let all = moved.changed + moved.unchanged + moved.failed;
+    let message = match all {
+        1 => first.message,
+        _ => format!("{} of {all} failed, such as {}", moved.failed, first.message),
+    };
+    Outcome::Failed(match no_space {
+        true => Failure::new(Code::TransferNoSpace, message)
+            .hint("make room on the host and push again: what was there still stands"),
+        false if first.hint.is_none() && message.ends_with("permission denied") => {
+            Failure { message, ..first }.hint(MAY_NOT)
+        }
+        false => Failure { message, ..first },
+    })
 }
 
 /// The answer of a host: `3 changed (1.2 MiB), 14 unchanged`.

@@ -115,7 +115,7 @@ impl Filter {
     }
 
     /// Whether a path is left out, where the directories above it are known not to be.
-    pub(super) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
+    pub fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
         if path.is_empty() {
             return false;
         }

@@ -13,6 +13,7 @@ mod entry;
 mod extents;
 mod filter;
 mod folder;
+mod glob;
 pub mod landing;
 mod listing;
 mod path;
@@ -26,6 +27,7 @@ pub mod temporary;
 pub use destination::{DestinationKind, NeedsDirectory, Placement, Reason};
 pub use entry::{Entry, Extents, Kind, Root, RootKind, Stamp, Tree};
 pub use filter::{Filter, FilterError, FilterRule};
+pub use glob::Glob;
 pub use path::{BadName, TreePath, check_name};
 pub use pattern::FaultKind;
 pub use plan::{

@@ -98,6 +98,13 @@ impl Pattern {
     }
 }
 
+/// A single name, as a regular expression. There is no directory in it to speak of, so `**` is `*`.
+pub(super) fn name_expression(glob: &[u8]) -> Result<String, Fault> {
+    let mut translation = Translation::new(glob);
+    translation.run()?;
+    Ok(translation.expression)
+}
+
 /// Spaces at the end of a line mean nothing, unless a backslash quotes them.
 fn without_trailing_spaces(line: &[u8]) -> &[u8] {
     let mut end = 0;

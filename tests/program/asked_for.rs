@@ -116,8 +116,10 @@ fn windows_that_were_asked_for_and_will_not_come_are_told() {
     let Some(sshd) = sshd_prepared(&["X11Forwarding no"], |_| {}) else { return };
     let (display, place) = (Display::open(), Place::new());
     let call = || Bugle::on_daemon(&sshd, ["h1"]).args(["-o", "ForwardX11=yes"]);
-    let run = |call: Bugle| call.args(["run", "h1", "echo \"display=$DISPLAY\"; exit 3"]).run().exited(3).said("display=\n");
-    run(showing(call(), &display, &place)).told("h1: the host forwards no windows: it needs X11Forwarding yes, and xauth\n");
+    let run =
+        |call: Bugle| call.args(["run", "h1", "echo \"display=$DISPLAY\"; exit 3"]).run().exited(3).said("display=\n");
+    run(showing(call(), &display, &place))
+        .told("h1: the host forwards no windows: it needs X11Forwarding yes, and xauth\n");
     run(call()).told("no X11 forwarding: `DISPLAY` names no display");
 }
 

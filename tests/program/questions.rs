@@ -174,11 +174,13 @@ fn an_agent_that_never_answers_is_told_and_counts_for_the_deadline() {
     let agent = format!("IdentityAgent={}", socket.display());
     let run = |deadline: &str| {
         let began = Instant::now();
-        let call = Bugle::on(&fleet).at(&place).args(["-o", &agent, "run", "all", "-v", "--deadline", deadline, "echo ran"]);
+        let call =
+            Bugle::on(&fleet).at(&place).args(["-o", &agent, "run", "all", "-v", "--deadline", deadline, "echo ran"]);
         (call.run(), began.elapsed())
     };
     let (answer, took) = run("2s");
-    let answer = answer.exited(4).said("").told("warning: the key agent at `<home>/agent` does not answer; waiting for ");
+    let answer =
+        answer.exited(4).said("").told("warning: the key agent at `<home>/agent` does not answer; waiting for ");
     answer.told("the agent at `<home>/agent` does not answer: not in ").told("never started: web01");
     assert!(took < Duration::from_secs(4), "{took:?}");
     let (answer, took) = run("30s");

@@ -224,7 +224,10 @@ async fn what_openssh_says_about_a_tunnel_is_told_for_the_host_that_it_is_about(
         let (message, hint) = (&failure.message, failure.hint.as_deref().unwrap_or_default());
         if number % 2 == 0 {
             let port = fleet.hosts()[number].address.port();
-            assert!(message.ends_with(&format!("cannot connect to port {port} of the host: Connection refused")), "{message}");
+            assert!(
+                message.ends_with(&format!("cannot connect to port {port} of the host: Connection refused")),
+                "{message}"
+            );
             assert!(hint.contains("is sshd running there"), "{hint}");
             let asked = format!("was asked for deploy@{}", fleet.hosts()[number].address);
             assert!(answer.notices_have(1, &asked), "{:?}", answer.notices);

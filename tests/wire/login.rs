@@ -1,8 +1,8 @@
 //! Logging in: every kind of key and credential, in which order they are offered, and what is said when none fits.
 
 use crate::caller::{Caller, Passphrases, connector};
-use crate::fleet::openssh::{self, keygen, run_keygen};
 use crate::fleet::keys::{ALWAYS, Claim};
+use crate::fleet::openssh::{self, keygen, run_keygen};
 use crate::fleet::{Behaviour, Fleet, Login, PASSWORD};
 use bugle::connection::{IdentitiesOnly, KeyFileError, KeySources, LoginMethod};
 use bugle::event::Phase;
@@ -245,11 +245,19 @@ async fn what_is_wrong_with_a_certificate_is_told_with_what_to_do() {
     let far = 4_000_000_000;
     let flaws = [
         (Claim { kind: CertType::Host, ..good() }, "is a host's and not a user's", "without -h"),
-        (Claim { valid: 1..2, ..good() }, "expired ", "renew the certificate; where it should hold, compare the clocks"),
+        (
+            Claim { valid: 1..2, ..good() },
+            "expired ",
+            "renew the certificate; where it should hold, compare the clocks",
+        ),
         (Claim { valid: far..u64::MAX, ..good() }, "is not valid before ", "compare the clocks"),
         (Claim { principals: &["other", "root"], ..good() }, "is for `other`, `root`, not for `deploy`", "-l"),
         (Claim { principals: &[], ..good() }, "names no user", "-n deploy"),
-        (Claim { sources: Some("192.0.2.0/24"), ..good() }, "only for connections from `192.0.2.0/24`", "as the host sees it"),
+        (
+            Claim { sources: Some("192.0.2.0/24"), ..good() },
+            "only for connections from `192.0.2.0/24`",
+            "as the host sees it",
+        ),
         (good(), "tried ssh-ed25519", "is the public key in authorized_keys of `deploy`"),
     ];
     for (claim, words, hint) in flaws {

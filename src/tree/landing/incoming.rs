@@ -132,12 +132,22 @@ impl Incoming {
                 }
             }
             Holes::Leave => {
+                let (mut slices, mut start, mut end) = (Vec::new(), at, at);
                 for buffer in buffers {
                     for (from, data) in data_of(at, buffer) {
-                        self.write_all(from, &mut [IoSlice::new(data)])?;
+                        if from != end || slices.len() == BUFFERS {
+                            self.write_all(start, &mut slices)?;
+                            slices.clear();
+                        }
+                        if slices.is_empty() {
+                            start = from;
+                        }
+                        slices.push(IoSlice::new(data));
+                        end = from + data.len() as u64;
                     }
                     at += buffer.len() as u64;
                 }
+                self.write_all(start, &mut slices)?;
             }
         }
         self.came(offset, length);

@@ -32,6 +32,9 @@ impl Leftovers {
     /// Removes what is nobody's, and gives what can be continued. What cannot be looked at or removed stays: it is in
     /// nobody's way.
     pub(super) fn sweep(&self, folder: &Folder) -> Kept {
+        if self.half_written == HalfWritten::Ignore {
+            return Kept::default();
+        }
         let mut found = Vec::new();
         let _ =
             folder.each_name(|name| found.extend(recognise(name.as_bytes()).map(|is| (name.as_bytes().to_vec(), is))));

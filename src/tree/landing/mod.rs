@@ -53,6 +53,8 @@ pub enum HalfWritten {
     Remove,
     /// They wait for [`Place::resume`]. Those that nobody asks for are removed at the next run that removes them.
     Keep,
+    /// Nothing is: a run that only looks.
+    Ignore,
 }
 
 /// How a destination is written to.

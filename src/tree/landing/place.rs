@@ -6,6 +6,7 @@ use super::site::{Ending, Site, Sites};
 use super::{Landing, LandingError};
 use crate::host::HostName;
 use crate::tree::path::{BadName, TreePath};
+use crate::tree::plan::{Content, Found, FoundKind};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -184,6 +185,30 @@ impl Place {
             rustix::fs::ftruncate(&file, length).map_err(failed)?;
         }
         Ok(Incoming::new(self, target, draft, file, holes))
+    }
+
+    /// What is there, where anything is: of a file its content is not known.
+    ///
+    /// # Errors
+    /// Where something that is no directory is on the way, and where the system refuses.
+    pub fn found(&self, path: &TreePath) -> Result<Option<Found>, LandingError> {
+        let Some((target, Some(status))) = self.existing(path)? else { return Ok(None) };
+        let kind = match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile => {
+                FoundKind::File { size: status.st_size.cast_unsigned(), content: Content::Unknown }
+            }
+            FileType::Directory => FoundKind::Directory,
+            FileType::Symlink => FoundKind::Symlink { target: target.site.folder.link_text(target.name()).ok() },
+            _ => FoundKind::Special,
+        };
+        Ok(Some(Found {
+            kind,
+            mtime: status.st_mtime,
+            mode: status.st_mode & 0o7777,
+            uid: status.st_uid,
+            gid: status.st_gid,
+            inode: Some((status.st_dev, status.st_ino)),
+        }))
     }
 
     /// Whether there is a plain file with this length and time of modification (in seconds since 1970), which counts as

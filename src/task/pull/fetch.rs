@@ -1,0 +1,263 @@
+//! One file's bytes on their way from a host: [`Fetcher`].
+//!
+//! A small file is asked for as a whole, blindly, by what the listing told of it, so that it takes no round trip of its
+//! own; a large one is read with as many requests in flight as the window allows. Both are looked at once more at their
+//! end: what changed while it was read is not taken.
+
+use super::commit::Committer;
+use super::inventory::{Entry, Inventory, Kind};
+use super::parcel::Parcel;
+use super::receiving::{Interrupted, Receiving};
+use crate::connection::Connection;
+use crate::sftp::{
+    Attributes as Wire, DataAnswer, FileKind, Handle, InFlight, Limits, OpenMode, Sftp, SftpError, Window,
+};
+use crate::task::digest::digest_of_start;
+use crate::task::privilege::Privilege;
+use crate::task::teller::Teller;
+use crate::task::trouble::Trouble;
+use crate::tree::landing::{Attributes, LandingError, Place};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Files up to this size are whole in memory before they are written.
+pub(super) const SMALL: u64 = 256 * 1024;
+/// Bytes that are written at once, where the window is wide.
+const GROUP: u64 = 1024 * 1024;
+/// The least that is asked for at once, and the parts of a window that one request is.
+const REQUEST: (u64, u64) = (32 * 1024, 8);
+/// What is said of a file that is not taken.
+const UNCERTAIN: &str = "it was changed while it was being read";
+
+/// Why a file did not come.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error(transparent)]
+    Sftp(#[from] SftpError),
+    #[error(transparent)]
+    Here(#[from] LandingError),
+    #[error("{0}")]
+    Words(String),
+    #[error("the transfer ended")]
+    Whole(Trouble),
+}
+
+/// What fetching from one host needs.
+pub(super) struct Fetcher<'a> {
+    pub(super) sftp: &'a Sftp,
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) privilege: Option<&'a Privilege>,
+    pub(super) place: &'a Arc<Place>,
+    pub(super) inventory: &'a Arc<Inventory>,
+    pub(super) committer: &'a Arc<Committer>,
+    pub(super) window: &'a Arc<Window>,
+    /// The widest that the window becomes.
+    pub(super) widest: u64,
+    pub(super) teller: &'a Teller<'a>,
+    pub(super) preserve: bool,
+    pub(super) interrupted: Interrupted,
+}
+
+/// What became of a file.
+pub(super) enum Fetched {
+    /// It has its name.
+    Landed,
+    /// It is on its way to those who write small ones.
+    Sent,
+}
+
+/// A READ that was sent.
+struct Asked {
+    offset: u64,
+    length: u32,
+    in_flight: InFlight,
+    answer: DataAnswer,
+}
+
+impl Fetcher<'_> {
+    /// Fetches a small file, and hands it on to be written.
+    pub(super) async fn small(&self, index: usize, parcels: &mpsc::Sender<Parcel>) -> Result<Fetched, Fault> {
+        let entry = &self.inventory.entries[index];
+        let remote = self.inventory.remote(entry);
+        let Kind::File { size } = entry.kind else { return Ok(Fetched::Landed) };
+        let mut expected = Wire { size: Some(size), mode: entry.mode, times: entry.times, owner: None };
+        // A file may have changed since it was listed; once is no matter.
+        for is_last in [false, true] {
+            let size = expected.size.unwrap_or_default();
+            if size > SMALL {
+                return Box::pin(self.large(index)).await;
+            }
+            let in_flight = self.window.take(size.max(1)).await;
+            let handle = self.sftp.open(&remote, OpenMode::Read, &Wire::default()).await?.get().await?;
+            let read = self.whole(&handle, size).await;
+            let closed = self.sftp.close(&handle).await;
+            let (content, found) = read?;
+            closed.map(drop)?;
+            check_kind(&found)?;
+            if let Some(content) = content
+                && is_same(&expected, &found)
+            {
+                let attributes = self.attributes(entry, &found);
+                let parcel = Parcel { index, path: entry.path.clone(), size, content, attributes, in_flight };
+                // Those who write end after those who fetch.
+                let _ = parcels.send(parcel).await;
+                return Ok(Fetched::Sent);
+            }
+            if is_last || found.size.is_none() {
+                break;
+            }
+            expected = found;
+        }
+        Err(Fault::Words(UNCERTAIN.into()))
+    }
+
+    /// All of a small file, and what it is when it was read; no content where its size is another.
+    async fn whole(&self, handle: &Handle, size: u64) -> Result<(Option<Vec<Bytes>>, Wire), Fault> {
+        let most = self.sftp.limits().await?.read;
+        let mut asked = VecDeque::new();
+        let mut offset = 0;
+        while offset < size {
+            let length = u32::try_from(size - offset).unwrap_or(u32::MAX).min(most);
+            asked.push_back((offset, length, self.sftp.read(handle, offset, length).await?));
+            offset += u64::from(length);
+        }
+        // Files of /proc have no size, and content all the same.
+        let beyond = if size == 0 { Some(self.sftp.read(handle, 0, 1).await?) } else { None };
+        let found = self.sftp.fstat(handle).await?;
+        let mut content = Vec::with_capacity(asked.len());
+        let mut is_whole = true;
+        while let Some((offset, length, answer)) = asked.pop_front() {
+            let Some(pieces) = answer.get().await? else {
+                is_whole = false;
+                continue;
+            };
+            let came = count(&pieces);
+            self.teller.moved(came).await;
+            content.extend(pieces);
+            let left = length - u32::try_from(came).unwrap_or(length).min(length);
+            if left > 0 && is_whole {
+                let offset = offset + came;
+                asked.push_front((offset, left, self.sftp.read(handle, offset, left).await?));
+            }
+        }
+        let found = found.get().await?;
+        if let Some(beyond) = beyond
+            && beyond.get().await?.is_some()
+            && found.size.unwrap_or_default() == 0
+        {
+            return Err(Fault::Words("it has content though its size is 0, as files of /proc have".into()));
+        }
+        Ok((is_whole.then_some(content), found))
+    }
+
+    /// Fetches a large file.
+    pub(super) async fn large(&self, index: usize) -> Result<Fetched, Fault> {
+        let entry = &self.inventory.entries[index];
+        let remote = self.inventory.remote(entry);
+        let handle = self.sftp.open(&remote, OpenMode::Read, &Wire::default()).await?.get().await?;
+        let fetched = self.opened(entry, &remote, &handle).await;
+        let closed = self.sftp.close(&handle).await;
+        fetched?;
+        closed.map(drop)?;
+        Ok(Fetched::Landed)
+    }
+
+    async fn opened(&self, entry: &Entry, remote: &[u8], handle: &Handle) -> Result<(), Fault> {
+        let before = self.sftp.fstat(handle).await?.get().await?;
+        check_kind(&before)?;
+        let Some(size) = before.size else { return Err(Fault::Words("the host does not tell its size".into())) };
+        let (mut receiving, kept) = Receiving::begin(self.place, &entry.path, size, self.interrupted).await?;
+        let from = self.resumed(&mut receiving, remote, kept).await?;
+        self.read(&mut receiving, handle, from, size).await?;
+        let after = self.sftp.fstat(handle).await?.get().await?;
+        if !is_same(&before, &after) {
+            receiving.discard().await;
+            return Err(Fault::Words(UNCERTAIN.into()));
+        }
+        Ok(receiving.finish(size, self.attributes(entry, &after), self.committer).await?)
+    }
+
+    /// How much of what an earlier run left is what the host has, and is taken.
+    async fn resumed(&self, receiving: &mut Receiving, remote: &[u8], kept: u64) -> Result<u64, Fault> {
+        if kept == 0 {
+            return Ok(0);
+        }
+        let there = digest_of_start(self.connection, self.privilege, remote, kept).await.map_err(Fault::Whole)?;
+        // Where the host cannot tell, to read it for a look would take as long as to fetch it.
+        let is_same = there.is_some() && receiving.digest(kept).await? == there;
+        let taken = if is_same { kept } else { 0 };
+        receiving.take_over(taken)?;
+        self.teller.saved(taken);
+        Ok(taken)
+    }
+
+    async fn read(&self, receiving: &mut Receiving, handle: &Handle, from: u64, size: u64) -> Result<(), Fault> {
+        let Limits { read: most, .. } = self.sftp.limits().await?;
+        let request = u32::try_from(REQUEST.0.max(self.widest / REQUEST.1)).unwrap_or(u32::MAX).min(most);
+        let mut asked: VecDeque<Asked> = VecDeque::new();
+        let mut next = from;
+        loop {
+            while next < size {
+                let length = u32::try_from(size - next).unwrap_or(u32::MAX).min(request);
+                let in_flight = match self.window.try_take(length.into()) {
+                    Some(taken) => taken,
+                    // What is still to be answered or written gives room in its time.
+                    None if !asked.is_empty() => break,
+                    None => self.window.take(length.into()).await,
+                };
+                let answer = self.sftp.read(handle, next, length).await?;
+                asked.push_back(Asked { offset: next, length, in_flight, answer });
+                next += u64::from(length);
+            }
+            let Some(Asked { offset, length, mut in_flight, answer }) = asked.pop_front() else { return Ok(()) };
+            let Some(pieces) = answer.get().await? else { return Err(Fault::Words(UNCERTAIN.into())) };
+            let came = count(&pieces);
+            if let Some(left @ 1..) = u64::from(length).checked_sub(came) {
+                let rest = in_flight.split(left);
+                let (offset, length) = (offset + came, u32::try_from(left).unwrap_or(length));
+                let answer = self.sftp.read(handle, offset, length).await?;
+                asked.push_front(Asked { offset, length, in_flight: rest, answer });
+            }
+            receiving.take(offset, pieces, in_flight).await?;
+            // Nothing is gathered that others could wait for.
+            if asked.is_empty() || receiving.gathered() >= GROUP.min(self.window.limit() / 4) {
+                receiving.write().await?;
+            }
+            self.teller.moved(came).await;
+        }
+    }
+
+    /// What a file gets here.
+    fn attributes(&self, entry: &Entry, found: &Wire) -> Attributes {
+        attributes(found.mode.or(entry.mode), found.times.or(entry.times), self.preserve)
+    }
+}
+
+/// What something gets here, by what the host told.
+pub(super) fn attributes(mode: Option<u32>, times: Option<(u32, u32)>, preserve: bool) -> Attributes {
+    Attributes {
+        mode: mode.map(|mode| mode & 0o777),
+        mtime: times.map(|(_, modified)| modified.into()),
+        atime: times.map(|(accessed, _)| accessed.into()),
+        preserve,
+    }
+}
+
+fn count(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
+/// It was a file when it was listed.
+fn check_kind(found: &Wire) -> Result<(), Fault> {
+    match found.kind() {
+        Some(FileKind::File) | None => Ok(()),
+        Some(_) => Err(Fault::Words("it is no file any more".into())),
+    }
+}
+
+/// Whether nobody changed a file in between, as far as size and time tell.
+fn is_same(before: &Wire, after: &Wire) -> bool {
+    before.size == after.size && before.times.map(|(_, modified)| modified) == after.times.map(|(_, modified)| modified)
+}

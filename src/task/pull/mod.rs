@@ -1,0 +1,307 @@
+//! Files and trees from every host: [`Pull`], the work behind `bugle pull`.
+//!
+//! On each host: open SFTP, find what the sources stand for ([`find`]) and all that is in it ([`walk`]), compare it with
+//! what is here ([`judge`]), and bring it ([`carry`]): many files in flight at once ([`fetch`]), small ones written
+//! together ([`parcel`]), large ones while more is coming ([`receiving`]). Where and how files are put is decided in
+//! [`crate::tree::landing`] alone.
+
+mod carry;
+mod commit;
+mod fetch;
+mod find;
+mod inventory;
+mod judge;
+mod parcel;
+mod receiving;
+mod source;
+mod walk;
+
+use super::caller::Caller;
+use super::digest::digests;
+use super::file_server::{elapsed, open_sftp, timed_out};
+use super::privilege::Privilege;
+use super::teller::{Teller, Way};
+use super::trouble::Trouble;
+use crate::connection::{Connection, Destination, Trace};
+use crate::event::Stream;
+use crate::outcome::Outcome;
+use crate::scheduler::{Ended, Unit, Work};
+use crate::sftp::{Sftp, Window};
+use crate::tree::landing::{Landing, LandingError, Place};
+use crate::tree::run_lock::RunLock;
+use crate::tree::{Filter, Links};
+use bytes::Bytes;
+use carry::{Carrier, here_failed};
+use commit::Committer;
+use fetch::Fetcher;
+use futures::{StreamExt, stream};
+use inventory::{Inventory, Kind};
+use judge::{Verdict, judge, line};
+use receiving::blocking;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use walk::{Question, walk};
+
+pub use judge::Comparison;
+pub use receiving::Interrupted;
+pub use source::{Source, SourceError};
+
+/// Bytes in flight from one host: at first, and at most where few hosts share the memory.
+const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
+/// Bytes in flight from all hosts together, and the least that one of them has.
+const IN_FLIGHT: (u64, u64) = (48 * 1024 * 1024, 64 * 1024);
+/// Small files that are open here at once, of all hosts together.
+const OPEN_FILES: usize = 256;
+/// Large files that are open here at once, of all hosts together, and at most of one.
+const LARGE_FILES: (usize, usize) = (64, 8);
+/// Sources that are looked for at once.
+const SOURCES: usize = 16;
+
+/// Files and trees from every host of a run.
+pub struct Pull {
+    caller: Caller,
+    calls: Vec<PullCall>,
+    order: PullOrder,
+    lock: Arc<RunLock>,
+    committer: Arc<Committer>,
+    open_files: Arc<Semaphore>,
+    at_once: usize,
+}
+
+/// What is fetched, and how.
+pub struct PullOrder {
+    /// What, on each host.
+    pub sources: Vec<Source>,
+    /// Where to. None where that is not there yet and nothing is done.
+    pub landing: Option<Arc<Landing>>,
+    /// Whether directories are fetched with all that is in them.
+    pub recursive: bool,
+    /// Modes and times are those of the host (`-p`).
+    pub preserve: bool,
+    /// How what is here already is compared.
+    pub comparison: Comparison,
+    /// What is done about symlinks.
+    pub links: Links,
+    /// Which files are meant.
+    pub filter: Filter,
+    /// What becomes of large files that do not come whole.
+    pub interrupted: Interrupted,
+    /// Whether anything is done.
+    pub extent: PullExtent,
+    /// How long the work on one host may take.
+    pub timeout: Option<Duration>,
+    /// How many hosts are worked on at once.
+    pub fanout: usize,
+}
+
+/// Whether a pull is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullExtent {
+    /// It is.
+    Whole,
+    /// What would be fetched is told (`--dry-run`).
+    PlanOnly,
+}
+
+/// One host of a pull.
+pub struct PullCall {
+    /// Where.
+    pub destination: Destination,
+    /// As whom, where not as the login user.
+    pub privilege: Option<Privilege>,
+}
+
+impl Pull {
+    /// A pull that is ready to be run.
+    pub fn new(caller: Caller, calls: Vec<PullCall>, order: PullOrder, lock: Arc<RunLock>) -> Self {
+        let at_once = order.fanout.min(calls.len()).max(1);
+        let open_files = Arc::new(Semaphore::new(OPEN_FILES));
+        Self { caller, calls, order, lock, committer: Arc::default(), open_files, at_once }
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        // Whoever still holds on to it may still write.
+        let is_clean = |landing: &Arc<Landing>| Arc::strong_count(landing) == 1 && landing.left_behind() == 0;
+        if self.order.landing.as_ref().is_none_or(is_clean) {
+            self.lock.ended_clean();
+        }
+    }
+}
+
+impl Work for Pull {
+    async fn attempt(&self, unit: Unit) -> Ended {
+        let call = &self.calls[unit.host.index()];
+        let mut trace = Trace::default();
+        let connection = match self.caller.connect(&call.destination, &unit, &mut trace).await {
+            Ok(connection) => connection,
+            Err(ended) => return ended,
+        };
+        let outcome = self.work(call, &unit, &connection, &mut trace).await;
+        if matches!(outcome, Outcome::Ok | Outcome::Changed) {
+            trace.end("");
+        }
+        self.caller.tell(&mut trace, &unit.events).await;
+        connection.close().await;
+        Ended::Done(outcome)
+    }
+}
+
+/// What the work on one host has in its hands.
+struct Host<'a> {
+    connection: &'a Arc<Connection>,
+    privilege: Option<&'a Privilege>,
+    sftp: &'a Sftp,
+    place: Option<Arc<Place>>,
+    unit: &'a Unit,
+}
+
+impl Pull {
+    async fn work(&self, call: &PullCall, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+        let privilege = call.privilege.as_ref();
+        let sftp = match open_sftp(connection, privilege, trace).await {
+            Ok(sftp) => sftp,
+            Err(trouble) => return trouble.outcome(),
+        };
+        self.caller.tell(trace, &unit.events).await;
+        let place = self.order.landing.as_ref().map(|landing| landing.place(&call.destination.name));
+        let host = Host { connection, privilege, sftp: &sftp, place, unit };
+        let outcome = tokio::select! {
+            done = self.pull(&host) => done.unwrap_or_else(Trouble::outcome),
+            reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
+            limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
+        };
+        // What came before the end is here to stay. Where all came, this is done already.
+        self.settle(&host).await;
+        outcome
+    }
+
+    async fn pull(&self, host: &Host<'_>) -> Result<Outcome, Trouble> {
+        let events = &host.unit.events;
+        let teller = Teller::new(events, Way::Received, 0);
+        let inventory = Arc::new(self.look(host, &teller).await?);
+        if let (count @ 1.., first) = &inventory.passed_over {
+            let message = format!("{count} left out that are no files, such as `{}`", first.escape_ascii());
+            events.notice(0, message).await;
+        }
+        let verdicts = self.judge(host, &inventory).await?;
+        if self.order.extent == PullExtent::PlanOnly {
+            let told = |(index, verdict): &(usize, Verdict)| line(&inventory, &inventory.entries[*index], verdict);
+            let lines: Vec<Vec<u8>> = verdicts.iter().filter_map(told).collect();
+            let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
+            events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
+            return Ok(teller.outcome());
+        }
+        let Some(place) = &host.place else { return Ok(teller.outcome()) };
+        let work = self.plan(&inventory, verdicts, &teller).await;
+        let size = |index: &usize| match inventory.entries[*index].kind {
+            Kind::File { size } => size,
+            Kind::Directory | Kind::Symlink { .. } => 0,
+        };
+        events.transfer_planned(work.fetch.len() as u64, work.fetch.iter().map(size).sum()).await;
+        let widest = (IN_FLIGHT.0 / self.at_once as u64).clamp(IN_FLIGHT.1, WINDOW.1);
+        let fetcher = Fetcher {
+            sftp: host.sftp,
+            connection: host.connection,
+            privilege: host.privilege,
+            place,
+            inventory: &inventory,
+            committer: &self.committer,
+            window: &Window::new(WINDOW.0.min(widest), widest),
+            widest,
+            teller: &teller,
+            preserve: self.order.preserve,
+            interrupted: self.order.interrupted,
+        };
+        let larges = (LARGE_FILES.0 / self.at_once).clamp(1, LARGE_FILES.1);
+        Carrier { fetcher, larges, open_files: &self.open_files }.carry(work).await?;
+        for error in self.settle(host).await {
+            teller.failed_with(b"at the end", here_failed(&error)).await;
+        }
+        Ok(teller.finish().await)
+    }
+
+    /// Finds everything that the sources stand for.
+    async fn look(&self, host: &Host<'_>, teller: &Teller<'_>) -> Result<Inventory, Trouble> {
+        let PullOrder { sources, recursive, links, filter, .. } = &self.order;
+        let finding = stream::iter(sources.clone()).map(|source| find::find(host.sftp, source));
+        let found: Vec<_> = finding.buffered(SOURCES).collect().await;
+        let mut roots = Vec::new();
+        for (source, found) in sources.iter().zip(found) {
+            match found? {
+                Ok(found) => roots.extend(found),
+                Err(failure) => teller.failed_with(source.as_bytes(), failure).await,
+            }
+        }
+        let question = Question { recursive: *recursive, links: *links, filter };
+        walk(host.sftp, &question, roots, teller).await
+    }
+
+    /// Compares all of it with what is here.
+    async fn judge(&self, host: &Host<'_>, inventory: &Arc<Inventory>) -> Result<Vec<(usize, Verdict)>, Trouble> {
+        let all = 0..inventory.entries.len();
+        let Some(place) = &host.place else { return Ok(all.map(|index| (index, Verdict::New)).collect()) };
+        let mut verdicts = judge(place, inventory, all.collect(), self.order.comparison).await;
+        let open = verdicts.iter_mut().filter(|(_, verdict)| matches!(verdict, Verdict::SameSize));
+        let open: Vec<&mut (usize, Verdict)> = open.collect();
+        if open.is_empty() {
+            return Ok(verdicts);
+        }
+        let paths: Vec<Vec<u8>> = open.iter().map(|(index, _)| inventory.remote(&inventory.entries[*index])).collect();
+        let there = match digests(host.connection, host.privilege, &paths).await? {
+            Some(there) => there,
+            // To read it for a look would take as long as to fetch it.
+            None => vec![None; paths.len()],
+        };
+        for ((index, verdict), there) in open.into_iter().zip(there) {
+            let (place, inventory, index) = (Arc::clone(place), Arc::clone(inventory), *index);
+            let here = blocking(move || {
+                let entry = &inventory.entries[index];
+                let Kind::File { size } = entry.kind else { return Ok(None) };
+                place.sha256(&entry.path, size)
+            });
+            *verdict = match here.await {
+                Ok(here) if here.is_some() && here == there => Verdict::Same,
+                Ok(_) => Verdict::Differs("content".into()),
+                Err(error) => Verdict::Blocked(error),
+            };
+        }
+        Ok(verdicts)
+    }
+
+    /// What has to be done.
+    async fn plan(&self, inventory: &Inventory, verdicts: Vec<(usize, Verdict)>, teller: &Teller<'_>) -> carry::Work {
+        let mut work = carry::Work::default();
+        let adjusts = self.order.preserve || self.order.comparison == Comparison::Content;
+        for (index, verdict) in verdicts {
+            let entry = &inventory.entries[index];
+            match (&entry.kind, verdict) {
+                (Kind::Directory | Kind::Symlink { .. }, _) => work.frame.push(index),
+                (Kind::File { .. }, Verdict::Same) if adjusts => work.adjust.push(index),
+                (Kind::File { .. }, Verdict::Same) => teller.count(0, 1),
+                (Kind::File { .. }, Verdict::New | Verdict::Differs(_) | Verdict::SameSize) => work.fetch.push(index),
+                (Kind::File { .. }, Verdict::Blocked(error)) => {
+                    teller.failed_with(&inventory.remote(entry), here_failed(&error)).await;
+                }
+            }
+        }
+        work
+    }
+
+    /// Directories get their modes and times, and everything lasts over a loss of power.
+    async fn settle(&self, host: &Host<'_>) -> Vec<LandingError> {
+        let (Some(landing), Some(place), PullExtent::Whole) = (&self.order.landing, &host.place, self.order.extent)
+        else {
+            return Vec::new();
+        };
+        let (landing, place) = (Arc::clone(landing), Arc::clone(place));
+        let settled = blocking(move || {
+            let mut failed = place.settle();
+            failed.extend(landing.settle().err());
+            Ok(failed)
+        });
+        settled.await.unwrap_or_default()
+    }
+}
