@@ -1,0 +1,153 @@
+//! A line that breaks at any byte leaves the old content or the new one on the host, and the next run clears up.
+
+use crate::bugle::{Bugle, Place};
+use crate::fleet::relay::{Cable, Direction, Fault};
+use crate::fleet::sftp_daemon::{Sftp, sshd};
+use crate::fleet::{Behaviour, Cut, Fleet, Oddity};
+use crate::scene::{Scene, left, noise, pick, until};
+use std::fs;
+use std::path::Path;
+
+/// Long enough for many packets, short enough to be sent often.
+const LENGTH: usize = 700_000;
+
+fn sources(place: &Place) -> [(&'static str, Vec<u8>); 3] {
+    let files = [("tree/large", noise(1, LENGTH)), ("tree/sub/small", noise(2, 3000)), ("tree/empty", Vec::new())];
+    for (name, content) in &files {
+        place.file(name, content);
+    }
+    files
+}
+
+/// Bytes to the server and to the client of a push on a good line.
+fn traffic(oddities: &[Oddity]) -> (u64, u64) {
+    let behaviour = Behaviour { cables: vec![Cable::default()], ..Behaviour::serving(oddities) };
+    let fleet = Fleet::one(behaviour);
+    let place = Place::new();
+    sources(&place);
+    prepare(&fleet.hosts()[0].home);
+    push(&fleet, &place).exited(0);
+    let traffic = fleet.relay("host").traffic();
+    (traffic.to_server, traffic.to_client)
+}
+
+fn prepare(home: &Path) {
+    fs::create_dir_all(home.join("tree/sub")).unwrap();
+    fs::write(home.join("tree/large"), "old large").unwrap();
+    fs::write(home.join("tree/sub/small"), "old small").unwrap();
+}
+
+fn push(fleet: &Fleet, place: &Place) -> crate::bugle::Answer {
+    let bugle = Bugle::on(fleet).at(place).args(["push", "all", "-f", "32", "--retries", "0", "--timeout", "1s"]);
+    bugle.args(["--connect-timeout", "1s", "-r", "tree", "."]).run()
+}
+
+/// Each host's line breaks at another byte; `seed` says where.
+fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
+    const HOSTS: u64 = 20;
+    let (to_server, to_client) = traffic(oddities);
+    let hosts = (0..HOSTS).map(|number| {
+        let (direction, all) = match number % 2 {
+            0 => (Direction::ToServer, to_server),
+            _ => (Direction::ToClient, to_client),
+        };
+        let at = pick(seed * 1000 + number, all);
+        let cables = vec![Cable::failing(direction, at, Fault::Cut(how)), Cable::default()];
+        (format!("h{number:02}-{direction:?}-{at}"), Behaviour { cables, ..Behaviour::serving(oddities) })
+    });
+    let fleet = Fleet::of(hosts);
+    let place = Place::new();
+    let files = sources(&place);
+    fleet.hosts().iter().for_each(|host| prepare(&host.home));
+    let answer = push(&fleet, &place);
+    assert!(!answer.stderr.contains("panicked"), "{}", answer.stderr);
+    for host in fleet.hosts() {
+        for (name, content) in &files {
+            match fs::read(host.home.join(name)) {
+                Ok(found) => assert!(found == *content || found.starts_with(b"old "), "{}: {name} is neither", host.name),
+                Err(error) => assert!(*name == "tree/empty", "{}: {name}: {error}", host.name),
+            }
+        }
+    }
+    if how != Cut::Freeze {
+        until("the end of the lost sessions", || fleet.hosts().iter().all(|host| host.counts().sessions == 0));
+    }
+    push(&fleet, &place).exited(0);
+    for host in fleet.hosts() {
+        for (name, content) in &files {
+            assert!(fs::read(host.home.join(name)).unwrap() == *content, "{}: {name} is not the new one", host.name);
+        }
+        assert!(left(&host.home).is_empty(), "{}: {:?}", host.name, left(&host.home));
+    }
+}
+
+#[test]
+fn a_reset_at_any_byte_leaves_the_old_file_or_the_new_one() {
+    breaks(Cut::Reset, &[], 1);
+}
+
+#[test]
+fn an_end_at_any_byte_leaves_the_old_file_or_the_new_one() {
+    breaks(Cut::Close, &[], 2);
+}
+
+#[test]
+fn silence_at_any_byte_leaves_the_old_file_or_the_new_one() {
+    breaks(Cut::Freeze, &[], 3);
+}
+
+#[test]
+fn a_corrupted_byte_anywhere_leaves_the_old_file_or_the_new_one() {
+    let (to_server, to_client) = traffic(&[]);
+    let hosts = (0..12).map(|number| {
+        let (direction, all) = match number % 2 {
+            0 => (Direction::ToServer, to_server),
+            _ => (Direction::ToClient, to_client),
+        };
+        let at = pick(4000 + number, all);
+        let cable = Cable::failing(direction, at, Fault::Corrupt);
+        (format!("h{number:02}-{direction:?}-{at}"), Behaviour::behind([cable, Cable::default()]))
+    });
+    let fleet = Fleet::of(hosts);
+    let place = Place::new();
+    let files = sources(&place);
+    fleet.hosts().iter().for_each(|host| prepare(&host.home));
+    push(&fleet, &place);
+    for host in fleet.hosts() {
+        let found = fs::read(host.home.join("tree/large")).unwrap();
+        assert!(found == files[0].1 || found == b"old large", "{}", host.name);
+    }
+    push(&fleet, &place).exited(0);
+    assert!(fleet.hosts().iter().all(|host| left(&host.home).is_empty()));
+}
+
+#[test]
+fn one_file_is_whole_however_a_real_server_is_lost() {
+    let content = noise(5, LENGTH);
+    let measured = || {
+        let scene = Scene::on(sshd(Sftp::External(""), &[])?.behind([Cable::default()]));
+        scene.source("new", &content);
+        scene.push().args(["new", "file"]).run().exited(0);
+        Some(LENGTH as u64 + 20_000)
+    };
+    let Some(all) = measured() else { return };
+    for number in 0..6 {
+        let (direction, at) = match number % 3 {
+            2 => (Direction::ToClient, pick(5000 + number, 8_000)),
+            _ => (Direction::ToServer, pick(5000 + number, all)),
+        };
+        let how = if number % 2 == 0 { Cut::Reset } else { Cut::Close };
+        let Some(daemon) = sshd(Sftp::External(""), &[]) else { return };
+        let cable = Cable::failing(direction, at, Fault::Cut(how));
+        let scene = Scene::on(daemon.behind([cable, Cable::default()]));
+        scene.source("new", &content);
+        scene.old("file", "old");
+        let push = || scene.push().args(["--retries", "0", "new", "file"]).run();
+        push();
+        let found = scene.read("file");
+        assert!(found == b"old" || found == content, "{direction:?} {at}");
+        push().exited(0);
+        assert!(scene.read("file") == content, "{direction:?} {at}");
+        scene.assert_nothing_left();
+    }
+}

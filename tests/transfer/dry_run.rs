@@ -1,0 +1,108 @@
+//! `--dry-run` says what a push would do, and does nothing.
+
+use crate::bugle::Bugle;
+use crate::fleet::Fleet;
+use crate::fleet::trees::{Aspect, Kind, differences, plant};
+use crate::scene::{Scene, set_time};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+const ASPECTS: &[Aspect] = &[Aspect::Mode, Aspect::Modified, Aspect::Root];
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).output().unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+}
+
+#[test]
+fn every_line_says_what_it_is_and_why() {
+    let scene = Scene::serving([]);
+    for name in ["new", "longer", "newer", "same", "sub/inside", "blocked"] {
+        set_time(&scene.source(&format!("tree/{name}"), "content"), 1_600_000_000);
+    }
+    let tree = scene.place.path().join("tree");
+    symlink("same", tree.join("link")).unwrap();
+    symlink("same", tree.join("link-elsewhere")).unwrap();
+    fs::hard_link(tree.join("new"), tree.join("zweiter")).unwrap();
+    set_time(&scene.old("tree/longer", "longer content"), 1_600_000_000);
+    set_time(&scene.old("tree/newer", "content"), 1_600_000_000 - 3 * 86_400);
+    set_time(&scene.old("tree/same", "content"), 1_600_000_000);
+    scene.old("tree/stranger/inside", "theirs");
+    symlink("elsewhere", scene.home().join("tree/link-elsewhere")).unwrap();
+    let push = |options: &[&str]| scene.push().args(["-r", "--delete"]).args(options).args(["tree", "."]).run();
+    let before = scene.changing_requests();
+    let expected = "+ ./tree/blocked (7 B)\n\
+                    l ./tree/link → same\n\
+                    l ./tree/link-elsewhere → same (was elsewhere)\n\
+                    ~ ./tree/longer (size 14 → 7)\n\
+                    + ./tree/new (7 B)\n\
+                    ~ ./tree/newer (3 days newer)\n\
+                    - ./tree/stranger/\n\
+                    - ./tree/stranger/inside\n\
+                    + ./tree/sub/\n\
+                    + ./tree/sub/inside (7 B)\n\
+                    h ./tree/zweiter → ./tree/new\n";
+    push(&["--dry-run"]).is(0, expected, "");
+    assert_eq!(scene.changing_requests(), before);
+    push(&[]).exited(0);
+    push(&["--dry-run"]).is(0, "nothing to do\n", "");
+    // What is in the way is said too, and that nothing is deleted then.
+    fs::remove_file(scene.home().join("tree/blocked")).unwrap();
+    fs::create_dir(scene.home().join("tree/blocked")).unwrap();
+    scene.old("tree/stranger", "theirs");
+    let answer = push(&["--dry-run"]);
+    assert_eq!(answer.stdout, "! ./tree/blocked (a directory is in its place)\n");
+}
+
+#[test]
+fn what_is_listed_is_what_the_next_push_changes() {
+    for seed in 0..3 {
+        let scene = Scene::serving([]);
+        let tree = scene.place.path().join("tree");
+        let kinds = &[Kind::Files, Kind::Modes, Kind::Times, Kind::Symlinks, Kind::Holes];
+        plant(&tree, seed, kinds);
+        // Another tree is there with many of the same names.
+        let there = scene.home().join("tree");
+        plant(&there, if seed == 0 { 0 } else { seed + 100 }, if seed == 2 { &kinds[..3] } else { kinds });
+        let before = scene.home().join("before");
+        copy(&there, &before);
+        let push = |options: &[&str]| scene.push().args(["-r", "-p", "--delete"]).args(options).args(["tree", "."]).run();
+        let requests = scene.changing_requests();
+        let listed = push(&["--dry-run"]);
+        assert_eq!(scene.changing_requests(), requests);
+        assert_eq!(differences(&before, &there, ASPECTS), <[String; 0]>::default());
+        let listed: BTreeSet<String> = listed
+            .stdout
+            .lines()
+            .filter_map(|line| line[2..].split([' ', '(']).next()?.strip_prefix("./tree"))
+            .map(|path| path.trim_matches('/').to_owned())
+            .collect();
+        push(&[]).exited(0);
+        let changed: BTreeSet<String> = differences(&before, &there, ASPECTS)
+            .iter()
+            .filter_map(|line| Some(line.split('`').nth(1)?.to_owned()))
+            .collect();
+        // A link may be made anew with the text that it had, which no difference shows.
+        let silent: Vec<&String> = changed.difference(&listed).collect();
+        assert!(silent.is_empty(), "{seed}: changed and not listed: {silent:?}");
+        let idle: Vec<&String> =
+            listed.difference(&changed).filter(|path| !there.join(path).is_symlink()).collect();
+        assert!(idle.is_empty(), "{seed}: listed and not changed: {idle:?}");
+        push(&["--dry-run"]).is(0, "nothing to do\n", "");
+    }
+}
+
+#[test]
+fn equal_hosts_are_shown_once() {
+    let fleet = Fleet::start(4);
+    let place = crate::bugle::Place::new();
+    place.file("new", "content");
+    fs::write(fleet.host("web02").home.join("file"), "other").unwrap();
+    let answer = Bugle::on(&fleet).at(&place).args(["push", "all", "--dry-run", "new", "file"]).run();
+    let expected = "web[01,03],db01 (3):\n+ file (7 B)\nweb02:\n~ file (size 5 → 7)\n";
+    assert_eq!(answer.exited(0).stdout, expected);
+    assert!(fleet.hosts().iter().all(|host| host.requests_to("open") == 0));
+}

@@ -1,0 +1,189 @@
+//! Whatever a server refuses while a file is sent, the old one stands, and what is told says what it was.
+
+use crate::fleet::openssh::Daemon;
+use crate::fleet::sftp_daemon::{Sftp, dropbear, sshd};
+use crate::fleet::tmpfs::Tmpfs;
+use crate::fleet::{Answer, Oddity, When};
+use crate::scene::{Scene, noise};
+use std::fs;
+
+#[test]
+fn one_refused_request_leaves_the_old_file_and_fails_that_file_only() {
+    let length = 5_000_000;
+    for (kind, when) in [
+        ("open", When::Nth(1)),
+        ("write", When::Nth(1)),
+        ("write", When::Nth(3)),
+        ("write", When::Nth(20)),
+        ("fsetstat", When::Nth(1)),
+        ("fsetstat", When::Nth(2)),
+        ("fsync", When::Nth(1)),
+        ("fstat", When::Nth(1)),
+        ("close", When::Nth(1)),
+        ("posix-rename", When::Nth(1)),
+    ] {
+        let scene = Scene::serving([Oddity::Answer(kind, when, Answer::Status(4, b"no"))]);
+        scene.source("tree/file", noise(1, length));
+        scene.old("tree/file", "old");
+        let answer = scene.push().args(["-r", "tree", "."]).run().exited(1);
+        assert!(answer.stderr.contains("./tree/file: "), "{kind}: {}", answer.stderr);
+        assert!(answer.stderr.contains("host: transfer.failed: "), "{kind}: {}", answer.stderr);
+        assert_eq!(scene.read("tree/file"), b"old", "{kind} {when:?}");
+        assert!(scene.left().is_empty(), "{kind} {when:?}");
+        scene.push().args(["-r", "tree", "."]).run().exited(0);
+        assert!(scene.read("tree/file") == noise(1, length));
+    }
+}
+
+#[test]
+fn bytes_that_did_not_arrive_are_noticed() {
+    // A write is said to have been done, and was not.
+    let scene = Scene::serving([Oddity::Answer("write", When::Nth(4), Answer::Status(0, b""))]);
+    scene.source("new", noise(1, 255 * 1024 * 3 + 100));
+    scene.old("file", "old");
+    scene.push().args(["new", "file"]).run().exited(1).told("783360 bytes arrived of 783460");
+    assert_eq!(scene.read("file"), b"old");
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn other_files_are_sent_when_one_is_refused() {
+    let scene = Scene::serving([Oddity::Answer("open", When::Nth(5), Answer::Status(3, b""))]);
+    for number in 0..20 {
+        scene.source(&format!("tree/{number:02}"), number.to_string());
+    }
+    fs::create_dir_all(scene.home().join("tree")).unwrap();
+    scene.old("tree/stranger", "theirs");
+    let answer = scene.push().args(["-r", "--delete", "tree", "."]).run().exited(1);
+    answer.told("permission denied\n");
+    // Nothing is deleted after a failure.
+    assert_eq!(fs::read_dir(scene.home().join("tree")).unwrap().count(), 20);
+    assert_eq!(scene.read("tree/stranger"), b"theirs");
+    scene.push().args(["-r", "--delete", "tree", "."]).run().exited(0);
+    assert!(!scene.home().join("tree/stranger").exists());
+    assert_eq!(fs::read_dir(scene.home().join("tree")).unwrap().count(), 20);
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_old_file_stands() {
+    // One by one and together they do not fit.
+    let trees: [&[usize]; 3] = [&[3_000_000], &[400_000, 400_000, 400_000, 400_000], &[2_000_000, 10, 10]];
+    for (sizes, count) in trees.into_iter().zip([1, 4, 3]) {
+        let scene = Scene::serving([]);
+        let place = scene.home().join("small");
+        fs::create_dir(&place).unwrap();
+        let Some(_disk) = Tmpfs::over(&place, 1 << 20) else { return };
+        for (number, size) in sizes.iter().enumerate() {
+            scene.source(&format!("tree/{number}"), noise(1, *size));
+            scene.old(&format!("small/tree/{number}"), "old");
+        }
+        let answer = scene.push().args(["-r", "tree", "small"]).run().exited(1);
+        assert!(answer.stderr.contains("host: transfer.no_space: "), "{sizes:?}: {}", answer.stderr);
+        assert!(answer.stderr.contains("its file system is full"), "{sizes:?}: {}", answer.stderr);
+        let contents: Vec<Vec<u8>> = (0..count).map(|number| scene.read(&format!("small/tree/{number}"))).collect();
+        for (found, size) in contents.iter().zip(sizes) {
+            assert!(found == b"old" || *found == noise(1, *size), "{sizes:?}");
+        }
+        assert!(contents.iter().any(|found| found == b"old"));
+        scene.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_by_real_servers_too() {
+    let Some(disk) = Tmpfs::new(1 << 20) else { return };
+    let there = disk.path().join("there");
+    for daemon in [sshd(Sftp::Internal(""), &[]), dropbear(Sftp::External(""), &[])].into_iter().flatten() {
+        fs::write(&there, "old").unwrap();
+        let scene = Scene::on(daemon);
+        scene.source("new", noise(1, 3_000_000));
+        let answer = scene.push().arg("new").arg(&there).run().exited(1);
+        assert!(answer.stderr.contains("host: transfer.no_space: "), "{}", answer.stderr);
+        assert_eq!(fs::read(&there).unwrap(), b"old");
+        assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_quota_that_is_too_short_leaves_the_old_file() {
+    let command = "cd; trap '' XFSZ; ulimit -f 200; exec $SFTP_SERVER";
+    let Some(daemon) = sshd(Sftp::Command(command), &[]) else { return };
+    let scene = Scene::on(daemon);
+    scene.source("new", noise(1, 900_000));
+    scene.old("file", "old");
+    let answer = scene.push().args(["new", "file"]).run().exited(1);
+    assert!(answer.stderr.contains("host: transfer.failed: "), "{}", answer.stderr);
+    assert_eq!(scene.read("file"), b"old");
+    scene.assert_nothing_left();
+}
+
+/// A push to a server that denies some requests: whether it succeeds.
+fn denied(daemon: Option<Daemon>, what: &str, succeeds: bool) {
+    let Some(daemon) = daemon else { return };
+    let scene = Scene::on(daemon);
+    scene.source("tree/file", noise(1, 100_000));
+    scene.old("tree/file", "old");
+    let answer = scene.push().args(["-r", "tree", "."]).run();
+    if succeeds {
+        let answer = answer.exited(0);
+        assert!(scene.read("tree/file") == noise(1, 100_000), "{what}: {}", answer.stderr);
+    } else {
+        let answer = answer.exited(1);
+        assert!(answer.stderr.contains("permission denied"), "{what}: {}", answer.stderr);
+        assert_eq!(scene.read("tree/file"), b"old", "{what}");
+    }
+    if !what.contains("remove") {
+        assert!(scene.left().is_empty(), "{what}: {:?}", scene.left());
+    }
+}
+
+#[test]
+fn servers_that_deny_requests_are_done_without_them_or_leave_the_old_file() {
+    for (arguments, succeeds) in [
+        ("-R", false),
+        ("-P write", false),
+        ("-P open", false),
+        ("-P fsetstat", false),
+        ("-P rename,posix-rename", false),
+        ("-P opendir", false),
+        ("-P stat", false),
+        ("-P lstat", false),
+        ("-P posix-rename", true),
+        ("-P fsync,limits,statvfs,fstatvfs,hardlink,lsetstat,expand-path", true),
+        ("-P remove", true),
+        ("-P realpath,readlink,symlink,mkdir,rmdir,setstat,copy-data", true),
+    ] {
+        denied(sshd(Sftp::External(arguments), &[]), arguments, succeeds);
+    }
+    denied(sshd(Sftp::Internal("-R"), &[]), "internal -R", false);
+    denied(dropbear(Sftp::External("-R"), &[]), "dropbear -R", false);
+}
+
+#[test]
+fn without_posix_rename_the_old_file_is_put_aside_and_comes_back_where_the_new_one_cannot_take_its_place() {
+    let push = |oddities: &[Oddity]| {
+        let scene = Scene::serving([&[Oddity::Without("posix-rename")], oddities].concat());
+        scene.source("new", "new");
+        scene.old("file", "old");
+        let answer = scene.push().args(["new", "file"]).run();
+        scene.assert_nothing_left();
+        (answer.code(), scene.read("file"))
+    };
+    let refused = |nth| Oddity::Answer("rename", When::Nth(nth), Answer::Status(4, b""));
+    assert_eq!(push(&[]), (0, b"new".to_vec()));
+    assert_eq!(push(&[refused(2)]), (1, b"old".to_vec()));
+    assert_eq!(push(&[refused(3)]), (1, b"old".to_vec()));
+    let denied = Oddity::Answer("rename", When::From(1), Answer::Status(3, b""));
+    assert_eq!(push(&[denied]), (1, b"old".to_vec()));
+}
+
+#[test]
+fn a_host_without_sftp_is_told_so() {
+    for daemon in [sshd(Sftp::Absent, &[]), dropbear(Sftp::Absent, &[])].into_iter().flatten() {
+        let scene = Scene::on(daemon);
+        scene.source("new", "new");
+        let answer = scene.push().args(["new", "file"]).run().exited(1);
+        assert!(answer.stderr.starts_with("host: transfer.unavailable: "), "{}", answer.stderr);
+        answer.told("hint: check `Subsystem sftp` in its sshd_config, and that sftp-server is installed\n");
+    }
+}

@@ -1,0 +1,213 @@
+//! Trees on the host are those of the sources, in every aspect that was asked for, on every kind of server.
+
+use crate::bugle::Answer;
+use crate::fleet::Oddity;
+use crate::fleet::openssh::Daemon;
+use crate::fleet::sftp_daemon::{Sftp, dropbear, sshd};
+use crate::fleet::trees::{ALL, Aspect, EVERY_ASPECT, Kind, assert_same, plant};
+use crate::scene::Scene;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+/// What a server cannot keep.
+fn all_but(aspects: &[Aspect]) -> Vec<Aspect> {
+    EVERY_ASPECT.iter().copied().filter(|aspect| !aspects.contains(aspect)).collect()
+}
+
+/// What a push says: how many were changed and how many were not.
+fn counts(answer: &Answer) -> (u64, u64) {
+    let number = |word: &str| {
+        let part = answer.stdout.trim().split(", ").find(|part| part.contains(word));
+        part.and_then(|part| part.split(' ').next()?.parse().ok()).unwrap_or(0)
+    };
+    (number(" changed"), number(" unchanged"))
+}
+
+/// A tree is the same on the host, a second push finds nothing to do, and `--delete` makes a mirror.
+fn arrives(scene: &Scene, seed: u64, aspects: &[Aspect]) {
+    let tree = scene.place.path().join("tree");
+    plant(&tree, seed, ALL);
+    let push = |options: &[&str]| scene.push().args(["-r", "-p"]).args(options).arg(&tree).arg("copy").run();
+    let first = push(&[]).exited(0);
+    let copy = scene.home().join("copy");
+    assert_same(&tree, &copy, aspects);
+    let (changed, _) = counts(&first);
+    assert!(changed > 200, "{}", first.stdout);
+
+    // There is a directory now, so the tree would go into it.
+    let contents = tree.join(".");
+    let again = |options: &[&str]| scene.push().args(["-r", "-p"]).args(options).arg(&contents).arg("copy").run();
+    for options in [&[][..], &["--delete"]] {
+        let (changed, unchanged) = counts(&again(options).exited(0));
+        assert_eq!(changed, 0, "{unchanged} are unchanged");
+        assert!(unchanged > 200);
+    }
+    assert_same(&tree, &copy, aspects);
+
+    // What is not in the tree, and a way out of it that must not be taken.
+    let outside = scene.home().join("outside");
+    fs::create_dir_all(outside.join("deep")).unwrap();
+    fs::write(outside.join("deep/file"), "stays").unwrap();
+    for path in ["stranger", "directory\n/deep/er/file", "names/\u{fe}"] {
+        let path = copy.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "goes").unwrap();
+    }
+    symlink(&outside, copy.join("way-out")).unwrap();
+    symlink("nowhere", copy.join("names/loose")).unwrap();
+    again(&["--delete"]).exited(0);
+    // The directory itself is not sent by `SRC/.`, and has the time of its last change.
+    let inside: Vec<Aspect> = aspects.iter().copied().filter(|aspect| *aspect != Aspect::Root).collect();
+    assert_same(&tree, &copy, &inside);
+    assert_eq!(fs::read(outside.join("deep/file")).unwrap(), b"stays");
+    scene.assert_nothing_left();
+}
+
+fn arrives_at(daemon: Option<Daemon>, seed: u64, aspects: &[Aspect]) {
+    if let Some(daemon) = daemon {
+        arrives(&Scene::on(daemon), seed, aspects);
+    }
+}
+
+#[test]
+fn trees_arrive_whole_at_sftp_server() {
+    arrives_at(sshd(Sftp::External(""), &[]), 1, EVERY_ASPECT);
+}
+
+#[test]
+fn trees_arrive_whole_at_internal_sftp() {
+    arrives_at(sshd(Sftp::Internal("-u 077"), &[]), 2, EVERY_ASPECT);
+}
+
+#[test]
+fn trees_arrive_whole_at_dropbear() {
+    arrives_at(dropbear(Sftp::External(""), &[]), 3, EVERY_ASPECT);
+}
+
+#[test]
+fn trees_arrive_whole_where_the_user_may_not_do_everything() {
+    let daemon = sshd(Sftp::Internal(""), &[]).and_then(Daemon::for_stranger);
+    arrives_at(daemon, 4, &all_but(&[Aspect::Owner]));
+}
+
+#[test]
+fn trees_arrive_whole_at_a_server_without_extensions() {
+    let scene = Scene::serving([Oddity::NoExtensions]);
+    arrives(&scene, 5, &all_but(&[Aspect::HardLinks, Aspect::LinkModified]));
+}
+
+#[test]
+fn trees_arrive_whole_where_answers_overtake_each_other() {
+    let scene = Scene::serving([Oddity::Shuffled]);
+    arrives(&scene, 6, EVERY_ASPECT);
+}
+
+#[test]
+fn a_second_push_asks_for_nothing_to_be_changed() {
+    let scene = Scene::serving([]);
+    let tree = scene.place.path().join("tree");
+    plant(&tree, 7, &[Kind::Files, Kind::Symlinks, Kind::HardLinks, Kind::Holes]);
+    let push = |options: &[&str]| scene.push().arg("-r").args(options).arg(&tree).arg(".").run().exited(0);
+    push(&[]);
+    let before = scene.changing_requests();
+    assert!(before > 300);
+    for options in [&[][..], &["--delete"], &["--checksum"]] {
+        assert_eq!(counts(&push(options)).0, 0);
+        assert_eq!(scene.changing_requests(), before, "{options:?}");
+    }
+}
+
+#[test]
+fn without_hard_links_on_the_host_their_files_are_sent_as_often_as_they_are_named() {
+    let scene = Scene::serving([Oddity::Without("hardlink")]);
+    fs::create_dir(scene.place.path().join("tree")).unwrap();
+    scene.source("tree/one", "content");
+    fs::hard_link(scene.place.path().join("tree/one"), scene.place.path().join("tree/two")).unwrap();
+    scene.push().args(["-r", "tree", "new"]).run().exited(0);
+    scene.push().args(["-r", "-p", "tree", "preserved"]).run().exited(0);
+    for tree in ["new", "preserved"] {
+        let aspects = [Aspect::Mode, Aspect::Modified];
+        assert_same(&scene.place.path().join("tree"), &scene.home().join(tree), &aspects);
+    }
+    scene.push().args(["-r", "tree/.", "new"]).run().is(0, "0 changed, 3 unchanged\n", "");
+}
+
+#[test]
+fn excluded_names_are_neither_sent_nor_deleted() {
+    let scene = Scene::serving([]);
+    let source = |name: &str| scene.source(&format!("site/{name}"), name);
+    for name in ["index.html", "app.js", "app.js.map", "keep.map", "cache/x", "sub/cache/y", "sub/z", "local/secret"] {
+        source(name);
+    }
+    scene.source("site/.gitignore", "local/\n");
+    for name in ["site/old.map", "site/cache/theirs", "site/local/theirs", "site/goes"] {
+        scene.old(name, "theirs");
+    }
+    let rules = ["--include", "keep.map", "--exclude", "*.map", "--exclude", "cache/", "--gitignore"];
+    scene.push().args(["-r", "--delete"]).args(rules).args(["site", "."]).run().exited(0);
+    let mut found = files(scene.home().join("site"));
+    found.sort();
+    let expected = [
+        ".gitignore",
+        "app.js",
+        "cache/theirs",
+        "index.html",
+        "keep.map",
+        "local/theirs",
+        "old.map",
+        "sub/z",
+    ];
+    assert_eq!(found, expected);
+}
+
+/// The paths of all files below a directory.
+fn files(root: PathBuf) -> Vec<String> {
+    let (mut found, mut waiting) = (Vec::new(), vec![root.clone()]);
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() && !path.is_symlink() {
+                true => waiting.push(path),
+                false => found.push(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned()),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn symlinks_are_kept_followed_or_left_out() {
+    let scene = Scene::serving([]);
+    scene.source("tree/file", "content");
+    scene.source("tree/sub/inside", "inside");
+    let tree = scene.place.path().join("tree");
+    symlink("file", tree.join("to-file")).unwrap();
+    symlink("sub", tree.join("to-sub")).unwrap();
+    for (how, expected) in [
+        ("keep", &["file", "sub/inside", "to-file", "to-sub"][..]),
+        ("follow", &["file", "sub/inside", "to-file", "to-sub/inside"]),
+        ("skip", &["file", "sub/inside"]),
+    ] {
+        scene.push().args(["-r", "--links", how, "tree", how]).run().exited(0);
+        let mut found = files(scene.home().join(how));
+        found.sort();
+        assert_eq!(found, expected, "{how}");
+        let is_link = |name: &str| scene.home().join(how).join(name).is_symlink();
+        assert_eq!(is_link("to-file") && is_link("to-sub"), how == "keep", "{how}");
+    }
+    assert_eq!(fs::read_link(scene.home().join("keep/to-file")).unwrap().to_str(), Some("file"));
+    assert_eq!(scene.read("follow/to-file"), b"content");
+    // One that leads elsewhere by now is replaced, and so is a file that is in its place.
+    for (old, options) in [("link", &["-r"][..]), ("file", &["-r", "--delete"])] {
+        let there = scene.home().join("keep/to-file");
+        fs::remove_file(&there).unwrap();
+        match old {
+            "link" => symlink("elsewhere", &there).unwrap(),
+            _ => fs::write(&there, "a file").unwrap(),
+        }
+        scene.push().args(options).args(["tree/.", "keep"]).run().exited(0);
+        assert_eq!(fs::read_link(there).unwrap().to_str(), Some("file"));
+    }
+    scene.assert_nothing_left();
+}

@@ -1,0 +1,102 @@
+//! Which files count as unchanged: by size and time, or by content.
+
+use crate::fleet::{Answer, Behaviour, Exec, Oddity, When};
+use crate::scene::{Scene, noise, set_time};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+const OLD: u64 = 1_500_000_000;
+const NEW: u64 = 1_600_000_000;
+
+/// What is there, and how a push treats it: (content, time, sent by time, sent by content).
+const CASES: [(&str, &str, u64, bool, bool); 5] = [
+    ("same", "content A", NEW, false, false),
+    ("older", "content A", OLD, true, false),
+    ("touched", "content B", NEW, false, true),
+    ("different", "content B", OLD, true, true),
+    ("longer", "content A and more", NEW, true, true),
+];
+
+fn plant(scene: &Scene) {
+    for (name, content, time, ..) in CASES {
+        set_time(&scene.source(&format!("tree/{name}"), "content A"), NEW);
+        set_time(&scene.old(&format!("tree/{name}"), content), time);
+    }
+}
+
+#[test]
+fn size_and_time_decide_unless_the_content_is_asked_for() {
+    for checksum in [false, true] {
+        let scene = Scene::serving([]);
+        plant(&scene);
+        let inode = |name: &str| fs::metadata(scene.home().join("tree").join(name)).unwrap().ino();
+        let before = CASES.map(|(name, ..)| inode(name));
+        let options: &[&str] = if checksum { &["--checksum"] } else { &[] };
+        scene.push().arg("-r").args(options).args(["tree", "."]).run().exited(0);
+        for ((name, content, _, by_time, by_content), before) in CASES.into_iter().zip(before) {
+            let is_sent = if checksum { by_content } else { by_time };
+            assert_eq!(inode(name) != before, is_sent, "{name}, {checksum}");
+            let expected = if is_sent { "content A" } else { content };
+            assert_eq!(scene.read(&format!("tree/{name}")), expected.as_bytes(), "{name}, {checksum}");
+        }
+        let again = scene.push().arg("-r").args(options).args(["tree", "."]).run();
+        again.is(0, "0 changed, 6 unchanged\n", "");
+    }
+}
+
+#[test]
+fn contents_are_read_over_the_wire_where_the_host_cannot_hash() {
+    let without_programs = ["-o", "SetEnv=PATH=/nonexistent"];
+    for (behaviour, options, reads) in [
+        (Behaviour::default(), &[][..], false),
+        (Behaviour::default(), &without_programs[..], true),
+        (Behaviour::executing(Exec::Refused), &[], true),
+        (Behaviour::executing(Exec::Answer("nonsense\nand more\n")), &[], true),
+        (Behaviour::executing(Exec::Answer("some\nshort\n")), &[], true),
+        (Behaviour { max_sessions: 1, ..Behaviour::default() }, &[], true),
+    ] {
+        let shown = format!("{:?} {} {options:?}", behaviour.exec, behaviour.max_sessions);
+        let scene = Scene::of(behaviour);
+        plant(&scene);
+        // Many requests long, and a wrong byte at the end.
+        let large = noise(1, 900_000);
+        set_time(&scene.source("tree/large", &large), NEW);
+        set_time(&scene.source("tree/large-too", &large), NEW);
+        let (last, rest) = large.split_last().unwrap();
+        set_time(&scene.old("tree/large", [rest, &[!last]].concat()), NEW);
+        set_time(&scene.old("tree/large-too", &large), OLD);
+        let answer = scene.push().args(options).args(["-r", "--checksum", "tree", "."]).run().exited(0);
+        assert!(answer.stdout.starts_with("4 changed "), "{shown}: {}", answer.stdout);
+        assert!(scene.read("tree/large") == large && scene.read("tree/touched") == b"content A", "{shown}");
+        assert_eq!(scene.host().requests_to("read") > 0, reads, "{shown}");
+        assert_eq!(scene.host().counts().files.handles, 0, "{shown}");
+        scene.assert_nothing_left();
+    }
+}
+
+#[test]
+fn what_cannot_be_read_back_is_sent() {
+    for oddity in [
+        Oddity::Answer("read", When::Nth(1), Answer::Half),
+        Oddity::Answer("read", When::Nth(1), Answer::Status(4, b"")),
+        Oddity::Answer("read", When::Nth(1), Answer::Status(1, b"")),
+    ] {
+        let scene = Scene::of(Behaviour { exec: Exec::Refused, ..Behaviour::serving([oddity]) });
+        set_time(&scene.source("new", "content"), NEW);
+        set_time(&scene.old("file", "content"), OLD);
+        scene.push().args(["--checksum", "new", "file"]).run().exited(0).said("1 changed (7 B sent)\n");
+        assert_eq!(scene.read("file"), b"content");
+    }
+}
+
+#[test]
+fn paths_are_one_word_to_the_shell_of_the_host() {
+    let scene = Scene::serving([]);
+    for name in ["it's", "$(touch oops)", "`touch oops`", "a b", "-n", "*", "new\nline", "back\\slash", "~"] {
+        set_time(&scene.source(&format!("tree/{name}"), "content"), NEW);
+        set_time(&scene.old(&format!("tree/{name}"), "content"), OLD);
+    }
+    scene.push().args(["-r", "--checksum", "tree", "."]).run().is(0, "0 changed, 10 unchanged\n", "");
+    assert!(!scene.home().join("oops").exists());
+    assert_eq!(scene.host().requests_to("read"), 0);
+}
