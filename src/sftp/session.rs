@@ -11,6 +11,7 @@ use super::features::{Features, Limits};
 use super::frames::{Frames, LARGEST, Packet};
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
@@ -75,10 +76,17 @@ impl Sftp {
     /// [`SftpError::Unavailable`] where there is no server, or something prints text in its place.
     pub async fn start(mut source: impl ByteSource, mut sink: impl ByteSink) -> Result<Self, SftpError> {
         let hello = [&5_u32.to_be_bytes()[..], &[INIT], &VERSION_3.to_be_bytes()].concat();
-        // A server that is gone says so itself.
-        let _ = sink.send(hello.into()).await;
         let mut frames = Frames::default();
-        let features = match version(&mut source, &mut frames).await {
+        // A server that is not there takes no bytes, and says so itself.
+        let greeting = async {
+            let _ = sink.send(hello.into()).await;
+            pending().await
+        };
+        let answered = tokio::select! {
+            answered = version(&mut source, &mut frames) => answered,
+            answered = greeting => answered,
+        };
+        let features = match answered {
             Ok(features) => features,
             Err(error) => {
                 source.close().await;
