@@ -154,21 +154,22 @@ impl Work for Push {
 
 impl Push {
     async fn work(&self, call: &PushCall, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
-        let sftp = match open_sftp(connection, call.privilege.as_ref(), trace).await {
-            Ok(sftp) => sftp,
-            Err(trouble) => return trouble.outcome(),
+        let (opened, places) = (OnceCell::new(), OnceCell::new());
+        let pushing = async {
+            let sftp = opened.get_or_try_init(|| open_sftp(connection, call.privilege.as_ref(), trace)).await?;
+            self.caller.tell(trace, &unit.events).await;
+            self.push(call, connection, sftp, unit, &places).await
         };
-        self.caller.tell(trace, &unit.events).await;
-        let places = OnceCell::new();
         let outcome = tokio::select! {
-            done = self.push(call, connection, &sftp, unit, &places) => done.unwrap_or_else(Trouble::outcome),
+            done = pushing => done.unwrap_or_else(Trouble::outcome),
             reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
             limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
         };
-        if let Some(places) = places.get().filter(|places: &&Places| !places.is_clear()) {
+        let left = places.get().filter(|places: &&Places| !places.is_clear());
+        if let (Some(sftp), Some(places)) = (opened.get(), left) {
             // What stays is gone on with or removed by the next run.
             if self.order.resume == Resume::No {
-                let _ = timeout(CLEARING, places.clear(&sftp)).await;
+                let _ = timeout(CLEARING, places.clear(sftp)).await;
             }
             if !places.is_clear() {
                 self.left_behind.fetch_add(1, Ordering::Relaxed);
