@@ -96,7 +96,7 @@ impl Carrier<'_> {
         let sending = send(&target, self.contents, entry, ranges);
         let umask = async {
             match attributes.mode {
-                Some(ModeWanted::Masked(_)) => self.umask().await.map(drop),
+                Some(ModeWanted::Masked(_)) => self.umask(entry).await.map(drop),
                 _ => Ok(()),
             }
         };
@@ -136,10 +136,10 @@ impl Carrier<'_> {
         Ok(closed.get().await?)
     }
 
-    /// The umask of the server, found out with an empty file.
-    async fn umask(&self) -> Result<u32, SftpError> {
+    /// The umask of the server, found out with an empty file beside the first that needs it: there files may be made.
+    async fn umask(&self, entry: usize) -> Result<u32, SftpError> {
         let find = async {
-            let probe = self.places.probe();
+            let probe = self.places.probe(&self.placement.remote(&self.path_of(entry)));
             let open = Wire { mode: Some(0o777), ..Wire::default() };
             let handle = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await?;
             let found = self.sftp.fstat(&handle).await?;

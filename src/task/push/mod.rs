@@ -210,7 +210,7 @@ impl Push {
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
         self.announce(&plan, tree, &placement, unit, &teller).await;
         let directory = home_of(tree, &placement);
-        let places = places.get_or_init(|| async { Places::new(self.lock.run(), directory.clone()) }).await;
+        let places = places.get_or_init(|| async { Places::new(self.lock.run()) }).await;
         let beside = async {
             match tree.roots.iter().all(|root| root.is_directory) {
                 true => Ok(Vec::new()),

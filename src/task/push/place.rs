@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The temporary files of one host that may be there now.
 pub(super) struct Places {
     run: Run,
-    /// A directory in which something is to be made.
-    directory: Vec<u8>,
     open: Arc<Mutex<HashSet<Vec<u8>>>>,
     /// Those of earlier runs that were gone on with.
     adopted: Mutex<HashSet<Vec<u8>>>,
@@ -24,8 +22,8 @@ pub(super) struct Temporary {
 }
 
 impl Places {
-    pub(super) fn new(run: Run, directory: Vec<u8>) -> Self {
-        Self { run, directory, open: Arc::default(), adopted: Mutex::default() }
+    pub(super) fn new(run: Run) -> Self {
+        Self { run, open: Arc::default(), adopted: Mutex::default() }
     }
 
     /// A name for what is to stand in this place. It counts as there from now on.
@@ -43,11 +41,10 @@ impl Places {
         Temporary { path: path.to_vec(), place: place.to_vec(), open: Arc::clone(&self.open) }
     }
 
-    /// A name for a file that is there for a moment only.
-    pub(super) fn probe(&self) -> Temporary {
-        let slash: &[u8] = if self.directory.is_empty() || self.directory.ends_with(b"/") { b"" } else { b"/" };
+    /// A name beside this place for a file that is there for a moment only.
+    pub(super) fn probe(&self, place: &[u8]) -> Temporary {
         // No file can have this name, so the tag is nobody else's.
-        self.temporary(&[&self.directory, slash, b"\0"].concat())
+        self.temporary(&[split(place).0, b"\0"].concat())
     }
 
     /// Whether this temporary file of an earlier run was gone on with.
