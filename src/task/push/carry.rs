@@ -187,8 +187,13 @@ impl Carrier<'_> {
             Step::HardLink { entry, of, why } => self.hard_link(*entry, *of, why).await,
             Step::SetAttributes { attributes, .. } => {
                 let path = self.placement.remote(&self.path(step));
-                let wire = attributes_to_set(attributes, || self.umask_known());
-                self.set(&path, &wire).await
+                let mut attributes = *attributes;
+                if let Some(ModeWanted::Masked(bits)) = attributes.mode {
+                    // It was made with these bits and more, less the umask.
+                    let made = self.sftp.lstat(&path).await?.get().await?.mode;
+                    attributes.mode = made.map(|mode| ModeWanted::Exact(mode & bits));
+                }
+                self.set(&path, &attributes_to_set(&attributes, || self.umask_known())).await
             }
             Step::Delete { path, is_directory } => {
                 let remote = self.placement.remote(path);
