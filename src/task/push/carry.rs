@@ -228,7 +228,15 @@ impl Carrier<'_> {
         let existing = self.placement.remote(&self.path_of(of));
         let path = self.placement.remote(&self.path_of(entry));
         if !self.sftp.features().hard_link {
-            let attributes = Attributes { mtime: Some(self.tree.entries[of].mtime), ..Attributes::default() };
+            // A second file is to have what the first has by now.
+            let first = self.sftp.lstat(&existing).await?.get().await?;
+            let attributes = Attributes {
+                mode: first.mode.map(ModeWanted::Exact),
+                owner: first.owner.map(|(user, _)| user),
+                group: first.owner.map(|(_, group)| group),
+                mtime: Some(self.tree.entries[of].mtime),
+                atime: None,
+            };
             return self.send_file(entry, &attributes, why).await;
         }
         if matches!(why, Why::New) {
