@@ -4,7 +4,7 @@
 use super::compare::Comparison;
 use super::content::Contents;
 use super::pace::Pace;
-use super::place::{Places, attributes_to_set};
+use super::place::{Places, attributes_to_set, wants_half, with_both};
 use super::send::SendError;
 use super::survey::Leftover;
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Window};
@@ -187,7 +187,7 @@ impl Carrier<'_> {
             Step::HardLink { entry, of, why } => self.hard_link(*entry, *of, why).await,
             Step::SetAttributes { attributes, .. } => {
                 let path = self.placement.remote(&self.path(step));
-                let mut attributes = *attributes;
+                let mut attributes = self.owned(&path, attributes).await?;
                 if let Some(ModeWanted::Masked(bits)) = attributes.mode {
                     // It was made with these bits and more, less the umask.
                     let made = self.sftp.lstat(&path).await?.get().await?.mode;
@@ -216,7 +216,8 @@ impl Carrier<'_> {
             self.sftp.symlink(target, &temporary.path).await?.get().await?;
             temporary.rename(self.sftp, false).await?;
         }
-        let wire = Wire { mode: None, ..attributes_to_set(attributes, || 0) };
+        let attributes = self.owned(&path, attributes).await?;
+        let wire = Wire { mode: None, ..attributes_to_set(&attributes, || 0) };
         if self.sftp.features().lsetstat && wire != Wire::default() {
             // A symlink's own owner and time are a nicety that some file systems do not have.
             let _ = self.sftp.lsetstat(&path, &wire).await?.get().await;
@@ -248,6 +249,14 @@ impl Carrier<'_> {
         // rename(2) does nothing where both are names of one file.
         temporary.remove(self.sftp).await;
         Ok(renamed?)
+    }
+
+    /// What is wanted of something that stands there, with both its owner and its group or neither.
+    async fn owned(&self, path: &[u8], attributes: &Attributes) -> Result<Attributes, Fault> {
+        if !wants_half(attributes) {
+            return Ok(*attributes);
+        }
+        Ok(with_both(attributes, &self.sftp.lstat(path).await?.get().await?))
     }
 
     async fn set(&self, path: &[u8], wire: &Wire) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
 
 use super::carry::{Backup, Carrier, Fault};
-use super::place::{Temporary, attributes_to_set};
+use super::place::{Temporary, attributes_to_set, wants_half, with_both};
 use super::send::{Target, send};
 use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
 use crate::task::digest::Part;
@@ -104,7 +104,11 @@ impl Carrier<'_> {
         sent?;
         umask?;
         let ends_in_a_hole = extents.ranges(size).last().map_or(0, |range| range.end) < size;
-        let mut wire = attributes_to_set(attributes, || self.umask_known());
+        let attributes = match wants_half(attributes) {
+            true => with_both(attributes, &sftp.fstat(handle).await?.get().await?),
+            false => *attributes,
+        };
+        let mut wire = attributes_to_set(&attributes, || self.umask_known());
         // OpenSSH changes the owner last, which would take setuid and setgid away again.
         let owner = Wire { owner: wire.owner.take(), ..Wire::default() };
         let length = Wire { size: ends_in_a_hole.then_some(size), ..Wire::default() };

@@ -163,6 +163,17 @@ pub(super) fn directory_of<'a>(parent: &'a [u8], path: &TreePath) -> &'a [u8] {
     }
 }
 
+/// Whether an owner without a group is wanted, or a group without an owner.
+pub(super) fn wants_half(attributes: &Attributes) -> bool {
+    attributes.owner.is_some() != attributes.group.is_some()
+}
+
+/// SFTP sets owner and group together: the one that is not asked for stays what it is.
+pub(super) fn with_both(attributes: &Attributes, found: &Wire) -> Attributes {
+    let (owner, group) = found.owner.unzip();
+    Attributes { owner: attributes.owner.or(owner), group: attributes.group.or(group), ..*attributes }
+}
+
 /// What a plan wants, as the protocol says it.
 pub(super) fn attributes_to_set(attributes: &Attributes, umask: impl Fn() -> u32) -> Wire {
     // Seconds from 1970 to 2106 are what the protocol has.
