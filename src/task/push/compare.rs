@@ -2,7 +2,7 @@
 
 use super::content::Contents;
 use crate::connection::Connection;
-use crate::sftp::{OpenMode, Sftp};
+use crate::sftp::{Handle, OpenMode, Sftp, SftpError};
 use crate::task::digest::{Part, beginnings};
 use crate::task::privilege::Privilege;
 use crate::task::trouble::Trouble;
@@ -69,17 +69,25 @@ impl Comparison<'_> {
 
     /// The digest of what a file holds, read over the wire.
     async fn read_back(&self, part: &Part) -> Result<Option<[u8; 32]>, Trouble> {
-        let size = part.length;
-        let length = self.sftp.limits().await?.read;
         let opened = self.sftp.open(&part.path, OpenMode::Read, &crate::sftp::Attributes::default()).await?;
         // What cannot be read is sent.
         let Ok(handle) = opened.get().await else { return Ok(None) };
+        let read = match self.read_open(&handle, part.length).await {
+            Err(SftpError::Refused(..)) => None,
+            read => read?,
+        };
+        self.sftp.close(&handle).await?.get().await?;
+        Ok(read)
+    }
+
+    async fn read_open(&self, handle: &Handle, size: u64) -> Result<Option<[u8; 32]>, SftpError> {
+        let length = self.sftp.limits().await?.read;
         let mut hash = Sha256::new();
         let mut asked = std::collections::VecDeque::new();
         let (mut next, mut read) = (0, 0);
         while read < size {
             while next < size && asked.len() < AHEAD {
-                asked.push_back(self.sftp.read(&handle, next, length).await?);
+                asked.push_back(self.sftp.read(handle, next, length).await?);
                 next += u64::from(length);
             }
             let Some(answer) = asked.pop_front() else { break };
@@ -92,7 +100,6 @@ impl Comparison<'_> {
                 _ => return Ok(None),
             }
         }
-        self.sftp.close(&handle).await?.get().await?;
         Ok(Some(hash.finalize().into()))
     }
 
