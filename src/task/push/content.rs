@@ -151,12 +151,17 @@ impl Contents {
         let mut block = Block { bytes, _share: share, spare: Arc::clone(&self.spare) };
         // What is in memory already is not worth another thread.
         let open = self.kept().files.get(&entry).and_then(Weak::upgrade);
-        if open.is_some_and(|file| is_read_at_once(&file, &mut block.bytes, offset)) {
+        if let Some(file) = open
+            && is_read_at_once(&file, &mut block.bytes, offset)
+        {
+            self.check(entry, &file)?;
             return Ok(Bytes::from_owner(block));
         }
         let contents = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || {
-            contents.open(entry)?.read_exact_at(&mut block.bytes, offset)?;
+            let file = contents.open(entry)?;
+            file.read_exact_at(&mut block.bytes, offset)?;
+            contents.check(entry, &file)?;
             Ok(Bytes::from_owner(block))
         });
         read.await.map_err(|panic| Arc::new(io::Error::other(panic)))?.map_err(Arc::new)
@@ -192,6 +197,7 @@ impl Contents {
                 }
             }
         }
+        self.check(entry, &file)?;
         Ok(hash.finalize().into())
     }
 
@@ -212,12 +218,18 @@ impl Contents {
             return Ok(file);
         }
         let file = File::open(self.tree.local(entry))?;
-        if Some(Stamp::of(&file.metadata()?)) != self.tree.stamp(entry) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        self.check(entry, &file)?;
         let file = Arc::new(file);
         self.kept().files.insert(entry, Arc::downgrade(&file));
         Ok(file)
+    }
+
+    /// Whether an open file is still what the scan saw. To be asked after a part was read: before that it may change yet.
+    fn check(&self, entry: usize, file: &File) -> io::Result<()> {
+        match Some(Stamp::of(&file.metadata()?)) == self.tree.stamp(entry) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
