@@ -157,7 +157,7 @@ impl Carrier<'_> {
                     Some(error) => return Err(error.into()),
                     None => {
                         let path = self.path(step);
-                        let reason = self.reason(&fault, &path).await;
+                        let reason = self.reason(&fault, &path, self.size_of(step)).await;
                         self.teller.failed(&self.placement.remote(&path), &reason).await;
                     }
                 },
@@ -276,7 +276,7 @@ impl Carrier<'_> {
     }
 
     /// SFTP has one word for a full disk and all that it has no word for; so the file system is asked.
-    async fn reason(&self, fault: &Fault, path: &TreePath) -> String {
+    pub(super) async fn reason(&self, fault: &Fault, path: &TreePath, size: u64) -> String {
         let is_vague = matches!(
             fault,
             Fault::Send(SendError::Sftp(SftpError::Refused(crate::sftp::Status::Failure, _)))
@@ -293,7 +293,7 @@ impl Carrier<'_> {
                 self.teller.no_space();
                 "no inode is left on its file system".into()
             }
-            Ok(space) if space.available < self.size_of(path) => {
+            Ok(space) if space.available < size.max(1) => {
                 self.teller.no_space();
                 format!("its file system is full: {} bytes are left", space.available)
             }
@@ -301,9 +301,13 @@ impl Carrier<'_> {
         }
     }
 
-    fn size_of(&self, path: &TreePath) -> u64 {
-        let entry = self.tree.entries.iter().position(|entry| *self.placement.path(entry) == *path);
-        entry.and_then(|entry| self.tree.file(entry)).map_or(1, |(size, _)| size.max(1))
+    fn size_of(&self, step: &Step) -> u64 {
+        match step {
+            Step::Send { entry, .. } | Step::HardLink { entry, .. } => {
+                self.tree.file(*entry).map_or(0, |(size, _)| size)
+            }
+            _ => 0,
+        }
     }
 
     pub(super) fn path_of(&self, entry: usize) -> TreePath {

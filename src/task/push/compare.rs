@@ -76,7 +76,8 @@ impl Comparison<'_> {
             Err(SftpError::Refused(..)) => None,
             read => read?,
         };
-        self.sftp.close(&handle).await?.get().await?;
+        // Nothing was written that a refusal could be about.
+        let _ = self.sftp.close(&handle).await?.get().await;
         Ok(read)
     }
 

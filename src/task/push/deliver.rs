@@ -17,12 +17,15 @@ impl Carrier<'_> {
         let (temporary, handle, start) = self.begin(entry).await?;
         let written = self.write_whole(entry, attributes, &handle, start).await;
         if let Err(fault) = written {
-            if fault.ends_all().is_none() {
-                // What is written stands under the temporary name only, and that goes.
-                let _ = self.sftp.close(&handle).await?.get().await;
-                temporary.remove(self.sftp).await;
+            if fault.ends_all().is_some() {
+                return Err(fault);
             }
-            return Err(fault);
+            // Asked while what fills the disk is there: it stands under the temporary name only, and that goes.
+            let size = self.tree.file(entry).map_or(0, |(size, _)| size);
+            let reason = self.reason(&fault, &self.path_of(entry), size).await;
+            let _ = self.sftp.close(&handle).await?.get().await;
+            temporary.remove(self.sftp).await;
+            return Err(Fault::Words(reason));
         }
         let was_file = !matches!(why, Why::New | Why::Replaced(Difference::WasSymlink));
         if self.manner.backup == Backup::Tilde && was_file {
