@@ -236,10 +236,14 @@ impl Push {
             carrier.manner.leftovers = leftovers.iter().filter(|left| !at_work(left)).cloned().collect();
             carrier.carry(&plan).await?;
         } else {
-            // Nothing waits for the clearing up behind others.
-            let (carried, beside) = futures::join!(carrier.carry(&plan), beside);
+            // Nothing waits for the clearing up behind others, which may take up the room that is needed.
+            let cleared = async {
+                self.remove_left_behind(sftp, &std::mem::take(&mut leftovers)).await?;
+                self.remove_left_behind(sftp, &beside.await?).await
+            };
+            let (carried, cleared) = futures::join!(carrier.carry(&plan), cleared);
             carried?;
-            leftovers.extend(beside?);
+            cleared?;
         }
         leftovers.retain(|left| !places.has_used(&left.path));
         self.remove_left_behind(sftp, &leftovers).await?;
