@@ -138,7 +138,8 @@ impl Seen<'_> {
                 && let Some((root, placed)) = to_list.pop_front()
             {
                 let path = self.survey.placement.remote(&placed);
-                listing.push(list(self.sftp, root, placed, path));
+                let within = placed.within(self.survey.placement.prefix(root)).unwrap_or_default();
+                listing.push(list(self.sftp, self.question, Directory { root, placed, within, path }));
             }
             let Some((root, placed, names)) = listing.next().await else { return Ok(()) };
             for Name { name, attributes } in names? {
@@ -178,10 +179,7 @@ impl Seen<'_> {
 
     /// The entry of a root that is to have this path on the host.
     fn entry(&self, root: usize, path: &TreePath) -> Option<&Entry> {
-        let within = path.within(self.survey.placement.prefix(root))?;
-        let tree = self.question.tree;
-        let entries = &tree.entries[tree.roots[root].entries.clone()];
-        entries.binary_search_by(|entry| entry.path.cmp(&within)).ok().map(|index| &entries[index])
+        entry(self.question.tree, root, &path.within(self.survey.placement.prefix(root))?)
     }
 
     async fn links(&mut self) -> Result<(), Trouble> {
@@ -254,18 +252,41 @@ pub(super) async fn leftovers_in(sftp: &Sftp, directory: &[u8]) -> Result<Vec<Le
     Ok(found)
 }
 
-/// Lists one directory.
+/// The entry of a root with this path below it.
+fn entry<'tree>(tree: &'tree Tree, root: usize, within: &TreePath) -> Option<&'tree Entry> {
+    let entries = &tree.entries[tree.roots[root].entries.clone()];
+    entries.binary_search_by(|entry| entry.path.cmp(within)).ok().map(|index| &entries[index])
+}
+
+/// A directory that is to be listed.
+struct Directory {
+    root: usize,
+    /// Below the destination.
+    placed: TreePath,
+    /// Below the root.
+    within: TreePath,
+    /// On the host.
+    path: Vec<u8>,
+}
+
+/// Lists one directory, of which only what matters is kept: it may hold far more, or have no end.
 async fn list(
     sftp: &Sftp,
-    root: usize,
-    placed: TreePath,
-    path: Vec<u8>,
+    question: &Question<'_>,
+    directory: Directory,
 ) -> (usize, TreePath, Result<Vec<Name>, Trouble>) {
+    let Directory { root, placed, within, path } = directory;
+    let matters = |found: &Name| {
+        question.everything
+            || check_name(&found.name).is_ok()
+                && (temporary::recognise(&found.name).is_some()
+                    || entry(question.tree, root, &within.join(&found.name)).is_some())
+    };
     let all = async {
         let mut listing = sftp.list(&path).await?;
         let mut names = Vec::new();
         while let Some(some) = listing.next().await? {
-            names.extend(some);
+            names.extend(some.into_iter().filter(matters));
         }
         listing.close().await?;
         Ok(names)
