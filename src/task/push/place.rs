@@ -119,8 +119,11 @@ impl Temporary {
         }
         let (directory, name) = split(&self.path);
         let aside = [directory, &name[..name.len() - 1], b"0"].concat();
-        sftp.rename(&self.place, &aside).await?.get().await?;
-        match sftp.rename(&self.path, &self.place).await?.get().await {
+        // Both are sent before the first is answered: its place is empty for no longer than the server takes.
+        let emptied = sftp.rename(&self.place, &aside).await?;
+        let filled = sftp.rename(&self.path, &self.place).await?;
+        emptied.get().await?;
+        match filled.get().await {
             Ok(()) => {
                 // What is left of the old file is in nobody's way.
                 let _ = sftp.remove(&aside).await?.get().await;
