@@ -45,16 +45,17 @@ fn a_large_file_to_many_hosts_takes_little_memory_and_few_files() {
     let place = Place::new();
     let content = noise(1, 64 * MIB);
     place.file("large", &content);
-    let running = Bugle::on(&fleet).at(&place).args(["push", "all", "-f", "20", "large", "file"]).start();
+    let running = Bugle::on(&fleet).at(&place).args(["push", "all", "-f", "20", "--output", "group", "large", "file"]).start();
     let (answer, most) = watched(running);
-    answer.exited(0).said("1 changed (64.0 MiB sent)\n");
+    let answer = answer.exited(0);
+    assert!(answer.stdout.ends_with("h[00-19] (20): changed\n---------------\n1 changed (64.0 MiB sent)\n"), "{}", answer.stdout);
     // A shared copy of the file, and a window for each host, would be more.
     assert!(most.memory > 10_000 && most.memory < 160_000, "{most:?}");
     assert!(most.files < 60, "{most:?}");
     for host in fleet.hosts() {
         assert!(fs::read(host.home.join("file")).unwrap() == content, "{}", host.name);
         let files = host.counts().files;
-        assert!(files.most_outstanding < 400 && files.most_handles <= 2, "{files:?}");
+        assert!(files.most_outstanding < 400 && files.most_handles <= 4, "{files:?}");
     }
 }
 
@@ -81,7 +82,7 @@ fn hosts_that_take_nothing_any_more_do_not_hold_up_the_others() {
     const HOSTS: u64 = 20;
     const GOOD: u64 = 3;
     let fleet = Fleet::of((0..HOSTS).map(|number| {
-        let at = 200_000 + pick(number, 30 * MIB as u64);
+        let at = 200_000 + pick(number, 18 * MIB as u64);
         let cable = match number {
             0..GOOD => Cable::default(),
             _ => Cable::failing(Direction::ToServer, at, Fault::Cut(Cut::Freeze)),
@@ -89,10 +90,10 @@ fn hosts_that_take_nothing_any_more_do_not_hold_up_the_others() {
         (format!("h{number:02}"), Behaviour::behind([cable]))
     }));
     let place = Place::new();
-    let content = noise(1, 40 * MIB);
+    let content = noise(1, 24 * MIB);
     place.file("large", &content);
     let running =
-        Bugle::on(&fleet).at(&place).args(["push", "all", "-f", "20", "--timeout", "12s", "large", "file"]).start();
+        Bugle::on(&fleet).at(&place).args(["push", "all", "-f", "20", "--timeout", "6s", "large", "file"]).start();
     let (answer, most) = watched(running);
     let answer = answer.exited(1);
     assert!(answer.stderr.contains("3 ok") || answer.stderr.contains("3 changed"), "{}", answer.stderr);

@@ -101,8 +101,9 @@ fn equal_hosts_are_shown_once() {
     let place = crate::bugle::Place::new();
     place.file("new", "content");
     fs::write(fleet.host("web02").home.join("file"), "other").unwrap();
-    let answer = Bugle::on(&fleet).at(&place).args(["push", "all", "--dry-run", "new", "file"]).run();
-    let expected = "web[01,03],db01 (3):\n+ file (7 B)\nweb02:\n~ file (size 5 → 7)\n";
+    let answer = Bugle::on(&fleet).at(&place).args(["push", "all", "--dry-run", "--output", "group", "new", "file"]).run();
+    let rule = "---------------\n";
+    let expected = format!("{rule}db01,web[01,03] (3)\n{rule}+ file (7 B)\n{rule}web02\n{rule}~ file (size 5 → 7)\n");
     assert_eq!(answer.exited(0).stdout, expected);
     assert!(fleet.hosts().iter().all(|host| host.requests_to("open") == 0));
 }

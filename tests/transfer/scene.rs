@@ -71,11 +71,12 @@ impl Scene {
         self.place.file_with_mode(name, content, 0o644)
     }
 
-    /// A file that stands on the host.
+    /// A file that stands on the host, for longer than the sources.
     pub fn old(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.home().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
+        set_time(&path, 1_500_000_000);
         path
     }
 

@@ -7,8 +7,9 @@ use crate::fleet::sftp_daemon::{Sftp, dropbear, sshd};
 use crate::fleet::trees::{ALL, Aspect, EVERY_ASPECT, Kind, assert_same, plant};
 use crate::scene::Scene;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// What a server cannot keep.
 fn all_but(aspects: &[Aspect]) -> Vec<Aspect> {
@@ -54,6 +55,10 @@ fn arrives(scene: &Scene, seed: u64, aspects: &[Aspect]) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "goes").unwrap();
     }
+    // They are those of the one who logs in.
+    let owner = fs::metadata(&copy).unwrap();
+    let owner = format!("{}:{}", owner.uid(), owner.gid());
+    assert!(Command::new("chown").args(["-R", &owner]).arg(copy.join("directory\n")).status().unwrap().success());
     symlink(&outside, copy.join("way-out")).unwrap();
     symlink("nowhere", copy.join("names/loose")).unwrap();
     again(&["--delete"]).exited(0);

@@ -1,5 +1,6 @@
 //! Which files count as unchanged: by size and time, or by content.
 
+use crate::fleet::sftp_daemon::{Sftp, sshd};
 use crate::fleet::{Answer, Behaviour, Exec, Oddity, When};
 use crate::scene::{Scene, noise, set_time};
 use std::fs;
@@ -46,16 +47,15 @@ fn size_and_time_decide_unless_the_content_is_asked_for() {
 
 #[test]
 fn contents_are_read_over_the_wire_where_the_host_cannot_hash() {
-    let without_programs = ["-o", "SetEnv=PATH=/nonexistent"];
-    for (behaviour, options, reads) in [
-        (Behaviour::default(), &[][..], false),
-        (Behaviour::default(), &without_programs[..], true),
-        (Behaviour::executing(Exec::Refused), &[], true),
-        (Behaviour::executing(Exec::Answer("nonsense\nand more\n")), &[], true),
-        (Behaviour::executing(Exec::Answer("some\nshort\n")), &[], true),
-        (Behaviour { max_sessions: 1, ..Behaviour::default() }, &[], true),
+    for (behaviour, reads) in [
+        (Behaviour::default(), false),
+        (Behaviour::executing(Exec::Refused), true),
+        (Behaviour::executing(Exec::Answer("none\n")), true),
+        (Behaviour::executing(Exec::Answer("nonsense\nand more\n")), true),
+        (Behaviour::executing(Exec::Answer("some\nshort\n")), true),
+        (Behaviour { max_sessions: 1, ..Behaviour::default() }, true),
     ] {
-        let shown = format!("{:?} {} {options:?}", behaviour.exec, behaviour.max_sessions);
+        let shown = format!("{:?} {}", behaviour.exec, behaviour.max_sessions);
         let scene = Scene::of(behaviour);
         plant(&scene);
         // Many requests long, and a wrong byte at the end.
@@ -65,13 +65,23 @@ fn contents_are_read_over_the_wire_where_the_host_cannot_hash() {
         let (last, rest) = large.split_last().unwrap();
         set_time(&scene.old("tree/large", [rest, &[!last]].concat()), NEW);
         set_time(&scene.old("tree/large-too", &large), OLD);
-        let answer = scene.push().args(options).args(["-r", "--checksum", "tree", "."]).run().exited(0);
+        let answer = scene.push().args(["-r", "--checksum", "tree", "."]).run().exited(0);
         assert!(answer.stdout.starts_with("4 changed "), "{shown}: {}", answer.stdout);
         assert!(scene.read("tree/large") == large && scene.read("tree/touched") == b"content A", "{shown}");
         assert_eq!(scene.host().requests_to("read") > 0, reads, "{shown}");
         assert_eq!(scene.host().counts().files.handles, 0, "{shown}");
         scene.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_real_host_without_any_program_for_hashing_is_compared_all_the_same() {
+    let Some(daemon) = sshd(Sftp::Internal(""), &["SetEnv PATH=/nonexistent"]) else { return };
+    let scene = Scene::on(daemon);
+    plant(&scene);
+    let answer = scene.push().args(["-r", "--checksum", "tree", "."]).run().exited(0);
+    assert!(answer.stdout.starts_with("3 changed "), "{}", answer.stdout);
+    assert_eq!(scene.read("tree/touched"), b"content A");
 }
 
 #[test]
