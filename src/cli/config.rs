@@ -45,12 +45,13 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
             mistakes.add(host, reach.errors);
             warnings.add(host, reach.warnings);
             if !global.quiet {
-                warnings.failures().for_each(|warning| warning.warn(&mut io::stderr()));
+                warnings.failures(&known.inventory).into_iter().for_each(|warning| warning.warn(&mut io::stderr()));
             }
-            match mistakes.failures().len() {
-                0 => reach.layers,
-                count => return Err(Failed::several(mistakes.failures().collect(), count)),
+            let unusable = mistakes.failures(&known.inventory);
+            if !unusable.is_empty() {
+                return Err(Failed::several(unusable, usize::MAX));
             }
+            reach.layers
         }
         None => Vec::new(),
     };

@@ -69,7 +69,7 @@ fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
     let failed = Failed::mistake_text(format!("the inventory has no {kind} `{name}`"));
     match yaml::nearest(name, known) {
         Some(near) => failed.hint(format!("did you mean `{near}`?")),
-        None => failed,
+        None => failed.hint("`bugle inventory --graph` shows all of them"),
     }
 }
 
@@ -88,14 +88,15 @@ fn check(global: &GlobalOptions) -> Result<u8, Failed> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let of_sources = known.inventory.warnings().iter().filter(|problem| problem.severity == Severity::Warning);
-    let mut told = warnings.failures().len();
+    let warnings = warnings.failures(&known.inventory);
+    let mut told = warnings.len();
     for warning in of_sources {
         told += 1;
         tell(&mut out, warning)?;
     }
-    warnings.failures().for_each(|warning| warning.warn(&mut out));
+    warnings.into_iter().for_each(|warning| warning.warn(&mut out));
     out.flush()?;
-    let unusable: Vec<Failed> = errors.failures().collect();
+    let unusable = errors.failures(&known.inventory);
     if !unusable.is_empty() {
         return Err(Failed::several(unusable, usize::MAX));
     }

@@ -85,8 +85,8 @@ impl<'a> Reach<'a> {
                 Err(failed) => problems.push(failed),
             }
         }
-        problems.splice(0..0, mistakes.failures());
-        self.warnings.extend(warnings.failures());
+        problems.splice(0..0, mistakes.failures(&self.known.inventory));
+        self.warnings.extend(warnings.failures(&self.known.inventory));
         if problems.is_empty() { Ok(reached) } else { Err(Failed::several(problems, PROBLEMS_SHOWN)) }
     }
 

@@ -4,14 +4,17 @@
 use super::failure::Failed;
 use super::sources::{JUMP_HINT, Known};
 use crate::inventory::{
-    ConnectionVariables, HostIndex, Inventory, MAGIC_VARIABLES, Severity, SshArgument, VariableFault, VariableProblem,
+    ConnectionVariables, HostIndex, Inventory, MAGIC_VARIABLES, Origin, Severity, SshArgument, VariableFault,
+    VariableProblem,
 };
 use crate::nodeset::fold;
 use crate::ssh_config::{Account, JumpError, Layer, SshConfigError};
 use crate::template::{Fleet, Subject, is_template};
+use crate::yaml::{self, Place};
 use serde_yaml::Value;
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What an inventory says about reaching one host.
@@ -32,6 +35,7 @@ pub(super) struct InventoryReach {
 pub(super) struct Mistake {
     /// `file:line:column`; empty where the variable has none.
     place: String,
+    origin: Option<Origin>,
     variable: String,
     why: String,
     hint: Option<String>,
@@ -46,6 +50,11 @@ impl fmt::Display for Mistake {
 impl Mistake {
     fn text(&self, hosts: &[&str]) -> String {
         format!("{}`{}` of `{}`: {}", self.prefix(), self.variable, fold(hosts.iter().copied()), self.why)
+    }
+
+    /// Whether what is wrong is shown already, or is long.
+    fn shows_itself(&self) -> bool {
+        self.why.contains('\n')
     }
 
     fn prefix(&self) -> String {
@@ -73,9 +82,42 @@ impl<'a> Mistakes<'a> {
         }
     }
 
-    /// Each with the names of its hosts, to end the program or to be told.
-    pub(super) fn failures(&self) -> impl ExactSizeIterator<Item = Failed> {
-        self.found.iter().map(|(mistake, hosts)| Failed::mistake_text(mistake.text(hosts)).hints(mistake.hint.clone()))
+    /// Each with the names of its hosts and the line where it stands, to end the program or to be told.
+    pub(super) fn failures(&self, inventory: &Inventory) -> Vec<Failed> {
+        let mut files = Files::default();
+        let told = self.found.iter().map(|(mistake, hosts)| {
+            let mut text = mistake.text(hosts);
+            if let Some(origin) = mistake.origin.filter(|_| !mistake.shows_itself())
+                && let Some(line) = files.line(inventory, origin)
+            {
+                let place = Place { line: origin.line, column: origin.column };
+                // Writing to a string does not fail.
+                let _ = yaml::excerpt(&mut text, place, line);
+            }
+            Failed::mistake_text(text).hints(mistake.hint.clone())
+        });
+        told.collect()
+    }
+}
+
+/// Files of an inventory, each read once more to show lines of it.
+#[derive(Default)]
+struct Files(HashMap<String, Vec<String>>);
+
+impl Files {
+    /// The line of a variable, where it is in a file; nothing where a secret may stand in it.
+    fn line(&mut self, inventory: &Inventory, origin: Origin) -> Option<&str> {
+        const SECRETS: [&str; 4] = ["pass", "secret", "token", "vault"];
+        let file = inventory.file(origin);
+        if !self.0.contains_key(file) {
+            // A pipe was read already and would not end.
+            let text = Some(file).filter(|file| Path::new(file).is_file()).map(std::fs::read_to_string);
+            let lines = text.and_then(Result::ok).unwrap_or_default().lines().map(str::to_owned).collect();
+            self.0.insert(file.to_owned(), lines);
+        }
+        let line = self.0.get(file)?.get((origin.line as usize).checked_sub(1)?)?;
+        let lower = line.to_lowercase();
+        (!SECRETS.iter().any(|word| lower.contains(word))).then_some(line)
     }
 }
 
@@ -190,6 +232,7 @@ impl Reader<'_> {
         let written = names.iter().find_map(|name| inventory.variable(self.host, name));
         Mistake {
             place: written.map(|variable| inventory.describe(variable.origin)).unwrap_or_default(),
+            origin: written.map(|variable| variable.origin),
             variable: written.map_or(names[0], |variable| &*variable.name).to_owned(),
             // Values may hold newlines, and must not pass for hints of ours.
             why: why.replace('\n', "\n    "),

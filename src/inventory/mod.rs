@@ -271,9 +271,14 @@ impl Inventory {
         host.variables.get(name).or_else(|| self.sets.variable(host.groups, name, &self.groups))
     }
 
+    /// The file or other source where a variable was set, as the user named it.
+    pub fn file(&self, origin: Origin) -> &str {
+        self.files.get(origin.file as usize).map_or("", |file| &**file)
+    }
+
     /// Where a variable was set, as `file:line:column`.
     pub fn describe(&self, origin: Origin) -> String {
-        let file = self.files.get(origin.file as usize).map_or("", |file| &**file);
+        let file = self.file(origin);
         match origin.line {
             0 => file.to_owned(),
             line => format!("{file}:{line}:{}", origin.column),

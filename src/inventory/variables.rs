@@ -16,7 +16,7 @@ pub struct Variable {
 }
 
 /// A place in one of the inventory's files; see [`super::Inventory::describe`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// Position in the inventory's list of files.
     pub(super) file: u32,

@@ -165,7 +165,8 @@ fn variables_of_variables_are_rendered_wherever_they_are_used() {
     Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(&circle).args(["run", "h", "id"]).run().is(
         2,
         "",
-        "error: <home>/circle.ini:1:3: `ansible_host` of `h`: variables name each other in a circle: a > b > a\n",
+        "error: <home>/circle.ini:1:3: `ansible_host` of `h`: variables name each other in a circle: a > b > a\n    \
+         1 | h ansible_host='{{ a }}' a='{{ b }}' b='{{ a }}'\n      |   ^\n",
     );
 }
 

@@ -83,6 +83,7 @@ fn passwords_are_in_no_mistake() {
     for arguments in [
         &["run", "host", "true"][..],
         &["run", "host", "--dry-run", "true"],
+        &["inventory", "--check"],
         &["config", "host"],
         &["hosts", "host", "--json", "-"],
     ] {

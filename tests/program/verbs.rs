@@ -247,27 +247,46 @@ fn check_tells_every_mistake_in_every_connection_variable_of_every_host() {
     );
     let expected = "\
 error: <home>/wrong.ini:2:6: `ansible_port` of `web1`: must be a port from 1 to 65535, not `abc`
+    2 | web1 ansible_port=abc ansible_user='a;b' ansible_become=maybe
+      |      ^
 error: <home>/wrong.ini:2:23: `ansible_user` of `web1`: the user name `a;b` contains `;`, which is not allowed in names
+    2 | web1 ansible_port=abc ansible_user='a;b' ansible_become=maybe
+      |                       ^
 error: <home>/wrong.ini:2:42: `ansible_become` of `web1`: must be a boolean, not `maybe`
+    2 | web1 ansible_port=abc ansible_user='a;b' ansible_become=maybe
+      |                                          ^
 error: <home>/wrong.ini:7:1: `ansible_ssh_args` of `web[1-4]`: `0` is no value of `Port`: expected a port from 1 to 65535
     Port=0
          ^
 error: <home>/wrong.ini:3:6: `ansible_ssh_common_args` of `web2`: `-p x` is not a port
+    3 | web2 ansible_ssh_common_args='-o Prot=1 -J a,,b -p x' ansible_ssh_extra_args='-W x:1 -l a;b'
+      |      ^
 error: <home>/wrong.ini:3:6: `ansible_ssh_common_args` of `web2`: unknown keyword `prot`
     Prot=1
     ^
 hint: did you mean `Port`?
 error: <home>/wrong.ini:3:6: `ansible_ssh_common_args` of `web2`: jump host `` is not of the form `[user@]host[:port]`
+    3 | web2 ansible_ssh_common_args='-o Prot=1 -J a,,b -p x' ansible_ssh_extra_args='-W x:1 -l a;b'
+      |      ^
 hint: jump hosts are written [user@]host[:port], several with commas between them
 error: <home>/wrong.ini:3:55: `ansible_ssh_extra_args` of `web2`: the user name `a;b` contains `;`, which is not allowed in names
+    3 | web2 ansible_ssh_common_args='-o Prot=1 -J a,,b -p x' ansible_ssh_extra_args='-W x:1 -l a;b'
+      |                                                       ^
 error: <home>/wrong.ini:4:6: `ansible_host` of `web3`: the host name `a b` contains ` `, which is not allowed in names
+    4 | web3 ansible_host='a b'
+      |      ^
 error: <home>/wrong.ini:5:6: `ansible_host` of `web4`: line 1: the host has no variable `nobody`
+    5 | web4 ansible_host='{{ nobody }}' ansible_timeout=99999999999
+      |      ^
 error: <home>/wrong.ini:5:34: `ansible_timeout` of `web4`: `99999999999` is no value of `ConnectTimeout`: expected seconds or a time such as `1h30m`
     ConnectTimeout=99999999999
                    ^
 ";
-    let warning =
-        "warning: <home>/wrong.ini:3:55: `ansible_ssh_extra_args` of `web2`: `-W x:1` is not supported and left out\n";
+    let warning = "\
+warning: <home>/wrong.ini:3:55: `ansible_ssh_extra_args` of `web2`: `-W x:1` is not supported and left out
+    3 | web2 ansible_ssh_common_args='-o Prot=1 -J a,,b -p x' ansible_ssh_extra_args='-W x:1 -l a;b'
+      |                                                       ^
+";
     let call = || Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(&wrong);
     call().args(["inventory", "--check"]).run().is(2, warning, expected);
     call().args(["run", "all", "true"]).run().is(2, "", expected);
@@ -282,10 +301,11 @@ fn what_is_left_out_of_the_way_to_a_host_is_a_warning_in_every_run() {
          ansible_become_pass: !vault x\n",
     );
     let place_of = "<home>/inventory.yaml:4:5: `ansible_ssh_common_args` of ";
+    let shown = "    4 |     ansible_ssh_common_args: -F bastion.cfg -L 1:a:2\n      |     ^\n";
     let warnings = |hosts: &str| {
         format!(
-            "warning: {place_of}`{hosts}`: `-L 1:a:2` is not supported and left out\n\
-             warning: {place_of}`{hosts}`: `-F bastion.cfg` is left out: one ssh_config holds for all hosts\n\
+            "warning: {place_of}`{hosts}`: `-L 1:a:2` is not supported and left out\n{shown}\
+             warning: {place_of}`{hosts}`: `-F bastion.cfg` is left out: one ssh_config holds for all hosts\n{shown}\
              hint: name it with --ssh-config, or put what it says into `-o` and `-J`\n"
         )
     };
@@ -307,6 +327,8 @@ fn names_that_the_inventory_does_not_have_are_answered_with_the_nearest() {
     bugle().args(["inventory", "--host", "wbe01"]).run().is(2, "", expected);
     let expected = "error: the inventory has no group `pord`\nhint: did you mean `prod`?\n";
     bugle().args(["inventory", "--graph", "pord"]).run().is(2, "", expected);
+    let expected = "error: the inventory has no host `nope`\nhint: `bugle inventory --graph` shows all of them\n";
+    bugle().args(["inventory", "--host", "nope"]).run().is(2, "", expected);
 }
 
 #[test]
