@@ -31,7 +31,7 @@ pub(super) struct HostOptions {
     /// Run in this directory
     #[arg(long, value_name = "DIR")]
     chdir: Option<String>,
-    /// Give it a terminal
+    /// Give it a terminal; without --stdin nothing is typed there, so a command that reads from it waits
     #[arg(long)]
     tty: bool,
 }
