@@ -106,7 +106,9 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
             let behind = settings::variable_behind(&error, arguments);
-            let failed = Failed::usage(error);
+            // clap takes what the environment sets for typed, and would show it in the usage.
+            let typed = Program::command().try_get_matches_from(arguments).err();
+            let failed = Failed::usage(typed.filter(|typed| typed.kind() == error.kind()).unwrap_or(error));
             return Err(match behind {
                 Some(hint) => failed.hint(hint),
                 None => failed,

@@ -32,6 +32,15 @@ fn switches_in_the_environment_are_off_when_they_say_so() {
 }
 
 #[test]
+fn a_usage_shows_nothing_that_the_environment_sets() {
+    for arguments in [&["run"][..], &["run", "--fanuot", "3", "h", "id"], &["hosts", "--fold", "--count", "a"]] {
+        let set = Bugle::alone().env("BUGLE_INVENTORY", "x,").env("BUGLE_FANOUT", "3").args(arguments).run().exited(2);
+        let unset = Bugle::alone().args(arguments).run().exited(2);
+        assert_eq!(set.stderr, unset.stderr);
+    }
+}
+
+#[test]
 fn an_empty_variable_says_nothing() {
     let fleet = Fleet::start(1);
     let place = Place::new();
