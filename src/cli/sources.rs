@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// The label of values that were typed.
 pub(super) const COMMAND_LINE: &str = "command line";
 /// How jump hosts are written.
-pub(super) const JUMP_HINT: &str = "jump hosts are written [user@]host[:port], several with commas between them";
+pub(super) const JUMP_HINT: &str =
+    "jump hosts are written [user@]host[:port], several with commas between them, IPv6 in brackets";
 /// The inventory that uses up standard input.
 pub(super) const PIPED_INVENTORY: &str = "`-i -`";
 /// The group of the hosts that the ssh_config names.

@@ -52,7 +52,7 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
         (
             &["run", "all", "-J", "a b", "true"],
             "error: the host name `a b` contains ` `, which is not allowed in names\n\
-             hint: jump hosts are written [user@]host[:port], several with commas between them\n"
+             hint: jump hosts are written [user@]host[:port], several with commas between them, IPv6 in brackets\n"
                 .into(),
         ),
         (&["run", "all", "--sudo=a;b", "true"], "error: the user name `a;b` contains `;`, which is not allowed in names\nhint: --sudo=USER takes a login name\n".into()),

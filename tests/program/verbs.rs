@@ -268,7 +268,7 @@ hint: did you mean `Port`?
 error: <home>/wrong.ini:3:6: `ansible_ssh_common_args` of `web2`: jump host `` is not of the form `[user@]host[:port]`
     3 | web2 ansible_ssh_common_args='-o Prot=1 -J a,,b -p x' ansible_ssh_extra_args='-W x:1 -l a;b'
       |      ^
-hint: jump hosts are written [user@]host[:port], several with commas between them
+hint: jump hosts are written [user@]host[:port], several with commas between them, IPv6 in brackets
 error: <home>/wrong.ini:3:55: `ansible_ssh_extra_args` of `web2`: the user name `a;b` contains `;`, which is not allowed in names
     3 | web2 ansible_ssh_common_args='-o Prot=1 -J a,,b -p x' ansible_ssh_extra_args='-W x:1 -l a;b'
       |                                                       ^
