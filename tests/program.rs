@@ -23,6 +23,10 @@ mod mistakes;
 mod output;
 #[path = "program/privileges.rs"]
 mod privileges;
+#[path = "program/pulling.rs"]
+mod pulling;
+#[path = "program/pulling_faults.rs"]
+mod pulling_faults;
 #[path = "program/questions.rs"]
 mod questions;
 #[path = "program/redactor.rs"]

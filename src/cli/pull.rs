@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     targets: String,
     /// Files and directories on the hosts, also `*`, `?` and `[…]` (in quotes); `DIR/.` means what is in it. The last is
     /// the local directory
-    #[arg(value_name = "SRC… DIR", required = true, num_args = 2.., value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "SRC… DIR", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
     paths: Vec<OsString>,
     /// Keep only hosts that this selects too [repeatable]
     #[arg(long, value_name = "EXPR")]

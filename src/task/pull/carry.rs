@@ -4,7 +4,6 @@
 use super::fetch::{Fault, Fetched, Fetcher, SMALL, attributes};
 use super::inventory::Kind;
 use super::parcel::{Parcel, write_all};
-use super::receiving::blocking;
 use crate::outcome::{Code, Failure};
 use crate::sftp::SftpError;
 use crate::task::trouble::Trouble;
@@ -72,7 +71,7 @@ impl Carrier<'_> {
     async fn make(&self, entries: Vec<usize>, part: Part) -> HashSet<Vec<u8>> {
         let Fetcher { place, inventory, preserve, teller, .. } = &self.fetcher;
         let (here, all, preserve) = (Arc::clone(place), Arc::clone(inventory), *preserve);
-        let making = blocking(move || {
+        let making = self.fetcher.underway.blocking(move || {
             let mut lost = HashSet::new();
             let make = |index: usize| {
                 let entry = &all.entries[index];
@@ -155,7 +154,7 @@ impl Carrier<'_> {
             let share = Arc::clone(self.open_files).acquire_many_owned(count).await.ok();
             let indices: Vec<usize> = parcels.iter().map(|parcel| parcel.index).collect();
             let (place, committer) = (Arc::clone(self.fetcher.place), Arc::clone(self.fetcher.committer));
-            let written = blocking(move || {
+            let written = self.fetcher.underway.blocking(move || {
                 let written = write_all(&place, parcels, &committer);
                 drop(share);
                 Ok(written)

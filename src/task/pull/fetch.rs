@@ -8,6 +8,7 @@ use super::commit::Committer;
 use super::inventory::{Entry, Inventory, Kind};
 use super::parcel::Parcel;
 use super::receiving::{Interrupted, Receiving};
+use super::underway::Underway;
 use crate::connection::Connection;
 use crate::sftp::{
     Attributes as Wire, DataAnswer, FileKind, Handle, InFlight, Limits, OpenMode, Sftp, SftpError, Window,
@@ -58,6 +59,7 @@ pub(super) struct Fetcher<'a> {
     pub(super) teller: &'a Teller<'a>,
     pub(super) preserve: bool,
     pub(super) interrupted: Interrupted,
+    pub(super) underway: &'a Underway,
 }
 
 /// What became of a file.
@@ -168,7 +170,8 @@ impl Fetcher<'_> {
         let before = self.sftp.fstat(handle).await?.get().await?;
         check_kind(&before)?;
         let Some(size) = before.size else { return Err(Fault::Words("the host does not tell its size".into())) };
-        let (mut receiving, kept) = Receiving::begin(self.place, &entry.path, size, self.interrupted).await?;
+        let (mut receiving, kept) =
+            Receiving::begin(self.place, &entry.path, size, self.interrupted, self.underway).await?;
         let from = self.resumed(&mut receiving, remote, kept).await?;
         self.read(&mut receiving, handle, from, size).await?;
         let after = self.sftp.fstat(handle).await?.get().await?;

@@ -4,7 +4,7 @@
 
 use super::source::{Source, below, name_of, without_slashes};
 use crate::outcome::{Code, Failure};
-use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
+use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError};
 use crate::task::file_server::expand;
 use crate::task::trouble::Trouble;
 use crate::tree::{Glob, TreePath, check_name, temporary};
@@ -50,7 +50,8 @@ pub(super) async fn find(sftp: &Sftp, source: Source) -> Result<Result<Vec<Root>
     };
     match sftp.lstat(&path).await?.get().await {
         Ok(itself) => return Ok(Ok(vec![Root::new(&path, itself)])),
-        Err(SftpError::Refused(Status::NoSuchFile, _)) if Glob::is_one(&path) => {}
+        // Servers have several words for what is not there.
+        Err(SftpError::Refused(..)) if Glob::is_one(&path) => {}
         Err(error @ SftpError::Refused(..)) => return Ok(Err(nothing(&error))),
         Err(error) => return Err(error.into()),
     }

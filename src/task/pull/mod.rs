@@ -14,6 +14,7 @@ mod judge;
 mod parcel;
 mod receiving;
 mod source;
+mod underway;
 mod walk;
 
 use super::caller::Caller;
@@ -37,10 +38,12 @@ use fetch::Fetcher;
 use futures::{StreamExt, stream};
 use inventory::{Inventory, Kind};
 use judge::{Verdict, judge, line};
-use receiving::blocking;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use underway::Underway;
 use walk::{Question, walk};
 
 pub use judge::Comparison;
@@ -51,6 +54,8 @@ pub use source::{Source, SourceError};
 const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
 /// Bytes in flight from all hosts together, and the least that one of them has.
 const IN_FLIGHT: (u64, u64) = (48 * 1024 * 1024, 64 * 1024);
+/// What clearing up may take when a pull is ended from outside.
+const CLEARING: Duration = Duration::from_secs(2);
 /// Small files that are open here at once, of all hosts together.
 const OPEN_FILES: usize = 256;
 /// Large files that are open here at once, of all hosts together, and at most of one.
@@ -154,7 +159,8 @@ struct Host<'a> {
     connection: &'a Arc<Connection>,
     privilege: Option<&'a Privilege>,
     sftp: &'a Sftp,
-    place: Option<Arc<Place>>,
+    place: Option<&'a Arc<Place>>,
+    underway: &'a Underway,
     unit: &'a Unit,
 }
 
@@ -167,14 +173,18 @@ impl Pull {
         };
         self.caller.tell(trace, &unit.events).await;
         let place = self.order.landing.as_ref().map(|landing| landing.place(&call.destination.name));
-        let host = Host { connection, privilege, sftp: &sftp, place, unit };
+        let (underway, all_ended) = Underway::new();
+        let host = Host { connection, privilege, sftp: &sftp, place: place.as_ref(), underway: &underway, unit };
         let outcome = tokio::select! {
             done = self.pull(&host) => done.unwrap_or_else(Trouble::outcome),
             reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
             limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
         };
+        // What is being written removes itself, if it may: the process must not end before that.
+        drop(underway);
+        let _ = timeout(CLEARING, all_ended.wait()).await;
         // What came before the end is here to stay. Where all came, this is done already.
-        self.settle(&host).await;
+        self.settle(place.as_ref()).await;
         outcome
     }
 
@@ -194,7 +204,7 @@ impl Pull {
             events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
             return Ok(teller.outcome());
         }
-        let Some(place) = &host.place else { return Ok(teller.outcome()) };
+        let Some(place) = host.place else { return Ok(teller.outcome()) };
         let work = self.plan(&inventory, verdicts, &teller).await;
         let size = |index: &usize| match inventory.entries[*index].kind {
             Kind::File { size } => size,
@@ -214,10 +224,11 @@ impl Pull {
             teller: &teller,
             preserve: self.order.preserve,
             interrupted: self.order.interrupted,
+            underway: host.underway,
         };
         let larges = (LARGE_FILES.0 / self.at_once).clamp(1, LARGE_FILES.1);
         Carrier { fetcher, larges, open_files: &self.open_files }.carry(work).await?;
-        for error in self.settle(host).await {
+        for error in self.settle(Some(place)).await {
             teller.failed_with(b"at the end", here_failed(&error)).await;
         }
         Ok(teller.finish().await)
@@ -242,7 +253,7 @@ impl Pull {
     /// Compares all of it with what is here.
     async fn judge(&self, host: &Host<'_>, inventory: &Arc<Inventory>) -> Result<Vec<(usize, Verdict)>, Trouble> {
         let all = 0..inventory.entries.len();
-        let Some(place) = &host.place else { return Ok(all.map(|index| (index, Verdict::New)).collect()) };
+        let Some(place) = host.place else { return Ok(all.map(|index| (index, Verdict::New)).collect()) };
         let mut verdicts = judge(place, inventory, all.collect(), self.order.comparison).await;
         let open = verdicts.iter_mut().filter(|(_, verdict)| matches!(verdict, Verdict::SameSize));
         let open: Vec<&mut (usize, Verdict)> = open.collect();
@@ -257,7 +268,7 @@ impl Pull {
         };
         for ((index, verdict), there) in open.into_iter().zip(there) {
             let (place, inventory, index) = (Arc::clone(place), Arc::clone(inventory), *index);
-            let here = blocking(move || {
+            let here = host.underway.blocking(move || {
                 let entry = &inventory.entries[index];
                 let Kind::File { size } = entry.kind else { return Ok(None) };
                 place.sha256(&entry.path, size)
@@ -291,16 +302,15 @@ impl Pull {
     }
 
     /// Directories get their modes and times, and everything lasts over a loss of power.
-    async fn settle(&self, host: &Host<'_>) -> Vec<LandingError> {
-        let (Some(landing), Some(place), PullExtent::Whole) = (&self.order.landing, &host.place, self.order.extent)
-        else {
+    async fn settle(&self, place: Option<&Arc<Place>>) -> Vec<LandingError> {
+        let (Some(landing), Some(place), PullExtent::Whole) = (&self.order.landing, place, self.order.extent) else {
             return Vec::new();
         };
         let (landing, place) = (Arc::clone(landing), Arc::clone(place));
-        let settled = blocking(move || {
+        let settled = spawn_blocking(move || {
             let mut failed = place.settle();
             failed.extend(landing.settle().err());
-            Ok(failed)
+            failed
         });
         settled.await.unwrap_or_default()
     }

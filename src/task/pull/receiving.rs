@@ -2,11 +2,11 @@
 
 use super::commit::Committer;
 use super::parcel::holes;
+use super::underway::{Underway, fault};
 use crate::sftp::InFlight;
 use crate::tree::TreePath;
 use crate::tree::landing::{Attributes, Incoming, LandingError, Place};
 use bytes::Bytes;
-use std::io;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -19,8 +19,9 @@ pub enum Interrupted {
     Keep,
 }
 
-/// A file that is being written. Dropped, it is removed or kept.
+/// A file that is being written. Dropped, it is removed or kept, as soon as nothing writes to it.
 pub(super) struct Receiving {
+    underway: Underway,
     part: Arc<Part>,
     group: Group,
     writing: Option<JoinHandle<Result<(), LandingError>>>,
@@ -30,6 +31,8 @@ pub(super) struct Receiving {
 struct Part {
     incoming: Option<Incoming>,
     interrupted: Interrupted,
+    /// Dropped after the file.
+    _underway: Underway,
 }
 
 impl Drop for Part {
@@ -59,22 +62,24 @@ impl Receiving {
         path: &TreePath,
         size: u64,
         interrupted: Interrupted,
+        underway: &Underway,
     ) -> Result<(Self, u64), LandingError> {
         let (place, path) = (Arc::clone(place), path.clone());
-        let begun = blocking(move || match interrupted {
+        let begun = underway.blocking(move || match interrupted {
             Interrupted::Remove => place.incoming(&path, holes(size)),
             Interrupted::Keep => place.resume(&path, size, holes(size)),
         });
         let incoming = begun.await?;
         let kept = incoming.kept();
-        let part = Arc::new(Part { incoming: Some(incoming), interrupted });
-        Ok((Self { part, group: Group::default(), writing: None }, kept))
+        let part = Arc::new(Part { incoming: Some(incoming), interrupted, _underway: underway.clone() });
+        Ok((Self { underway: underway.clone(), part, group: Group::default(), writing: None }, kept))
     }
 
     /// The SHA-256 of the first bytes that an earlier run wrote.
     pub(super) async fn digest(&self, length: u64) -> Result<Option<[u8; 32]>, LandingError> {
         let part = Arc::clone(&self.part);
-        blocking(move || part.incoming.as_ref().map(|incoming| incoming.sha256(length)).transpose()).await
+        let digest = move || part.incoming.as_ref().map(|incoming| incoming.sha256(length)).transpose();
+        self.underway.blocking(digest).await
     }
 
     /// Takes so many bytes of what an earlier run wrote as they are. Before anything is written.
@@ -140,12 +145,12 @@ impl Receiving {
         self.written().await?;
         let incoming = Arc::into_inner(self.part).and_then(|mut part| part.incoming.take());
         let committer = Arc::clone(committer);
-        blocking(move || {
+        let finish = move || {
             let incoming = incoming.ok_or_else(|| fault("somebody writes to it still"))?;
             let sealed = incoming.seal(size, &attributes)?;
             committer.commit(vec![sealed]).pop().unwrap_or_else(|| Err(fault("it was not named")))
-        })
-        .await
+        };
+        self.underway.blocking(finish).await
     }
 
     /// Removes it, however it was to be interrupted: what came is not what the host has.
@@ -156,15 +161,4 @@ impl Receiving {
             part.interrupted = Interrupted::Remove;
         }
     }
-}
-
-/// Does what blocks on a thread for that.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LandingError> + Send + 'static,
-) -> Result<T, LandingError> {
-    spawn_blocking(work).await.unwrap_or_else(|panic| Err(fault(panic)))
-}
-
-fn fault(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LandingError {
-    LandingError::System { action: "finish", path: "a file".into(), source: io::Error::other(error) }
 }

@@ -182,7 +182,7 @@ impl Walk<'_> {
         }
         Ok(match attributes.kind() {
             Some(FileKind::Directory) if !recursive => Begun::Failed(
-                Failure::new(Code::TransferPlace, "a directory")
+                Failure::new(Code::TransferPlace, "it is a directory")
                     .hint("`-r` fetches directories with all that is in them"),
             ),
             Some(FileKind::Directory) => {
@@ -192,7 +192,7 @@ impl Walk<'_> {
                 };
                 Begun::Directory { attributes, way }
             }
-            Some(FileKind::Special) => failed("a device, socket or FIFO, which cannot be fetched".into()),
+            Some(FileKind::Special) => failed("it is a device, socket or FIFO, which cannot be fetched".into()),
             // A server that tells no kind is taken at its size.
             Some(FileKind::File | FileKind::Symlink) | None => match filter.excludes(root.place.name(), false) {
                 true => Begun::PassedOver,

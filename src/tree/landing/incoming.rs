@@ -22,7 +22,7 @@ const BUFFERS: usize = 1024;
 pub enum Holes {
     /// They are written like everything else.
     Fill,
-    /// Whole blocks of them are left out, and become holes where the file system has such.
+    /// Blocks of them are left out, and become holes where the file system has such.
     Leave,
 }
 
@@ -226,7 +226,8 @@ impl Incoming {
     }
 }
 
-/// The parts of a buffer, each with its place in the file, between whole blocks of zeros.
+/// The parts of a buffer, each with its place in the file, between blocks of zeros. A block that a buffer has a part of
+/// counts by that part: where neither buffer has more than zeros, all of it becomes a hole.
 fn data_of(offset: u64, buffer: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     // Blocks are those of the file, so the first one may be cut.
     let first = (BLOCK as u64 - offset % BLOCK as u64) as usize % BLOCK;
@@ -246,7 +247,7 @@ fn data_of(offset: u64, buffer: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 
 fn is_hole(block: &[u8]) -> bool {
     // The whole is looked at without a branch, which the compiler makes wide; most data ends it at its first byte.
-    block.len() == BLOCK && block[0] == 0 && block.iter().fold(0, |all, byte| all | byte) == 0
+    block.first() == Some(&0) && block.iter().fold(0, |all, byte| all | byte) == 0
 }
 
 /// A part of a file to read, wherever others read and write.
