@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const VERBS: [&str; 8] = ["run", "script", "push", "hosts", "inventory", "config", "completions", "man"];
+const VERBS: [&str; 9] = ["run", "script", "push", "pull", "hosts", "inventory", "config", "completions", "man"];
 /// Characters of a line of prose.
 const WIDEST: usize = 132;
 

@@ -174,9 +174,8 @@ fn an_agent_that_never_answers_is_told_and_counts_for_the_deadline() {
     let agent = format!("IdentityAgent={}", socket.display());
     let run = |deadline: &str| {
         let began = Instant::now();
-        let call =
-            Bugle::on(&fleet).at(&place).args(["-o", &agent, "run", "all", "-v", "--deadline", deadline, "echo ran"]);
-        (call.run(), began.elapsed())
+        let call = Bugle::on(&fleet).at(&place).args(["-o", &agent, "run", "all", "-v", "--output", "stream"]);
+        (call.args(["--deadline", deadline, "echo ran"]).run(), began.elapsed())
     };
     let (answer, took) = run("2s");
     let answer =
@@ -184,6 +183,6 @@ fn an_agent_that_never_answers_is_told_and_counts_for_the_deadline() {
     answer.told("the agent at `<home>/agent` does not answer: not in ").told("never started: web01");
     assert!(took < Duration::from_secs(4), "{took:?}");
     let (answer, took) = run("30s");
-    answer.exited(0).said("ran\n").told("the agent at `<home>/agent` does not answer: not in ");
+    answer.exited(0).said("web01: ran\n").told("the agent at `<home>/agent` does not answer: not in ");
     assert!(took < Duration::from_secs(20), "{took:?}");
 }

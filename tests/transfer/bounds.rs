@@ -45,10 +45,15 @@ fn a_large_file_to_many_hosts_takes_little_memory_and_few_files() {
     let place = Place::new();
     let content = noise(1, 64 * MIB);
     place.file("large", &content);
-    let running = Bugle::on(&fleet).at(&place).args(["push", "all", "-f", "20", "--output", "group", "large", "file"]).start();
+    let running =
+        Bugle::on(&fleet).at(&place).args(["push", "all", "-f", "20", "--output", "group", "large", "file"]).start();
     let (answer, most) = watched(running);
     let answer = answer.exited(0);
-    assert!(answer.stdout.ends_with("h[00-19] (20): changed\n---------------\n1 changed (64.0 MiB sent)\n"), "{}", answer.stdout);
+    assert!(
+        answer.stdout.ends_with("h[00-19] (20): changed\n---------------\n1 changed (64.0 MiB sent)\n"),
+        "{}",
+        answer.stdout
+    );
     // A shared copy of the file, and a window for each host, would be more.
     assert!(most.memory > 10_000 && most.memory < 160_000, "{most:?}");
     assert!(most.files < 60, "{most:?}");

@@ -64,7 +64,9 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
     for host in fleet.hosts() {
         for (name, content) in &files {
             match fs::read(host.home.join(name)) {
-                Ok(found) => assert!(found == *content || found.starts_with(b"old "), "{}: {name} is neither", host.name),
+                Ok(found) => {
+                    assert!(found == *content || found.starts_with(b"old "), "{}: {name} is neither", host.name)
+                }
                 // Without posix-rename the old file is put aside for a moment.
                 Err(error) => {
                     let has_aside = left(&host.home).iter().any(|path| is_aside(path));

@@ -46,7 +46,8 @@ fn sources_get_the_names_that_scp_gives_them() {
             let place = format!("case{number}");
             let home = scene.home().to_owned();
             let destination = *arguments.last().unwrap();
-            let root = if destination.starts_with('~') || destination == "." { home.clone() } else { home.join(&place) };
+            let root =
+                if destination.starts_with('~') || destination == "." { home.clone() } else { home.join(&place) };
             fs::create_dir_all(home.join(&place)).unwrap();
             match there {
                 "dir" => fs::create_dir(home.join(&place).join("D")).unwrap(),

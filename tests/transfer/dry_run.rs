@@ -69,7 +69,8 @@ fn what_is_listed_is_what_the_next_push_changes() {
         plant(&there, if seed == 0 { 0 } else { seed + 100 }, if seed == 2 { &kinds[..3] } else { kinds });
         let before = scene.home().join("before");
         copy(&there, &before);
-        let push = |options: &[&str]| scene.push().args(["-r", "-p", "--delete"]).args(options).args(["tree", "."]).run();
+        let push =
+            |options: &[&str]| scene.push().args(["-r", "-p", "--delete"]).args(options).args(["tree", "."]).run();
         let requests = scene.changing_requests();
         let listed = push(&["--dry-run"]);
         assert_eq!(scene.changing_requests(), requests);
@@ -88,8 +89,7 @@ fn what_is_listed_is_what_the_next_push_changes() {
         // A link may be made anew with the text that it had, which no difference shows.
         let silent: Vec<&String> = changed.difference(&listed).collect();
         assert!(silent.is_empty(), "{seed}: changed and not listed: {silent:?}");
-        let idle: Vec<&String> =
-            listed.difference(&changed).filter(|path| !there.join(path).is_symlink()).collect();
+        let idle: Vec<&String> = listed.difference(&changed).filter(|path| !there.join(path).is_symlink()).collect();
         assert!(idle.is_empty(), "{seed}: listed and not changed: {idle:?}");
         push(&["--dry-run"]).is(0, "nothing to do\n", "");
     }
@@ -101,7 +101,8 @@ fn equal_hosts_are_shown_once() {
     let place = crate::bugle::Place::new();
     place.file("new", "content");
     fs::write(fleet.host("web02").home.join("file"), "other").unwrap();
-    let answer = Bugle::on(&fleet).at(&place).args(["push", "all", "--dry-run", "--output", "group", "new", "file"]).run();
+    let answer =
+        Bugle::on(&fleet).at(&place).args(["push", "all", "--dry-run", "--output", "group", "new", "file"]).run();
     let rule = "---------------\n";
     let expected = format!("{rule}db01,web[01,03] (3)\n{rule}+ file (7 B)\n{rule}web02\n{rule}~ file (size 5 → 7)\n");
     assert_eq!(answer.exited(0).stdout, expected);

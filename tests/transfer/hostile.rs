@@ -1,6 +1,6 @@
 //! Servers that lie: a stable code in bounded time and memory, and nothing is believed.
 
-use crate::fleet::{Answer, Oddity, When};
+use crate::fleet::{Answer, Behaviour, Exec, Oddity, When};
 use crate::scene::{Scene, noise};
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ fn from_first(kind: &'static str, answer: Answer) -> Oddity {
 }
 
 fn scene(oddities: &[Oddity]) -> Scene {
-    let scene = Scene::serving(oddities);
+    // No shell stands in for the server here.
+    let scene = Scene::of(Behaviour { exec: Exec::Refused, ..Behaviour::serving(oddities) });
     scene.source("tree/file", noise(1, 600_000));
     scene.source("tree/new", "new");
     scene.old("tree/file", "old");
@@ -97,7 +98,11 @@ fn what_is_no_sftp_is_told_with_its_first_line() {
         1,
         "host: transfer.unavailable: the host prints `Welcome to ",
     );
-    fails(Oddity::Noise("x\n"), 1, "host: transfer.unavailable: the host prints `x` where its SFTP server should answer");
+    fails(
+        Oddity::Noise("x\n"),
+        1,
+        "host: transfer.unavailable: the host prints `x` where its SFTP server should answer",
+    );
     fails(Oddity::Version(2), 1, "host: transfer.failed: the server speaks version 2 of SFTP, not 3");
     fails(Oddity::Version(6), 1, "host: transfer.failed: the server speaks version 6 of SFTP, not 3");
     fails(from_first("init", Answer::Type(101)), 1, "host: transfer.failed: the server began with packet type 101 ");

@@ -177,7 +177,8 @@ fn owners_and_groups_are_set_by_name_and_by_number_with_sudo() {
         let unchanged = push().exited(0);
         assert_eq!(unchanged.stdout, "0 changed, 7 unchanged\n", "{arguments:?}");
         chown(copy.join("plain"), Some(77), Some(78)).unwrap();
-        let expected_again = (if expected.0 == 0 { 77 } else { expected.0 }, if expected.1 == 0 { 78 } else { expected.1 });
+        let expected_again =
+            (if expected.0 == 0 { 77 } else { expected.0 }, if expected.1 == 0 { 78 } else { expected.1 });
         let answer = push().exited(0);
         assert_eq!(answer.stdout, "1 changed, 6 unchanged\n", "{arguments:?}");
         assert_eq!(owner(&copy.join("plain")), expected_again, "{arguments:?}");

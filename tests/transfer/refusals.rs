@@ -3,7 +3,7 @@
 use crate::fleet::openssh::Daemon;
 use crate::fleet::sftp_daemon::{Sftp, dropbear, sshd};
 use crate::fleet::tmpfs::Tmpfs;
-use crate::fleet::{Answer, Oddity, When};
+use crate::fleet::{Answer, Behaviour, Exec, Oddity, When};
 use crate::scene::{Scene, noise};
 use std::fs;
 
@@ -111,7 +111,8 @@ fn a_quota_that_is_too_short_leaves_the_old_file() {
     let scene = Scene::serving([Oddity::Answer("write", When::From(3), Answer::Status(4, b"Failure"))]);
     scene.source("new", noise(1, 900_000));
     scene.old("file", "old");
-    let expected = "file: the server says only `Failure`\nhost: transfer.failed: file: the server says only `Failure`\n";
+    let expected =
+        "file: the server says only `Failure`\nhost: transfer.failed: file: the server says only `Failure`\n";
     let answer = scene.push().args(["new", "file"]).run().exited(1);
     assert!(answer.stderr.starts_with(expected), "{}", answer.stderr);
     assert_eq!(scene.read("file"), b"old");
@@ -179,12 +180,24 @@ fn without_posix_rename_the_old_file_is_put_aside_and_comes_back_where_the_new_o
 }
 
 #[test]
-fn a_host_without_sftp_is_told_so() {
+fn where_a_host_has_no_sftp_a_shell_does_its_work() {
     for daemon in [sshd(Sftp::Absent, &[]), dropbear(Sftp::Absent, &[])].into_iter().flatten() {
         let scene = Scene::on(daemon);
-        scene.source("new", "new");
-        let answer = scene.push().args(["new", "file"]).run().exited(1);
-        assert!(answer.stderr.starts_with("host: transfer.unavailable: "), "{}", answer.stderr);
-        answer.told("hint: check `Subsystem sftp` in its sshd_config, and that sftp-server is installed\n");
+        scene.source("tree/new", "new");
+        scene.source("tree/sub/file", "another");
+        let answer = scene.push().args(["-r", "-p", "tree", "there"]).run().exited(0);
+        answer.told(": a shell does the work of the SFTP server, which is slower\n");
+        assert_eq!((scene.read("there/new"), scene.read("there/sub/file")), (b"new".to_vec(), b"another".to_vec()));
+        scene.push().args(["-r", "-p", "tree/.", "there"]).run().exited(0).said("0 changed, 4 unchanged\n");
+        scene.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_host_with_neither_sftp_nor_a_shell_is_told_so() {
+    let scene = Scene::of(Behaviour { exec: Exec::Refused, sftp: None, ..Behaviour::default() });
+    scene.source("new", "new");
+    let answer = scene.push().args(["new", "file"]).run().exited(1);
+    assert!(answer.stderr.starts_with("host: transfer.unavailable: "), "{}", answer.stderr);
+    answer.told("hint: check `Subsystem sftp` in its sshd_config, and that sftp-server is installed\n");
 }

@@ -21,8 +21,19 @@ enum Server {
 
 /// Requests that change something.
 const CHANGING: [&str; 13] = [
-    "open", "write", "setstat", "fsetstat", "lsetstat", "remove", "mkdir", "rmdir", "rename", "posix-rename", "symlink",
-    "hardlink", "fsync",
+    "open",
+    "write",
+    "setstat",
+    "fsetstat",
+    "lsetstat",
+    "remove",
+    "mkdir",
+    "rmdir",
+    "rename",
+    "posix-rename",
+    "symlink",
+    "hardlink",
+    "fsync",
 ];
 
 impl Scene {

@@ -153,16 +153,8 @@ fn excluded_names_are_neither_sent_nor_deleted() {
     scene.push().args(["-r", "--delete"]).args(rules).args(["site", "."]).run().exited(0);
     let mut found = files(scene.home().join("site"));
     found.sort();
-    let expected = [
-        ".gitignore",
-        "app.js",
-        "cache/theirs",
-        "index.html",
-        "keep.map",
-        "local/theirs",
-        "old.map",
-        "sub/z",
-    ];
+    let expected =
+        [".gitignore", "app.js", "cache/theirs", "index.html", "keep.map", "local/theirs", "old.map", "sub/z"];
     assert_eq!(found, expected);
 }
 
