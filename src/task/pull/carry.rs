@@ -1,7 +1,7 @@
 //! What was found is brought here: directories and symlinks first, then files, many at once. What cannot be brought is told
 //! and does not stop the rest.
 
-use super::fetch::{Fault, Fetched, Fetcher, SMALL, attributes};
+use super::fetch::{Fault, Fetched, Fetcher, attributes};
 use super::inventory::Kind;
 use super::parcel::{Parcel, write_all};
 use crate::outcome::{Code, Failure};
@@ -53,14 +53,17 @@ impl Carrier<'_> {
             !lost.is_empty() && above.any(|directory| lost.contains(directory))
         });
         self.fetcher.teller.missing(missing.len());
-        let is_small = |index: &usize| matches!(inventory.entries[*index].kind, Kind::File { size } if size <= SMALL);
+        let is_small = |index: &usize| matches!(inventory.entries[*index].kind, Kind::File { size } if self.fetcher.is_small(size));
         let (small, large): (Vec<usize>, Vec<usize>) = fetch.into_iter().partition(is_small);
+        let handles = self.fetcher.sftp.limits().await?.handles as usize;
+        let larges = self.larges.min(handles.div_ceil(2));
+        let smalls = SMALLS.min(handles.saturating_sub(larges)).max(1);
         let (parcels, queue) = mpsc::channel(BATCH);
         // Once the disk here is full nothing more is asked for.
         let full = AtomicBool::new(false);
         let (small, large, ()) = futures::join!(
-            self.smalls(small, parcels, &full),
-            self.each(large, self.larges, &full, |index| self.fetcher.large(index)),
+            self.smalls(small, smalls, parcels, &full),
+            self.each(large, larges, &full, |index| self.fetcher.large(index)),
             self.land(queue, &full)
         );
         small.and(large)
@@ -100,7 +103,13 @@ impl Carrier<'_> {
             }
             Ok((lost, count, failed, missing))
         });
-        let Ok((lost, [unchanged, made], failed, missing)) = making.await else { return HashSet::new() };
+        let (lost, [unchanged, made], failed, missing) = match making.await {
+            Ok(done) => done,
+            Err(error) => {
+                teller.failed_with(b"here", here_failed(&error)).await;
+                return HashSet::new();
+            }
+        };
         teller.count(made, unchanged);
         teller.missing(missing);
         for (index, error) in failed {
@@ -109,9 +118,14 @@ impl Carrier<'_> {
         lost
     }
 
-    async fn smalls(&self, files: Vec<usize>, parcels: mpsc::Sender<Parcel>, full: &AtomicBool) -> Result<(), Trouble> {
-        let handles = self.fetcher.sftp.limits().await?.handles as usize;
-        let at_once = SMALLS.min(handles.saturating_sub(self.larges)).max(1);
+    /// Fetches small files; whoever writes them hears that none follow.
+    async fn smalls(
+        &self,
+        files: Vec<usize>,
+        at_once: usize,
+        parcels: mpsc::Sender<Parcel>,
+        full: &AtomicBool,
+    ) -> Result<(), Trouble> {
         self.each(files, at_once, full, |index| self.fetcher.small(index, &parcels)).await
     }
 
@@ -159,10 +173,15 @@ impl Carrier<'_> {
                 drop(share);
                 Ok(written)
             });
-            let written = written.await.unwrap_or_default();
-            if written.len() < indices.len() {
-                self.fetcher.teller.missing(indices.len() - written.len());
-            }
+            let written = match written.await {
+                Ok(written) => written,
+                Err(error) => {
+                    for index in indices {
+                        self.tell(index, here_failed(&error)).await;
+                    }
+                    continue;
+                }
+            };
             for (index, result) in written {
                 match result {
                     Ok(()) => self.fetcher.teller.changed(),

@@ -23,8 +23,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Files up to this size are whole in memory before they are written.
-pub(super) const SMALL: u64 = 256 * 1024;
+/// Files up to this size are whole in memory before they are written, where the window is as wide.
+const SMALL: u64 = 256 * 1024;
 /// Bytes that are written at once, where the window is wide.
 const GROUP: u64 = 1024 * 1024;
 /// The least that is asked for at once, and the parts of a window that one request is.
@@ -79,6 +79,11 @@ struct Asked {
 }
 
 impl Fetcher<'_> {
+    /// Whether a file is fetched as a whole before it is written.
+    pub(super) fn is_small(&self, size: u64) -> bool {
+        size <= SMALL.min(self.widest)
+    }
+
     /// Fetches a small file, and hands it on to be written.
     pub(super) async fn small(&self, index: usize, parcels: &mpsc::Sender<Parcel>) -> Result<Fetched, Fault> {
         let entry = &self.inventory.entries[index];
@@ -88,7 +93,7 @@ impl Fetcher<'_> {
         // A file may have changed since it was listed; once is no matter.
         for is_last in [false, true] {
             let size = expected.size.unwrap_or_default();
-            if size > SMALL {
+            if !self.is_small(size) {
                 return Box::pin(self.large(index)).await;
             }
             let in_flight = self.window.take(size.max(1)).await;

@@ -10,6 +10,8 @@ use crate::task::trouble::Trouble;
 use crate::tree::{Glob, TreePath, check_name, temporary};
 use futures::{StreamExt, TryStreamExt, stream};
 
+/// Directories that are listed at once.
+const LISTINGS: usize = 4;
 /// Requests that are made at once about the matches of a pattern.
 const AT_ONCE: usize = 64;
 /// Names that a pattern may stand for.
@@ -83,7 +85,7 @@ async fn matches(sftp: &Sftp, pattern: &[u8]) -> Result<Vec<Root>, Trouble> {
             continue;
         };
         let listing = stream::iter(reached).map(|directory| names(sftp, directory, &glob, is_last));
-        let listed: Vec<Vec<Vec<u8>>> = listing.buffered(AT_ONCE).try_collect().await?;
+        let listed: Vec<Vec<Vec<u8>>> = listing.buffered(LISTINGS).try_collect().await?;
         reached = listed.into_iter().flatten().collect();
         if reached.len() > MOST {
             let message = format!("`{}` stands for more than {MOST} names on this host", pattern.escape_ascii());

@@ -4,7 +4,6 @@ use super::inventory::{Entry, Inventory, Kind};
 use crate::size::human;
 use crate::tree::landing::{LandingError, Place};
 use crate::tree::{Found, FoundKind};
-use std::sync::Arc;
 
 /// How an entry stands to what is here.
 #[derive(Debug)]
@@ -30,20 +29,10 @@ pub enum Comparison {
     Content,
 }
 
-/// Looks at these entries, on a thread where that may take its time.
-pub(super) async fn judge(
-    place: &Arc<Place>,
-    inventory: &Arc<Inventory>,
-    entries: Vec<usize>,
-    comparison: Comparison,
-) -> Vec<(usize, Verdict)> {
-    let (place, inventory) = (Arc::clone(place), Arc::clone(inventory));
-    let looking = tokio::task::spawn_blocking(move || {
-        let look = |index: usize| (index, verdict(&place, &inventory.entries[index], comparison));
-        entries.into_iter().map(look).collect()
-    });
-    // Nothing in there panics; whoever did would have nothing to fetch.
-    looking.await.unwrap_or_default()
+/// Looks at all of them; blocks.
+pub(super) fn judge(place: &Place, inventory: &Inventory, comparison: Comparison) -> Vec<(usize, Verdict)> {
+    let look = |(index, entry)| (index, verdict(place, entry, comparison));
+    inventory.entries.iter().enumerate().map(look).collect()
 }
 
 fn verdict(place: &Place, entry: &Entry, comparison: Comparison) -> Verdict {

@@ -43,7 +43,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use underway::Underway;
+use underway::{Underway, fault};
 use walk::{Question, walk};
 
 pub use judge::Comparison;
@@ -254,7 +254,9 @@ impl Pull {
     async fn judge(&self, host: &Host<'_>, inventory: &Arc<Inventory>) -> Result<Vec<(usize, Verdict)>, Trouble> {
         let all = 0..inventory.entries.len();
         let Some(place) = host.place else { return Ok(all.map(|index| (index, Verdict::New)).collect()) };
-        let mut verdicts = judge(place, inventory, all.collect(), self.order.comparison).await;
+        let (here, what, comparison) = (Arc::clone(place), Arc::clone(inventory), self.order.comparison);
+        let judging = host.underway.blocking(move || Ok(judge(&here, &what, comparison)));
+        let mut verdicts = judging.await.map_err(|error| here_failed(&error))?;
         let open = verdicts.iter_mut().filter(|(_, verdict)| matches!(verdict, Verdict::SameSize));
         let open: Vec<&mut (usize, Verdict)> = open.collect();
         if open.is_empty() {
@@ -312,6 +314,6 @@ impl Pull {
             failed.extend(landing.settle().err());
             failed
         });
-        settled.await.unwrap_or_default()
+        settled.await.unwrap_or_else(|panic| vec![fault(panic)])
     }
 }

@@ -3,6 +3,7 @@
 //! A file that is written by itself costs a change of threads and a journal's commit; many together cost little more.
 
 use super::commit::Committer;
+use super::underway::fault;
 use crate::sftp::InFlight;
 use crate::tree::TreePath;
 use crate::tree::landing::{Attributes, Holes, LandingError, Place};
@@ -48,7 +49,9 @@ pub(super) fn write_all(
         }
     }
     if !sealed.is_empty() {
-        told.extend(names.into_iter().zip(committer.commit(sealed)));
+        let committed = committer.commit(sealed).into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        let result = |committed: Option<_>| committed.unwrap_or_else(|| Err(fault("it was not named")));
+        told.extend(names.into_iter().zip(committed.map(result)));
     }
     told
 }

@@ -101,9 +101,10 @@ pub(super) async fn walk(
         }
         inventory.roots.push(root);
     }
+    let at_once = LISTINGS.min(sftp.limits().await?.handles as usize);
     let mut listing = FuturesUnordered::new();
     loop {
-        while listing.len() < LISTINGS
+        while listing.len() < at_once
             && let Some(directory) = waiting.pop_front()
         {
             listing.push(walk.list(directory));
