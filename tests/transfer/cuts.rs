@@ -1,6 +1,6 @@
 //! A line that breaks at any byte leaves the old content or the new one on the host, and the next run clears up.
 
-use crate::bugle::{Bugle, Place};
+use crate::bugle::{Answer, Bugle, Place};
 use crate::fleet::relay::{Cable, Direction, Fault};
 use crate::fleet::sftp_daemon::{Sftp, sshd};
 use crate::fleet::{Behaviour, Cut, Fleet, Oddity};
@@ -26,7 +26,7 @@ fn traffic(oddities: &[Oddity]) -> (u64, u64) {
     let place = Place::new();
     sources(&place);
     prepare(&fleet.hosts()[0].home);
-    push(&fleet, &place).exited(0);
+    push(&fleet, &place, &[]).exited(0);
     let traffic = fleet.relay("host").traffic();
     (traffic.to_server, traffic.to_client)
 }
@@ -37,9 +37,9 @@ fn prepare(home: &Path) {
     fs::write(home.join("tree/sub/small"), "old small").unwrap();
 }
 
-fn push(fleet: &Fleet, place: &Place) -> crate::bugle::Answer {
-    let bugle = Bugle::on(fleet).at(place).args(["push", "all", "-f", "32", "--retries", "0", "--timeout", "1s"]);
-    bugle.args(["--connect-timeout", "1s", "-r", "tree", "."]).run()
+fn push(fleet: &Fleet, place: &Place, limits: &[&str]) -> Answer {
+    let bugle = Bugle::on(fleet).at(place).args(["push", "all", "-f", "32", "--retries", "0"]);
+    bugle.args(limits).args(["-r", "tree", "."]).run()
 }
 
 /// Each host's line breaks at another byte; `seed` says where.
@@ -59,7 +59,9 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
     let place = Place::new();
     let files = sources(&place);
     fleet.hosts().iter().for_each(|host| prepare(&host.home));
-    let answer = push(&fleet, &place);
+    // Only silence has to be waited for.
+    let limits: &[&str] = if how == Cut::Freeze { &["--timeout", "1s", "--connect-timeout", "1s"] } else { &[] };
+    let answer = push(&fleet, &place, limits);
     assert!(!answer.stderr.contains("panicked"), "{}", answer.stderr);
     for host in fleet.hosts() {
         for (name, content) in &files {
@@ -78,7 +80,7 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
     if how != Cut::Freeze {
         until("the end of the lost sessions", || fleet.hosts().iter().all(|host| host.counts().sessions == 0));
     }
-    push(&fleet, &place).exited(0);
+    push(&fleet, &place, &[]).exited(0);
     for host in fleet.hosts() {
         for (name, content) in &files {
             assert!(fs::read(host.home.join(name)).unwrap() == *content, "{}: {name} is not the new one", host.name);
@@ -129,12 +131,12 @@ fn a_corrupted_byte_anywhere_leaves_the_old_file_or_the_new_one() {
     let place = Place::new();
     let files = sources(&place);
     fleet.hosts().iter().for_each(|host| prepare(&host.home));
-    push(&fleet, &place);
+    push(&fleet, &place, &["--timeout", "3s", "--connect-timeout", "3s"]);
     for host in fleet.hosts() {
         let found = fs::read(host.home.join("tree/large")).unwrap();
         assert!(found == files[0].1 || found == b"old large", "{}", host.name);
     }
-    push(&fleet, &place).exited(0);
+    push(&fleet, &place, &[]).exited(0);
     assert!(fleet.hosts().iter().all(|host| left(&host.home).is_empty()));
 }
 

@@ -35,14 +35,10 @@ fn sources_get_the_names_that_scp_gives_them() {
             (&["one", "~"], "nothing", &["one"]),
             (&["one", "."], "nothing", &["one"]),
             (&["one", "$HOME-D 'x'"], "nothing", &["$HOME-D 'x'"]),
-            (&["-r", "../home/dir/..", "D"], "unused", &[]),
         ]
         .into_iter()
         .enumerate()
         {
-            if there == "unused" {
-                continue;
-            }
             let place = format!("case{number}");
             let home = scene.home().to_owned();
             let destination = *arguments.last().unwrap();

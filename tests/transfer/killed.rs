@@ -88,16 +88,25 @@ fn what_a_killed_push_left_behind_is_secret_and_removed_by_the_next() {
         assert_eq!(scene.read(file), b"old");
         assert!(left[0].exists());
 
-        scene.push().args(["--timeout", "300ms"]).args(arguments).run().exited(1);
-        assert!(!left[0].exists(), "{arguments:?}: what was left behind is there still");
+        let next = scene.push().args(arguments).start();
+        until("the end of what was left behind", || !left[0].exists());
+        next.signal(Signal::INT);
+        next.wait().exited(130);
         assert!(stranger.exists() && aside.exists());
         // After a day it is nobody's.
         let hour = 60 * 60;
         for (age, stays) in [(23 * hour, true), (25 * hour, false)] {
             let moment = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
             fs::File::options().write(true).open(&stranger).unwrap().set_modified(moment).unwrap();
-            scene.push().args(["--timeout", "300ms"]).args(arguments).run().exited(1);
-            assert_eq!(stranger.exists(), stays, "{arguments:?}, {age}");
+            let next = scene.push().args(["--timeout", if stays { "600ms" } else { "30s" }]).args(arguments).start();
+            if stays {
+                next.wait().exited(1);
+                assert!(stranger.exists(), "{arguments:?}");
+            } else {
+                until("the end of what nobody knows", || !stranger.exists());
+                next.signal(Signal::INT);
+                next.wait().exited(130);
+            }
         }
         assert!(aside.exists());
         assert_eq!(scene.read(file), b"old");

@@ -180,24 +180,38 @@ fn without_posix_rename_the_old_file_is_put_aside_and_comes_back_where_the_new_o
 }
 
 #[test]
-fn where_a_host_has_no_sftp_a_shell_does_its_work() {
-    for daemon in [sshd(Sftp::Absent, &[]), dropbear(Sftp::Absent, &[])].into_iter().flatten() {
-        let scene = Scene::on(daemon);
-        scene.source("tree/new", "new");
-        scene.source("tree/sub/file", "another");
-        let answer = scene.push().args(["-r", "-p", "tree", "there"]).run().exited(0);
-        answer.told(": a shell does the work of the SFTP server, which is slower\n");
-        assert_eq!((scene.read("there/new"), scene.read("there/sub/file")), (b"new".to_vec(), b"another".to_vec()));
-        scene.push().args(["-r", "-p", "tree/.", "there"]).run().exited(0).said("0 changed, 4 unchanged\n");
-        scene.assert_nothing_left();
+fn a_host_without_sftp_and_without_a_shell_is_told_so() {
+    let behaviour = Behaviour { sftp: None, exec: Exec::Refused, ..Behaviour::default() };
+    let real = [sshd(Sftp::Absent, &["ForceCommand false"]), dropbear(Sftp::Absent, &["-c", "false"])];
+    let real = real.into_iter().flatten().map(Scene::on);
+    for scene in [Scene::of(behaviour)].into_iter().chain(real) {
+        scene.source("new", "new");
+        let answer = scene.push().args(["new", "file"]).run().exited(1);
+        assert!(answer.stderr.starts_with("host: transfer.unavailable: "), "{}", answer.stderr);
+        answer.told("hint: check `Subsystem sftp` in its sshd_config, and that sftp-server is installed\n");
     }
 }
 
 #[test]
-fn a_host_with_neither_sftp_nor_a_shell_is_told_so() {
-    let scene = Scene::of(Behaviour { exec: Exec::Refused, sftp: None, ..Behaviour::default() });
-    scene.source("new", "new");
-    let answer = scene.push().args(["new", "file"]).run().exited(1);
-    assert!(answer.stderr.starts_with("host: transfer.unavailable: "), "{}", answer.stderr);
-    answer.told("hint: check `Subsystem sftp` in its sshd_config, and that sftp-server is installed\n");
+fn a_shell_that_stands_in_for_an_sftp_server_is_told_and_keeps_the_old_file_too() {
+    for daemon in [sshd(Sftp::Absent, &[]), dropbear(Sftp::Absent, &[])].into_iter().flatten() {
+        let scene = Scene::on(daemon);
+        scene.source("tree/file", noise(1, 600_000));
+        scene.source("tree/sub/new", "new");
+        scene.old("tree/file", "old");
+        let push = || scene.push().args(["-r", "tree", "."]);
+        push().run().exited(0).told("a shell does the work of the SFTP server, which is slower\n");
+        assert!(scene.read("tree/file") == noise(1, 600_000) && scene.read("tree/sub/new") == b"new");
+        push().run().exited(0).said("0 changed, 4 unchanged\n");
+        scene.assert_nothing_left();
+    }
+    let Some(disk) = Tmpfs::new(1 << 20) else { return };
+    let Some(daemon) = sshd(Sftp::Absent, &[]) else { return };
+    let there = disk.path().join("there");
+    fs::write(&there, "old").unwrap();
+    let scene = Scene::on(daemon);
+    scene.source("new", noise(1, 3_000_000));
+    scene.push().arg("new").arg(&there).run().exited(1);
+    assert_eq!(fs::read(&there).unwrap(), b"old");
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
 }

@@ -74,7 +74,8 @@ fn changed_by(change: impl FnOnce(&Path)) -> (i32, String, Scene) {
 
 #[test]
 fn a_source_that_changes_while_it_is_sent_fails_and_the_old_file_stands() {
-    let changes: [(&str, fn(&Path)); 4] = [
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
         ("the last byte", |source| {
             File::options().write(true).open(source).unwrap().write_all_at(b"?", (8 << 20) - 1).unwrap();
         }),

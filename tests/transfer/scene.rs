@@ -15,8 +15,8 @@ pub struct Scene {
 }
 
 enum Server {
-    Fleet(Fleet),
-    Daemon(Daemon),
+    Fleet(Box<Fleet>),
+    Daemon(Box<Daemon>),
 }
 
 /// Requests that change something.
@@ -38,7 +38,7 @@ const CHANGING: [&str; 13] = [
 
 impl Scene {
     pub fn of(behaviour: Behaviour) -> Self {
-        Self { server: Server::Fleet(Fleet::one(behaviour)), place: Place::new() }
+        Self { server: Server::Fleet(Box::new(Fleet::one(behaviour))), place: Place::new() }
     }
 
     pub fn serving(oddities: impl Into<Vec<Oddity>>) -> Self {
@@ -46,7 +46,7 @@ impl Scene {
     }
 
     pub fn on(daemon: Daemon) -> Self {
-        Self { server: Server::Daemon(daemon), place: Place::new() }
+        Self { server: Server::Daemon(Box::new(daemon)), place: Place::new() }
     }
 
     /// The directory in which the login lands.
@@ -155,7 +155,7 @@ pub fn set_time(path: &Path, seconds: u64) {
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} did not come to pass");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not come to pass");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -103,6 +103,11 @@ fn trees_arrive_whole_at_a_server_without_extensions() {
 }
 
 #[test]
+fn trees_arrive_whole_where_a_shell_stands_in_for_the_server() {
+    arrives_at(sshd(Sftp::Absent, &[]), 8, EVERY_ASPECT);
+}
+
+#[test]
 fn trees_arrive_whole_where_answers_overtake_each_other() {
     let scene = Scene::serving([Oddity::Shuffled]);
     arrives(&scene, 6, EVERY_ASPECT);
