@@ -1,10 +1,13 @@
 //! What the sources are called on a host is what scp would call them, and what is in the way stays.
 
 use crate::bugle::Answer;
+use crate::fleet::Behaviour;
+use crate::fleet::relay::Cable;
 use crate::fleet::sftp_daemon::{Sftp, sshd};
 use crate::scene::Scene;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 fn scenes() -> Vec<Scene> {
     let real = sshd(Sftp::External(""), &[]).map(Scene::on);
@@ -168,4 +171,16 @@ fn a_directory_that_was_missing_for_one_file_only_fails_that_one() {
         scene.push().args(["one", "file/below"]).run().exited(1);
         assert_eq!(scene.read("file"), b"old");
     }
+}
+
+#[test]
+fn many_sources_take_no_round_trip_each() {
+    let scene = Scene::of(Behaviour::behind([Cable::delayed(Duration::from_millis(25))]));
+    let names: Vec<String> = (0..100).map(|number| format!("file{number}")).collect();
+    names.iter().for_each(|name| drop(scene.source(name, name)));
+    let begun = Instant::now();
+    scene.push().args(&names).arg(".").run().exited(0);
+    // One after the other they would take five seconds to be looked at alone.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(names.iter().all(|name| scene.read(name) == name.as_bytes()));
 }

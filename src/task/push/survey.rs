@@ -112,23 +112,29 @@ struct Seen<'a> {
 impl Seen<'_> {
     async fn roots(&mut self) -> Result<(), Trouble> {
         let tree = self.question.tree;
-        let mut to_list = VecDeque::new();
+        let mut asked = Vec::with_capacity(tree.roots.len());
         for (index, root) in tree.roots.iter().enumerate() {
             if root.entries.is_empty() {
                 continue;
             }
             let placed = self.survey.placement.prefix(index).clone();
-            if !placed.is_root() {
-                let path = self.survey.placement.remote(&placed);
-                let answer = self.sftp.lstat(&path).await?.get().await;
-                if let Some(found) = there(&path, answer)? {
-                    self.note(placed.clone(), &found);
-                    self.want_link(index, &placed, &found);
-                }
+            let answer = match placed.is_root() {
+                true => None,
+                false => Some(self.sftp.lstat(&self.survey.placement.remote(&placed)).await?),
+            };
+            asked.push((index, placed, answer));
+        }
+        let mut to_list = VecDeque::new();
+        for (index, placed, answer) in asked {
+            if let Some(answer) = answer
+                && let Some(found) = there(&self.survey.placement.remote(&placed), answer.get().await)?
+            {
+                self.note(placed.clone(), &found);
+                self.want_link(index, &placed, &found);
             }
             let is_directory =
                 self.survey.observed.get(&placed).is_some_and(|found| found.kind == FoundKind::Directory);
-            if root.is_directory && is_directory {
+            if tree.roots[index].is_directory && is_directory {
                 to_list.push_back((index, placed));
             }
         }
