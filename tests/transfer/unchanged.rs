@@ -1,10 +1,12 @@
 //! Which files count as unchanged: by size and time, or by content.
 
+use crate::fleet::relay::Cable;
 use crate::fleet::sftp_daemon::{Sftp, sshd};
 use crate::fleet::{Answer, Behaviour, Exec, Oddity, When};
 use crate::scene::{Scene, noise, set_time};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 const OLD: u64 = 1_500_000_000;
 const NEW: u64 = 1_600_000_000;
@@ -109,4 +111,21 @@ fn paths_are_one_word_to_the_shell_of_the_host() {
     scene.push().args(["-r", "--checksum", "tree", "."]).run().is(0, "0 changed, 10 unchanged\n", "");
     assert!(!scene.home().join("oops").exists());
     assert_eq!(scene.host().requests_to("read"), 0);
+}
+
+#[test]
+fn attributes_and_deletions_take_no_round_trip_each() {
+    let scene = Scene::of(Behaviour::behind([Cable::delayed(Duration::from_millis(25))]));
+    for number in 0..60 {
+        let name = format!("tree/{}/{number}", number % 10);
+        set_time(&scene.source(&name, "content"), NEW);
+        set_time(&scene.old(&name, "content"), NEW);
+        scene.old(&format!("tree/{}/old/{number}", number % 10), "theirs");
+    }
+    let begun = Instant::now();
+    let answer = scene.push().args(["-r", "--delete", "--mode", "0640", "tree", "."]).run();
+    // One after the other they would take seven seconds.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    answer.exited(0).said("71 changed, 70 removed\n");
+    scene.push().args(["-r", "--delete", "--mode", "0640", "tree", "."]).run().is(0, "0 changed, 71 unchanged\n", "");
 }

@@ -95,10 +95,15 @@ impl Carrier<'_> {
                 Stage::Directories => self.directories(now, &mut lost_directories).await?,
                 Stage::Deletions if self.teller.has_failed() => self.teller.withheld(now.len()),
                 // A directory has to be empty before it is removed, and attributes of a directory come after its contents'.
-                Stage::Deletions | Stage::Attributes => self.each(now, 1, &lost_directories).await?,
+                Stage::Deletions | Stage::Attributes => {
+                    for level in self.levels(now).chunk_by(|left, right| left.0 == right.0).rev() {
+                        let steps: Vec<&Step> = level.iter().map(|(_, step)| *step).collect();
+                        self.each(&steps, FILES, &lost_directories).await?;
+                    }
+                }
                 Stage::Contents | Stage::HardLinks => {
                     let handles = self.sftp.limits().await?.handles as usize;
-                    self.each(now, FILES.min(handles), &lost_directories).await?;
+                    self.each(&now.iter().collect::<Vec<_>>(), FILES.min(handles), &lost_directories).await?;
                 }
             }
             steps = later;
@@ -106,14 +111,18 @@ impl Carrier<'_> {
         Ok(())
     }
 
-    /// Makes directories, a level at a time: those of a level do not wait for each other.
+    /// Steps with their depths, the highest first: those of a level do not wait for each other.
+    fn levels<'step>(&self, steps: &'step [Step]) -> Vec<(usize, &'step Step)> {
+        let mut steps: Vec<_> = steps.iter().map(|step| (self.path(step).depth(), step)).collect();
+        steps.sort_by_key(|(depth, _)| *depth);
+        steps
+    }
+
+    /// Makes directories, a level at a time.
     async fn directories(&self, steps: &[Step], lost: &mut HashSet<TreePath>) -> Result<(), Trouble> {
-        let mut steps: Vec<&Step> = steps.iter().collect();
-        let depth = |step: &Step| self.path(step).depth();
-        steps.sort_by_key(|step| depth(step));
-        for level in steps.chunk_by(|left, right| depth(left) == depth(right)) {
+        for level in self.levels(steps).chunk_by(|left, right| left.0 == right.0) {
             let mut answers = Vec::with_capacity(level.len());
-            for step in level {
+            for (_, step) in level {
                 let (Step::MakeDirectory { attributes, .. }, path) = (step, self.path(step)) else { continue };
                 if path.parent().is_some_and(|parent| lost.contains(&parent)) {
                     lost.insert(path);
@@ -139,12 +148,12 @@ impl Carrier<'_> {
         Ok(())
     }
 
-    async fn each(&self, steps: &[Step], at_once: usize, lost: &HashSet<TreePath>) -> Result<(), Trouble> {
+    async fn each(&self, steps: &[&Step], at_once: usize, lost: &HashSet<TreePath>) -> Result<(), Trouble> {
         let is_lost = |step: &&Step| {
             let path = self.path(step);
             lost.contains(&path) || path.parent().is_some_and(|parent| lost.contains(&parent))
         };
-        let (missing, possible): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(is_lost);
+        let (missing, possible): (Vec<&Step>, Vec<&Step>) = steps.iter().copied().partition(is_lost);
         self.teller.missing(missing.len());
         let mut waiting = possible.into_iter();
         let mut doing: FuturesUnordered<_> =
