@@ -18,6 +18,7 @@ mod gather;
 mod group;
 mod json;
 mod junit;
+mod line;
 mod names;
 mod narration;
 mod outdir;

@@ -1,9 +1,11 @@
 //! How far the fleet is: a line that tells it, and beneath it the slowest hosts where files are moved.
 //!
 //! [`Progress`] counts events and composes lines; the [`Console`](super::console::Console) draws them, and wipes them before
-//! it writes anything else, so that progress and output never mix. It has no thread and no clock of its own.
+//! it writes anything else, so that progress and output never mix. It has no thread and no clock of its own, which is why
+//! the times and rates of indicatif, which has one, are not told.
 
 use super::drawing::{columns, cut, room};
+use super::line::Line;
 use super::rate::Rate;
 use super::settings::Terminals;
 use super::transfers::Transfers;
@@ -13,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// Terminals that are narrower have no room for a bar.
 const BAR_FROM: u16 = 60;
-/// Columns of the bar over hosts, and of that over bytes, beside which more is told.
-const BAR: (usize, usize) = (24, 12);
 /// Terminals that are lower show no lines of hosts.
 const HOSTS_FROM: u16 = 6;
 
@@ -32,6 +32,8 @@ pub(super) struct Progress {
     watched: Watched,
     roster: Roster,
     terminals: Terminals,
+    /// Of the fleet.
+    line: Line,
     began: Instant,
     done: usize,
     running: usize,
@@ -44,8 +46,9 @@ pub(super) struct Progress {
 impl Progress {
     /// The progress of a run that begins now.
     pub(super) fn new(watched: Watched, roster: Roster, terminals: Terminals, now: Instant) -> Self {
-        let transfers = Transfers::new(now);
-        Self { watched, roster, terminals, began: now, done: 0, running: 0, failed: 0, rate: Rate::new(now), transfers }
+        let line = Line::new(roster.len() as u64);
+        let (rate, transfers) = (Rate::new(now), Transfers::new(now));
+        Self { watched, roster, terminals, line, began: now, done: 0, running: 0, failed: 0, rate, transfers }
     }
 
     /// Counts an event.
@@ -87,70 +90,64 @@ impl Progress {
 
     /// `[====>    ] 17/50 done, 33 running, 1 failed, 4s, 5/s`.
     fn line_of_hosts(&self, room: usize, now: Instant) -> String {
-        let bar = self.bar(BAR.0, self.done as f64 / self.roster.len().max(1) as f64);
+        self.line.set(self.done as u64, self.roster.len() as u64);
         let rate = self.rate.per_second().unwrap_or_default();
-        let parts = [
-            format!("{}/{} done", self.done, self.roster.len()),
-            format!("{} running", self.running),
-            some(self.failed, "failed"),
-            short(now.saturating_duration_since(self.began)),
-            format!("{rate:.0}/s"),
+        let keys = [
+            ("running", self.running.to_string()),
+            ("failed", self.failed.to_string()),
+            ("elapsed", short(now.saturating_duration_since(self.began))),
+            ("rate", format!("{rate:.0}")),
         ];
-        fitted(bar, &parts, [0, 1, 2, 3, 4], room)
+        let parts = [
+            (0, Some("{pos}/{len} done")),
+            (1, Some("{running} running")),
+            (2, (self.failed > 0).then_some("{failed} failed")),
+            (3, Some("{elapsed}")),
+            (4, Some("{rate}/s")),
+        ];
+        self.fitted("[{bar:24}] ", parts, &keys, room)
     }
 
     /// `[====>    ] 412.0 MiB/1.2 GiB, 96.1 MiB/s, 8s left, 37/50 hosts, 1 failed`.
     fn line_of_bytes(&self, room: usize) -> String {
         let extent = self.transfers.extent(self.roster.len(), self.done);
-        let bar = self.bar(BAR.1, self.transfers.share(&extent));
-        let hosts = match self.roster.len() {
-            1 => String::new(),
-            hosts => format!("{}/{hosts} hosts", self.done),
-        };
+        self.line.set(self.transfers.moved(), extent.bytes());
+        let (rate, left) = (self.transfers.rate(), self.transfers.left(&extent));
         let parts = [
-            self.transfers.bytes(&extent),
-            self.transfers.rate().unwrap_or_default(),
-            self.transfers.left(&extent).unwrap_or_default(),
-            hosts,
-            some(self.failed, "failed"),
+            (0, Some("{bytes}")),
+            (4, rate.is_some().then_some("{rate}")),
+            (3, left.is_some().then_some("{left} left")),
+            (2, (self.roster.len() > 1).then_some("{done}/{hosts} hosts")),
+            (1, (self.failed > 0).then_some("{failed} failed")),
         ];
-        fitted(bar, &parts, [0, 4, 3, 2, 1], room)
+        let keys = [
+            ("bytes", self.transfers.bytes(&extent)),
+            ("rate", rate.unwrap_or_default()),
+            ("left", left.unwrap_or_default()),
+            ("done", self.done.to_string()),
+            ("hosts", self.roster.len().to_string()),
+            ("failed", self.failed.to_string()),
+        ];
+        self.fitted("[{bar:12}] ", parts, &keys, room)
     }
 
-    fn bar(&self, columns: usize, share: f64) -> String {
-        if self.terminals.width < BAR_FROM {
-            return String::new();
-        }
-        let full = ((share * columns as f64) as usize).min(columns);
-        let head = if full < columns && full > 0 { ">" } else { "" };
-        format!("[{:columns$}] ", "=".repeat(full - head.len()) + head)
+    /// The line with those of its parts that have room. Each part has its rank: what ranks first is left out last.
+    fn fitted<const PARTS: usize>(
+        &self,
+        bar: &str,
+        parts: [(usize, Option<&str>); PARTS],
+        keys: &[(&'static str, String)],
+        room: usize,
+    ) -> String {
+        let bar = if self.terminals.width < BAR_FROM { "" } else { bar };
+        let up_to = |last: usize| {
+            let told: Vec<&str> =
+                parts.iter().filter(|(rank, _)| *rank <= last).filter_map(|(_, part)| *part).collect();
+            self.line.text(&(bar.to_owned() + &told.join(", ")), keys)
+        };
+        let has_room = (0..PARTS).rev().map(up_to).find(|line| columns(line) <= room);
+        has_room.unwrap_or_else(|| cut(&up_to(0), room))
     }
-}
-
-/// `3 failed`; nothing where there is none.
-fn some(count: usize, word: &str) -> String {
-    if count > 0 { format!("{count} {word}") } else { String::new() }
-}
-
-/// A line of the parts that have room, taken in the order of their importance.
-fn fitted<const PARTS: usize>(
-    bar: String,
-    parts: &[String; PARTS],
-    by_importance: [usize; PARTS],
-    room: usize,
-) -> String {
-    let mut is_told = [false; PARTS];
-    let mut used = columns(&bar);
-    for (rank, part) in by_importance.into_iter().enumerate().filter(|&(_, part)| !parts[part].is_empty()) {
-        used += columns(&parts[part]) + if rank > 0 { 2 } else { 0 };
-        if used > room && rank > 0 {
-            break;
-        }
-        is_told[part] = true;
-    }
-    let told: Vec<&str> =
-        parts.iter().zip(is_told).filter(|(_, is_told)| *is_told).map(|(part, _)| part.as_str()).collect();
-    cut(&(bar + &told.join(", ")), room)
 }
 
 /// `8s`, `1m 03s`, `2h 05m`: short, and of one width while it counts down.

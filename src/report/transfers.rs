@@ -3,6 +3,7 @@
 //! [`Transfers`] counts bytes and makes the words about them; [`Progress`](super::progress::Progress) puts these together.
 
 use super::drawing::{columns, cut};
+use super::line::Line;
 use super::progress::short;
 use super::rate::Rate;
 use super::sanitize::visible;
@@ -20,6 +21,10 @@ const SHOWN_AFTER: Duration = Duration::from_secs(2);
 const KEPT: Duration = Duration::from_secs(1);
 /// Columns that a host's name has at least, beside more than a percentage.
 const NAME: usize = 8;
+/// What is told of a host, the first of these that has room beside its name.
+const FIGURES: [&str; 3] = ["{bytes:19}  {rate}", "{bytes}  {rate}", "{bytes}"];
+/// Where none of them has.
+const SHARE: &str = "{percent}%";
 
 /// Counts what is moved.
 pub(super) struct Transfers {
@@ -33,7 +38,7 @@ pub(super) struct Transfers {
     rate: Rate,
     began: Option<Instant>,
     /// The hosts that are shown, and since when.
-    shown: (Vec<HostId>, Option<Instant>),
+    shown: (Vec<(HostId, Line)>, Option<Instant>),
 }
 
 /// What is moved to or from one host.
@@ -124,10 +129,9 @@ impl Transfers {
         }
     }
 
-    /// The share that is moved, from 0 to 1.
-    pub(super) fn share(&self, extent: &Extent) -> f64 {
-        let (Extent::Known(all) | Extent::Estimated(all) | Extent::AtLeast(all)) = *extent;
-        self.moved as f64 / all.max(1) as f64
+    /// Bytes that were moved.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// `412.0 MiB/1.2 GiB`; `≥` before what is not all that will be planned.
@@ -141,7 +145,7 @@ impl Transfers {
         self.rate.per_second().map(a_second)
     }
 
-    /// `8s left`, `~4m 10s left` by an estimate.
+    /// How long it takes: `8s`, `~4m 10s` by an estimate.
     pub(super) fn left(&self, extent: &Extent) -> Option<String> {
         let (sign, all) = match *extent {
             Extent::Known(all) => ("", all),
@@ -150,7 +154,7 @@ impl Transfers {
         };
         let seconds = all.saturating_sub(self.moved) as f64 / self.rate.per_second()?;
         let left = Duration::try_from_secs_f64(seconds.round()).ok()?;
-        Some(format!("{sign}{} left", short(left)))
+        Some(format!("{sign}{}", short(left)))
     }
 
     /// A line for each of the hosts that will take longest.
@@ -160,13 +164,15 @@ impl Transfers {
         }
         let (hosts, since) = &self.shown;
         let is_stale = since.is_none_or(|since| now.saturating_duration_since(since) >= KEPT);
-        if is_stale || hosts.iter().any(|host| self.going.get(host).is_none_or(|going| going.left() == 0)) {
-            self.shown = (self.choose(), Some(now));
+        if is_stale || hosts.iter().any(|(host, _)| self.going.get(host).is_none_or(|going| going.left() == 0)) {
+            let chosen = self.choose().into_iter().map(|host| (host, Line::new(self.going[&host].planned)));
+            self.shown = (chosen.collect(), Some(now));
         }
-        let hosts: Vec<_> =
-            self.shown.0.iter().map(|host| (visible(roster.name(*host).as_str()), &self.going[host])).collect();
-        let widest = hosts.iter().map(|(name, _)| columns(name)).max().unwrap_or_default();
-        hosts.iter().map(|(name, going)| going.line(name, widest, room)).collect()
+        let shown = &self.shown.0;
+        let names: Vec<_> = shown.iter().map(|(host, _)| visible(roster.name(*host).as_str())).collect();
+        let widest = names.iter().map(|name| columns(name)).max().unwrap_or_default();
+        let told = names.iter().zip(shown);
+        told.map(|(name, (host, line))| self.going[host].line(line, name, widest, room)).collect()
     }
 
     /// The hosts that will take longest, the slowest first.
@@ -189,6 +195,14 @@ impl Transfers {
     }
 }
 
+impl Extent {
+    /// The bytes, by what is known.
+    pub(super) fn bytes(&self) -> u64 {
+        let (Self::Known(bytes) | Self::Estimated(bytes) | Self::AtLeast(bytes)) = *self;
+        bytes
+    }
+}
+
 impl Going {
     fn left(&self) -> u64 {
         self.planned - self.moved
@@ -199,20 +213,20 @@ impl Going {
     }
 
     /// `  web07  12.0 MiB/24.0 MiB  1.1 MiB/s`, without what has no room.
-    fn line(&self, name: &str, widest: usize, room: usize) -> String {
-        let bytes = format!("{}/{}", human(self.moved), human(self.planned));
-        let rate = a_second(self.rate.per_second().unwrap_or_default());
-        let share = format!("{}%", u128::from(self.moved) * 100 / u128::from(self.planned.max(1)));
-        let room_of_name = |figures: &str| room.checked_sub(4 + figures.len());
-        let (figures, left) = [format!("{bytes:<19}  {rate}"), format!("{bytes}  {rate}"), bytes]
-            .into_iter()
-            .find_map(|figures| {
-                room_of_name(&figures).filter(|left| *left >= NAME.min(widest)).map(|left| (figures, left))
-            })
-            .unwrap_or_else(|| {
-                let left = room_of_name(&share).unwrap_or_default();
-                (share, left)
-            });
+    fn line(&self, line: &Line, name: &str, widest: usize, room: usize) -> String {
+        line.set(self.moved, self.planned);
+        let keys = [
+            ("bytes", format!("{}/{}", human(self.moved), human(self.planned))),
+            ("rate", a_second(self.rate.per_second().unwrap_or_default())),
+        ];
+        let told = |template| {
+            let figures = line.text(template, &keys);
+            let room_of_name = room.checked_sub(4 + figures.len());
+            (figures, room_of_name)
+        };
+        let has_name = |(_, left): &(String, Option<usize>)| left.is_some_and(|left| left >= NAME.min(widest));
+        let (figures, left) = FIGURES.into_iter().map(told).find(has_name).unwrap_or_else(|| told(SHARE));
+        let left = left.unwrap_or_default();
         let shown = cut(name, left);
         let padding = widest.min(left).saturating_sub(columns(&shown));
         cut(&format!("  {shown}{:padding$}  {figures}", ""), room)

@@ -91,7 +91,7 @@ fn hosts_are_counted_where_nothing_is_moved() {
         }
     }
     watch.pass(Duration::from_secs(2));
-    assert_eq!(watch.lines(), ["[===========>            ] 50/100 done, 50 running, 2s, 25/s"]);
+    assert_eq!(watch.lines(), ["[============>           ] 50/100 done, 50 running, 2s, 25/s"]);
     for host in 50..100 {
         watch.finish(host, failed());
     }
@@ -114,8 +114,8 @@ fn bytes_are_told_of_all_hosts_and_what_has_no_room_is_left_out_whole() {
     watch.go(4, &[(0, 25 * MIB), (1, 5 * MIB), (2, 5 * MIB), (3, 5 * MIB)]);
     watch.finish(0, Outcome::Changed);
     for (width, expected) in [
-        (80, "[===>        ] 160.0 MiB/400.0 MiB, 40.0 MiB/s, 6s left, 1/4 hosts"),
-        (60, "[===>        ] 160.0 MiB/400.0 MiB, 6s left, 1/4 hosts"),
+        (80, "[====>       ] 160.0 MiB/400.0 MiB, 40.0 MiB/s, 6s left, 1/4 hosts"),
+        (60, "[====>       ] 160.0 MiB/400.0 MiB, 6s left, 1/4 hosts"),
         (59, "160.0 MiB/400.0 MiB, 40.0 MiB/s, 6s left, 1/4 hosts"),
         (45, "160.0 MiB/400.0 MiB, 6s left, 1/4 hosts"),
         (35, "160.0 MiB/400.0 MiB, 1/4 hosts"),
@@ -133,7 +133,7 @@ fn a_failed_host_is_counted_and_its_rest_is_not_waited_for() {
     (0..2).for_each(|host| watch.begin(host, 100 * MIB));
     watch.go(1, &[(0, 50 * MIB), (1, 50 * MIB)]);
     watch.finish(0, failed());
-    assert_eq!(watch.lines(), ["[=======>    ] 100.0 MiB/150.0 MiB, 100.0 MiB/s, 1s left, 1/2 hosts, 1 failed"]);
+    assert_eq!(watch.lines(), ["[========>   ] 100.0 MiB/150.0 MiB, 100.0 MiB/s, 1s left, 1/2 hosts, 1 failed"]);
     watch.tell(What::TransferFinished { host: HostId(1), moved: Moved::default() });
     assert_eq!(watch.lines(), ["[============] 100.0 MiB/100.0 MiB, 100.0 MiB/s, 0s left, 1/2 hosts, 1 failed"]);
 }
@@ -145,13 +145,13 @@ fn a_plan_is_not_known_before_everybody_told_and_estimated_when_somebody_is_done
     watch.begin(1, 100 * MIB);
     watch.start(2);
     watch.go(2, &[(0, 50 * MIB), (1, 25 * MIB)]);
-    assert_eq!(watch.lines(), ["[========>   ] 150.0 MiB/\u{2265}200.0 MiB, 75.0 MiB/s, 0/4 hosts"]);
+    assert_eq!(watch.lines(), ["[=========>  ] 150.0 MiB/\u{2265}200.0 MiB, 75.0 MiB/s, 0/4 hosts"]);
     watch.finish(0, Outcome::Changed);
-    assert_eq!(watch.lines(), ["[===>        ] 150.0 MiB/\u{2265}200.0 MiB, 75.0 MiB/s, ~3s left, 1/4 hosts"]);
+    assert_eq!(watch.lines(), ["[====>       ] 150.0 MiB/\u{2265}200.0 MiB, 75.0 MiB/s, ~3s left, 1/4 hosts"]);
     watch.plan(2, 0);
     watch.finish(2, Outcome::Ok);
     watch.finish(3, Outcome::Unreachable(Failure::new(Code::TcpRefused, "no")));
-    assert_eq!(watch.lines(), ["[========>   ] 150.0 MiB/200.0 MiB, 75.0 MiB/s, 1s left, 3/4 hosts, 1 failed"]);
+    assert_eq!(watch.lines(), ["[=========>  ] 150.0 MiB/200.0 MiB, 75.0 MiB/s, 1s left, 3/4 hosts, 1 failed"]);
 }
 
 #[test]
