@@ -73,7 +73,7 @@ fn a_tree_that_is_pulled_is_the_tree_whatever_the_server_can_do() {
         vec![Oddity::NoExtensions],
         vec![Oddity::Shuffled, Oddity::BinaryHandles],
         vec![read(Answer::Half)],
-        vec![Oddity::Limits([34_000, 1024, 1024, 5])],
+        vec![Oddity::Limits([34_000, 16_000, 1024, 5])],
         vec![Oddity::Answer("limits", When::From(1), Answer::Status(8, b"no"))],
     ]
     .into_iter()
