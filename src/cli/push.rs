@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "TARGETS")]
     targets: String,
     /// Local files and directories; `DIR/.` means what is in it. The last is the destination on the hosts
-    #[arg(value_name = "SRC… DEST", required = true, num_args = 2.., value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "SRC… DEST", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
     paths: Vec<OsString>,
     /// Keep only hosts that this selects too [repeatable]
     #[arg(long, value_name = "EXPR")]
