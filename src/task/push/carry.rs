@@ -222,7 +222,7 @@ impl Carrier<'_> {
             self.sftp.symlink(target, &path).await?.get().await?;
         } else {
             let temporary = self.places.temporary(&path);
-            self.sftp.symlink(target, &temporary.path).await?.get().await?;
+            temporary.made(self.sftp.symlink(target, &temporary.path).await?.get().await)?;
             temporary.rename(self.sftp, false).await?;
         }
         let attributes = self.owned(&path, attributes).await?;
@@ -253,7 +253,7 @@ impl Carrier<'_> {
             return Ok(self.sftp.hard_link(&existing, &path).await?.get().await?);
         }
         let temporary = self.places.temporary(&path);
-        self.sftp.hard_link(&existing, &temporary.path).await?.get().await?;
+        temporary.made(self.sftp.hard_link(&existing, &temporary.path).await?.get().await)?;
         let renamed = temporary.rename(self.sftp, false).await;
         // rename(2) does nothing where both are names of one file.
         temporary.remove(self.sftp).await;

@@ -54,13 +54,8 @@ impl Carrier<'_> {
         let temporary = self.places.temporary(&place);
         let secret = Wire { mode: Some(0o600), ..Wire::default() };
         let opened = self.sftp.open(&temporary.path, OpenMode::CreateNew, &secret).await?.get().await;
-        match opened {
-            Ok(handle) => Ok((temporary, handle, 0)),
-            Err(error) => {
-                temporary.forget();
-                Err(error.into())
-            }
-        }
+        let handle = temporary.made(opened)?;
+        Ok((temporary, handle, 0))
     }
 
     /// What a broken run left of this file, where its bytes are the right ones.
@@ -148,7 +143,8 @@ impl Carrier<'_> {
         let find = async {
             let probe = self.places.probe(&self.placement.remote(&self.path_of(entry)));
             let open = Wire { mode: Some(0o777), ..Wire::default() };
-            let handle = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await?;
+            let opened = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await;
+            let handle = probe.made(opened)?;
             let found = self.sftp.fstat(&handle).await?;
             let closed = self.sftp.close(&handle).await?;
             let found = found.get().await;

@@ -136,9 +136,12 @@ impl Temporary {
         }
     }
 
-    /// It was never made.
-    pub(super) fn forget(&self) {
-        lock(&self.open).remove(&self.path);
+    /// What came of making it: where that was refused it is not there, or is not ours.
+    pub(super) fn made<T>(&self, answer: Result<T, SftpError>) -> Result<T, SftpError> {
+        if let Err(SftpError::Refused(..)) = answer {
+            lock(&self.open).remove(&self.path);
+        }
+        answer
     }
 
     /// Removes it, where it is there.
