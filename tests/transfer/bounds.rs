@@ -72,11 +72,11 @@ fn many_small_files_are_open_in_bounded_numbers_here_and_there() {
     for directory in 0..20 {
         let directory = tree.join(format!("{directory}"));
         fs::create_dir_all(&directory).unwrap();
-        (0..100).for_each(|number| fs::write(directory.join(format!("{number}")), noise(number, 1500)).unwrap());
+        (0..40).for_each(|number| fs::write(directory.join(format!("{number}")), noise(number, 1500)).unwrap());
     }
     let running = scene.push().args(["-r", "tree", "."]).start();
     let (answer, most) = watched(running);
-    answer.exited(0).said("2021 changed (2.9 MiB sent)\n");
+    answer.exited(0).said("821 changed (1.1 MiB sent)\n");
     assert!(most.memory < 120_000 && most.files < 320, "{most:?}");
     let files = scene.host().counts().files;
     assert!(files.most_handles <= 300 && files.most_outstanding < 5000, "{files:?}");
