@@ -167,16 +167,15 @@ struct Host<'a> {
 impl Pull {
     async fn work(&self, call: &PullCall, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
         let privilege = call.privilege.as_ref();
-        let sftp = match open_sftp(connection, privilege, trace).await {
-            Ok(sftp) => sftp,
-            Err(trouble) => return trouble.outcome(),
-        };
-        self.caller.tell(trace, &unit.events).await;
         let place = self.order.landing.as_ref().map(|landing| landing.place(&call.destination.name));
         let (underway, all_ended) = Underway::new();
-        let host = Host { connection, privilege, sftp: &sftp, place: place.as_ref(), underway: &underway, unit };
+        let pulling = async {
+            let sftp = &open_sftp(connection, privilege, trace).await?;
+            self.caller.tell(trace, &unit.events).await;
+            self.pull(&Host { connection, privilege, sftp, place: place.as_ref(), underway: &underway, unit }).await
+        };
         let outcome = tokio::select! {
-            done = self.pull(&host) => done.unwrap_or_else(Trouble::outcome),
+            done = pulling => done.unwrap_or_else(Trouble::outcome),
             reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
             limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
         };
