@@ -3,6 +3,7 @@
 use super::failure::Failed;
 use super::options::GlobalOptions;
 use super::reach::Login;
+use super::shown::shown;
 use super::sources::Known;
 use super::variables::{Mistakes, inventory_reach};
 use crate::connection::algorithms;
@@ -74,9 +75,10 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     let mut out = BufWriter::new(io::stdout().lock());
     for line in effective.lines(&offered) {
         if arguments.explain {
-            writeln!(out, "{:<60} # {}", line.to_string(), line.origin)?;
+            let (text, origin) = (line.to_string(), line.origin.to_string());
+            writeln!(out, "{:<60} # {}", shown(&text), shown(&origin))?;
         } else {
-            writeln!(out, "{line}")?;
+            writeln!(out, "{}", shown(&line.to_string()))?;
         }
     }
     out.flush()?;

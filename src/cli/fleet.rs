@@ -29,6 +29,8 @@ const EVENTS: usize = 256;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// What the report of an interrupted run is given to show what was gathered.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// What the end of the runtime may take.
+const STUCK: Duration = Duration::from_millis(100);
 /// From this many hosts on a person at a terminal is asked before a run starts.
 const WIDE: usize = 100;
 
@@ -87,8 +89,9 @@ impl FleetRun<'_> {
         // On a worker, where the units are: every event that crosses threads wakes one up.
         let run = async { tokio::spawn(execute(plan, work, events, thread)).await };
         let (result, shown) = runtime.block_on(run).map_err(Failed::fault)?.map_err(Failed::fault)?;
-        // Connections that are still being ended must not hold up the exit.
-        runtime.shutdown_background();
+        // What runs beside the hosts ends here, and with it the commands that it started. A thread that is stuck in the
+        // system must not hold up the exit.
+        runtime.shutdown_timeout(STUCK);
         write_learned(&connector);
         if let Some(shown) = shown {
             shown?;

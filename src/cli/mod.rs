@@ -24,6 +24,7 @@ mod rendering;
 mod run;
 mod script;
 mod settings;
+mod shown;
 mod sources;
 mod variables;
 

@@ -5,6 +5,7 @@ use super::failure::Failed;
 use super::fleet::FleetRun;
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
+use super::shown::shown;
 use super::sources::{Known, PIPED_INVENTORY, standard_input_is_taken};
 use crate::connection::Terminal;
 use crate::exit_code;
@@ -254,13 +255,13 @@ impl Job {
                 writeln!(out, "  as {user}")?;
             }
             for (name, value) in &line.environment {
-                writeln!(out, "  with {name}={value}")?;
+                writeln!(out, "  with {name}={}", shown(value))?;
             }
             if let Some(directory) = &line.directory {
-                writeln!(out, "  in {directory}")?;
+                writeln!(out, "  in {}", shown(directory))?;
             }
-            let shown = if self.script.is_some() { &self.title } else { &line.command };
-            shown.lines().try_for_each(|text| writeln!(out, "  {text}"))?;
+            let text = if self.script.is_some() { &self.title } else { &line.command };
+            text.lines().try_for_each(|text| writeln!(out, "  {}", shown(text)))?;
         }
         if let Some(serial) = &fanout.serial {
             let batches: Vec<String> = serial.batches(hosts.len()).iter().map(ToString::to_string).collect();

@@ -3,6 +3,7 @@
 use super::options::ProxyCommand;
 use super::wire::Carrier;
 use crate::outcome::{Code, Failure};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
@@ -125,9 +126,9 @@ pub(super) fn start(command: &ProxyCommand) -> Result<(Carrier, Watch), Failure>
     let watch = Watch { written: Arc::clone(written), said: Arc::clone(&said), ended };
     let (needed, mut unneeded) = oneshot::channel();
     tokio::spawn(async move {
-        // Killed when this task is over.
-        let mut child = child;
-        let over = async { tokio::join!(child.wait(), listen(errors, &said)).0 };
+        // Killed when this task is over, or dropped.
+        let mut leash = Leash(child);
+        let over = async { tokio::join!(leash.0.wait(), listen(errors, &said)).0 };
         tokio::pin!(over);
         let status = tokio::select! {
             status = &mut over => Some(status),
@@ -140,6 +141,18 @@ pub(super) fn start(command: &ProxyCommand) -> Result<(Carrier, Watch), Failure>
         }
     });
     Ok((Carrier::Other(Box::new(Proxy { _needed: needed, input, output })), watch))
+}
+
+/// A child that does not outlive this, nor does what it started: both are one process group.
+struct Leash(Child);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        // One that has ended has no number any more.
+        if let Some(group) = self.0.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 /// Reads standard error to its end and keeps the last of it.

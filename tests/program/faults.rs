@@ -3,7 +3,7 @@
 use crate::bugle::{Bugle, Place, server};
 use crate::fleet::{Behaviour, Certified, Cut, Exec, Fleet, HostKey, Login, Reception};
 use russh::{MethodKind, cipher, kex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Who sits at the other end, which code that is, and what the line and its hint say.
 fn table() -> Vec<(&'static str, Behaviour, &'static str, &'static str)> {
@@ -197,6 +197,30 @@ fn hosts_behind_one_proxy_command_fail_alike_by_its_name() {
              said nothing\n{hint}2 hosts in <time>: 0 ok, 2 unreachable\n"
         ),
     );
+}
+
+#[test]
+fn no_proxy_command_outlives_the_run() {
+    let place = Place::new();
+    let mark = place.path().display().to_string();
+    let command = format!("sh -c 'sleep 100; : {mark}' %h");
+    let config = place.file("config", format!("Host *\n  User deploy\n  ProxyCommand {command}\n"));
+    let call = Bugle::alone().at(&place).arg("-F").arg(config);
+    call.args(["run", "h[1-20]", "--connect-timeout", "200ms", "true"]).run().exited(3);
+    // A process that was killed may take a moment to be gone; one that was forgotten takes 100 seconds.
+    let patience = Instant::now() + Duration::from_secs(10);
+    while is_in_a_command_line(&mark) {
+        assert!(Instant::now() < patience, "a ProxyCommand still runs");
+        std::thread::yield_now();
+    }
+}
+
+fn is_in_a_command_line(mark: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
+    processes.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit()).any(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(mark)
+    })
 }
 
 #[test]
