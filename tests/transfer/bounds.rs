@@ -3,7 +3,7 @@
 use crate::bugle::{Answer, Bugle, Place, Running};
 use crate::fleet::relay::{Cable, Direction, Fault};
 use crate::fleet::{Behaviour, Cut, Fleet};
-use crate::scene::{Scene, noise, pick, until};
+use crate::scene::{Scene, noise, pick, wait};
 use rustix::process::Signal;
 use std::fs;
 use std::sync::mpsc;
@@ -100,7 +100,9 @@ fn hosts_that_take_nothing_any_more_do_not_hold_up_the_others() {
     place.file("large", &content);
     let running = Bugle::on(&fleet).at(&place).args(["push", "all", "-f", "20", "large", "file"]).start();
     let good = &fleet.hosts()[..GOOD as usize];
-    until("the file on the good hosts", || good.iter().all(|host| host.home.join("file").exists()));
+    for host in good {
+        wait(host.until("the file on a good host", |_| host.home.join("file").exists()));
+    }
     running.signal(Signal::INT);
     let (answer, most) = watched(running);
     answer.exited(130);

@@ -4,7 +4,7 @@ use crate::bugle::{Answer, Bugle, Place};
 use crate::fleet::relay::{Cable, Direction, Fault};
 use crate::fleet::sftp_daemon::{Sftp, sshd};
 use crate::fleet::{Behaviour, Cut, Fleet, Oddity};
-use crate::scene::{Scene, left, noise, pick, until};
+use crate::scene::{Scene, left, noise, pick, wait};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,9 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
         }
     }
     if how != Cut::Freeze {
-        until("the end of the lost sessions", || fleet.hosts().iter().all(|host| host.counts().sessions == 0));
+        for host in fleet.hosts() {
+            wait(host.until("the end of the lost sessions", |counts| counts.sessions == 0));
+        }
     }
     push(&fleet, &place, &[]).exited(0);
     for host in fleet.hosts() {

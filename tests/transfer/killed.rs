@@ -2,7 +2,7 @@
 
 use crate::fleet::sftp_daemon::{Sftp, sshd};
 use crate::fleet::{Answer, Oddity, When};
-use crate::scene::{Scene, noise, until};
+use crate::scene::{Scene, noise, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ fn stuck() -> Scene {
 }
 
 fn until_stuck(scene: &Scene) {
-    until("a few writes", || scene.host().requests_to("write") >= 3);
+    wait(scene.host().until("a few writes", |_| scene.host().requests_to("write") >= 3));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_time_limit_and_ctrl_c_hold_before_the_first_answer_too() {
         let answer = scene.push().args(["--timeout", "400ms", "new", "file"]).run().exited(1);
         assert!(answer.stderr.starts_with("host: timeout: "), "{kind}: {}", answer.stderr);
         let running = scene.push().args(["new", "file"]).start();
-        until("a request", || scene.host().requests_to(kind) >= 2);
+        wait(scene.host().until("a request", |_| scene.host().requests_to(kind) >= 2));
         running.signal(Signal::INT);
         running.wait().exited(130);
         assert_eq!(scene.read("file"), b"old");
@@ -89,7 +89,7 @@ fn what_a_killed_push_left_behind_is_secret_and_removed_by_the_next() {
         assert!(left[0].exists());
 
         let next = scene.push().args(arguments).start();
-        until("the end of what was left behind", || !left[0].exists());
+        wait(scene.host().until("the end of what was left behind", |_| !left[0].exists()));
         next.signal(Signal::INT);
         next.wait().exited(130);
         assert!(stranger.exists() && aside.exists());
@@ -103,7 +103,7 @@ fn what_a_killed_push_left_behind_is_secret_and_removed_by_the_next() {
                 next.wait().exited(1);
                 assert!(stranger.exists(), "{arguments:?}");
             } else {
-                until("the end of what nobody knows", || !stranger.exists());
+                wait(scene.host().until("the end of what nobody knows", |_| !stranger.exists()));
                 next.signal(Signal::INT);
                 next.wait().exited(130);
             }

@@ -3,7 +3,7 @@
 use crate::bugle::Bugle;
 use crate::fleet::relay::Cable;
 use crate::fleet::{Behaviour, Fleet};
-use crate::scene::{Scene, left, noise, until};
+use crate::scene::{Scene, left, noise, wait};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn changed_by(change: impl FnOnce(&Path)) -> (i32, String, Scene) {
     scene.source("tree/other", "other");
     scene.old("tree/file", "old");
     let running = scene.push().args(["-r", "tree", "."]).start();
-    until("a megabyte", || scene.fleet().relay("host").traffic().to_server > 1 << 20);
+    wait(scene.fleet().relay("host").until("a megabyte", |traffic| traffic.to_server > 1 << 20));
     change(&source);
     let answer = running.wait();
     (answer.code(), answer.stderr, scene)

@@ -150,12 +150,8 @@ pub fn set_time(path: &Path, seconds: u64) {
     File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
 }
 
-/// Waits for something that happens elsewhere.
-#[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not come to pass");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+/// Waits for what a host or a relay tells of itself.
+pub fn wait(told: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("the system has threads").block_on(told);
 }

@@ -263,6 +263,7 @@ async fn tokens_are_never_the_same_and_an_old_one_is_worth_nothing() {
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_session_and_idleness_does_not() {
     let (sftp, mut hears, prints) = greeted().await;
+    // The clock of this test is its own: a day of it passes at once, with every timer that would end in it.
     tokio::time::sleep(Duration::from_secs(100_000)).await;
     let asked = sftp.lstat(b"x").await.unwrap();
     let line = hears.recv().await.unwrap();
