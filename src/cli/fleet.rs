@@ -109,12 +109,8 @@ impl FleetRun<'_> {
         let person = Passphrases { allowed: self.may_ask(), quiet: self.global.quiet, deadline: self.options.deadline };
         let sources = self.hosts.iter().flat_map(|host| host.destination.key_sources());
         runtime.block_on(Keyring::prepare(sources, &person)).map_err(|error| {
-            let hint = error.hint();
-            let failed = Failed::mistake(error);
-            match hint {
-                Some(hint) => failed.hint(hint),
-                None => failed,
-            }
+            let hint = error.hint().map(Into::into);
+            Failed::mistake(error).hints(hint)
         })
     }
 
@@ -238,12 +234,8 @@ fn report_failed(error: ReportError) -> Failed {
 
 impl From<KnownHostsError> for Failed {
     fn from(error: KnownHostsError) -> Self {
-        let hint = error.hint();
-        let failed = Self::mistake(error);
-        match hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
-        }
+        let hint = error.hint().map(Into::into);
+        Self::mistake(error).hints(hint)
     }
 }
 

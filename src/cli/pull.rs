@@ -131,12 +131,8 @@ fn sources_and_directory(paths: &[OsString]) -> Result<(Vec<Source>, PathBuf), F
         return Err(Failed::mistake_text("the directory to write to is empty").hint("`.` is the current one"));
     }
     let sources = Source::all(sources.iter().map(|source| source.clone().into_vec())).map_err(|error| {
-        let hint = error.hint();
-        let failed = Failed::mistake(error);
-        match hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
-        }
+        let hint = error.hint().map(Into::into);
+        Failed::mistake(error).hints(hint)
     })?;
     Ok((sources, PathBuf::from(directory)))
 }
@@ -157,12 +153,8 @@ fn landing(arguments: &Arguments, directory: &Path, lock: &Arc<RunLock>) -> Resu
         umask: umask(),
     };
     let opened = Landing::open(directory, options, Arc::clone(lock)).map_err(|error| {
-        let hint = error.hint();
-        let failed = Failed::mistake(error);
-        match hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
-        }
+        let hint = error.hint().map(Into::into);
+        Failed::mistake(error).hints(hint)
     })?;
     Ok(Some(opened))
 }

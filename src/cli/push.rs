@@ -17,7 +17,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Problems with the sources that are told.
 const PROBLEMS_SHOWN: usize = 20;
@@ -184,23 +183,17 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         timeout: fanout.timeout,
         fanout: fanout.fanout.get(),
     };
-    let left_behind = Arc::new(AtomicUsize::new(0));
     let lock = RunLock::acquire().map_err(|error| Failed::fault(std::io::Error::other(error)))?;
-    let lock = Arc::new(lock);
     let (detail, privileges) = (fanout.detail(global), called.privileges);
     let run = FleetRun { global, options: fanout, verb: "push", title, hosts: called.hosts, remarks: called.remarks };
-    let code = run.run(|connector, hosts| {
+    run.run(|connector, hosts| {
         let calls = hosts.into_iter().zip(privileges).zip(rendered).map(|((host, privilege), rendered)| PushCall {
             destination: host.destination,
             privilege,
             rendered,
         });
-        Push::new(Caller { connector, detail }, calls.collect(), order, Arc::clone(&lock), Arc::clone(&left_behind))
-    })?;
-    if left_behind.load(Ordering::Relaxed) == 0 {
-        lock.ended_clean();
-    }
-    Ok(code)
+        Push::new(Caller { connector, detail }, calls.collect(), order, lock)
+    })
 }
 
 /// Bytes a second: a number with K, M or G for powers of 1024.
@@ -239,12 +232,8 @@ fn scan(arguments: &Arguments, sources: &[PathBuf]) -> Result<Tree, Failed> {
     };
     Tree::scan(sources, &options).map_err(|problems| {
         let told = problems.0.into_iter().map(|problem| {
-            let hint = problem.hint();
-            let failed = Failed::mistake(problem);
-            match hint {
-                Some(hint) => failed.hint(hint),
-                None => failed,
-            }
+            let hint = problem.hint().map(Into::into);
+            Failed::mistake(problem).hints(hint)
         });
         Failed::several(told.collect(), PROBLEMS_SHOWN)
     })

@@ -1,8 +1,10 @@
 //! From a host to an open connection, with everything on the way told: how every task begins.
 
 use crate::connection::{Again, ConnectError, Connection, Connector, Destination, Trace, TraceEntry};
+use crate::host::HostId;
 use crate::outcome::Outcome;
 use crate::scheduler::{Ended, RetryAfter, Unit, UnitEvents};
+use std::future::Future;
 use std::sync::Arc;
 
 /// Connects, and tells what happens on the way.
@@ -14,9 +16,43 @@ pub struct Caller {
     pub detail: u8,
 }
 
+/// What is done on a host once it is reached.
+pub(super) trait OnHost: Sync {
+    /// The way to the hosts.
+    fn caller(&self) -> &Caller;
+
+    /// Where a host of the run is.
+    fn destination(&self, host: HostId) -> &Destination;
+
+    /// Works on a host. From here on nothing is tried again.
+    fn work(
+        &self,
+        unit: &Unit,
+        connection: &Arc<Connection>,
+        trace: &mut Trace,
+    ) -> impl Future<Output = Outcome> + Send;
+}
+
+/// One try on one host, from its name to its end.
+pub(super) async fn attempt(task: &impl OnHost, unit: Unit) -> Ended {
+    let caller = task.caller();
+    let mut trace = Trace::default();
+    let connection = match caller.connect(task.destination(unit.host), &unit, &mut trace).await {
+        Ok(connection) => connection,
+        Err(ended) => return ended,
+    };
+    let outcome = task.work(&unit, &connection, &mut trace).await;
+    if outcome.failure().is_none() {
+        trace.end("");
+    }
+    caller.tell(&mut trace, &unit.events).await;
+    connection.close().await;
+    Ended::Done(outcome)
+}
+
 impl Caller {
     /// Connects to a host and logs in. Nothing was begun on it where this fails, so trying again may make sense.
-    pub(super) async fn connect(
+    async fn connect(
         &self,
         destination: &Destination,
         unit: &Unit,

@@ -1,13 +1,14 @@
 //! One command or script on every host: [`RunCommand`], the work behind `bugle run` and `bugle script`.
 
 use super::broadcast::Broadcast;
-use super::caller::Caller;
+use super::caller::{Caller, OnHost, attempt};
 use super::ending::{Ending, end};
 use super::privilege::{Conversation, Privilege, Streams, Turn};
 use super::shell::{CommandLine, ScriptFile, in_posix_shell};
 use crate::connection::{Connection, Destination, Exec, Happening, Input, Process, Program, Terminal, Trace};
 use crate::duration::human;
 use crate::event::Stream;
+use crate::host::HostId;
 use crate::outcome::{Code, Failure, Outcome, RemoteExit};
 use crate::scheduler::{Ended, Unit, UnitEvents, Work};
 use bytes::Bytes;
@@ -45,19 +46,21 @@ pub struct Call {
 
 impl Work for RunCommand {
     async fn attempt(&self, unit: Unit) -> Ended {
-        let call = &self.calls[unit.host.index()];
-        let mut trace = Trace::default();
-        let connection = match self.caller.connect(&call.destination, &unit, &mut trace).await {
-            Ok(connection) => connection,
-            Err(ended) => return ended,
-        };
-        let outcome = self.run(call, &unit, Arc::clone(&connection), &mut trace).await;
-        if outcome == Outcome::Ok {
-            trace.end("");
-        }
-        self.caller.tell(&mut trace, &unit.events).await;
-        connection.close().await;
-        Ended::Done(outcome)
+        attempt(self, unit).await
+    }
+}
+
+impl OnHost for RunCommand {
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn destination(&self, host: HostId) -> &Destination {
+        &self.calls[host.index()].destination
+    }
+
+    async fn work(&self, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+        self.run(&self.calls[unit.host.index()], unit, Arc::clone(connection), trace).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The SHA-256 of files on a host, by whatever the host has for it: [`digests`], and [`digest_of_start`] of a part.
+//! The SHA-256 of files on a host, or of their beginnings, by whatever the host has for it: [`digests`].
 
 use super::inner::ask;
 use super::privilege::Privilege;
@@ -17,67 +17,29 @@ elif command -v openssl >/dev/null 2>&1; then h() { openssl dgst -sha256 -r; }
 elif command -v sha256 >/dev/null 2>&1; then h() { sha256 -q; }
 else echo none; exit 0; fi
 echo some
-p() { if r=$(h <"$1"); then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
-b() { if [ -r "$2" ] && r=$(head -c "$1" <"$2" | h); then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
+p() { if [ -r "$2" ] && r=$(head -c "$1" <"$2" | h); then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
 "#;
 
 /// The beginning of a file on the host, or all of it.
 pub(super) struct Part {
+    /// Where it is there.
     pub(super) path: Vec<u8>,
-    /// In bytes.
+    /// How much of it, in bytes.
     pub(super) length: u64,
 }
 
-/// As [`digests`], of the beginnings of files.
-pub(super) async fn beginnings(
+/// The digests of these as the host computes them, each where it can be read; nothing where the host cannot.
+pub(super) async fn digests(
     connection: &Arc<Connection>,
     privilege: Option<&Privilege>,
     parts: &[Part],
 ) -> Result<Option<Vec<Option<[u8; 32]>>>, Trouble> {
     let mut script = SCRIPT.as_bytes().to_vec();
     for part in parts {
-        script.extend_from_slice(format!("b {} ", part.length).as_bytes());
+        script.extend_from_slice(format!("p {} ", part.length).as_bytes());
         script.extend(quoted(&part.path));
         script.push(b'\n');
     }
-    told(connection, privilege, script, parts.len()).await
-}
-
-/// The digests of these files as the host computes them, each where it can be read; nothing where the host cannot.
-pub(super) async fn digests(
-    connection: &Arc<Connection>,
-    privilege: Option<&Privilege>,
-    paths: &[Vec<u8>],
-) -> Result<Option<Vec<Option<[u8; 32]>>>, Trouble> {
-    let mut script = SCRIPT.as_bytes().to_vec();
-    for path in paths {
-        script.extend_from_slice(b"p ");
-        script.extend(quoted(path));
-        script.push(b'\n');
-    }
-    told(connection, privilege, script, paths.len()).await
-}
-
-/// The digest of the first bytes of a file as the host computes it; nothing where it cannot.
-pub(super) async fn digest_of_start(
-    connection: &Arc<Connection>,
-    privilege: Option<&Privilege>,
-    path: &[u8],
-    length: u64,
-) -> Result<Option<[u8; 32]>, Trouble> {
-    let mut script = SCRIPT.as_bytes().to_vec();
-    script.extend(format!("r=$(head -c {length} <").bytes());
-    script.extend(quoted(path));
-    script.extend_from_slice(b" 2>/dev/null | h) && printf '%s\\n' \"${r%% *}\"\n");
-    Ok(told(connection, privilege, script, 1).await?.and_then(|digests| digests.into_iter().next().flatten()))
-}
-
-async fn told(
-    connection: &Arc<Connection>,
-    privilege: Option<&Privilege>,
-    script: Vec<u8>,
-    count: usize,
-) -> Result<Option<Vec<Option<[u8; 32]>>>, Trouble> {
     let answer = match ask(connection, privilege, "exec /bin/sh", Bytes::from(script)).await {
         Ok(answer) => answer,
         // An account that may do SFTP and nothing else.
@@ -90,8 +52,8 @@ async fn told(
     if lines.next() != Some(b"some") {
         return Ok(None);
     }
-    let digests: Vec<_> = lines.take(count).map(digest).collect();
-    Ok((digests.len() == count).then_some(digests))
+    let digests: Vec<_> = lines.take(parts.len()).map(digest).collect();
+    Ok((digests.len() == parts.len()).then_some(digests))
 }
 
 /// A path as one word of a shell, whatever bytes are in it.

@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::sftp::{
     Attributes as Wire, DataAnswer, FileKind, Handle, InFlight, Limits, OpenMode, Sftp, SftpError, Window,
 };
-use crate::task::digest::digest_of_start;
+use crate::task::digest::{Part, digests};
 use crate::task::privilege::Privilege;
 use crate::task::teller::Teller;
 use crate::task::trouble::Trouble;
@@ -192,7 +192,9 @@ impl Fetcher<'_> {
         if kept == 0 {
             return Ok(0);
         }
-        let there = digest_of_start(self.connection, self.privilege, remote, kept).await.map_err(Fault::Whole)?;
+        let part = Part { path: remote.to_vec(), length: kept };
+        let there = digests(self.connection, self.privilege, &[part]).await.map_err(Fault::Whole)?;
+        let there = there.and_then(|mut there| there.pop()).flatten();
         // Where the host cannot tell, to read it for a look would take as long as to fetch it.
         let is_same = there.is_some() && receiving.digest(kept).await? == there;
         let taken = if is_same { kept } else { 0 };

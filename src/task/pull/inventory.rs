@@ -38,6 +38,16 @@ pub(super) enum Kind {
     Symlink { text: Box<[u8]> },
 }
 
+impl Entry {
+    /// The length of a file in bytes; 0 of what is none.
+    pub(super) fn size(&self) -> u64 {
+        match self.kind {
+            Kind::File { size } => size,
+            Kind::Directory | Kind::Symlink { .. } => 0,
+        }
+    }
+}
+
 impl Inventory {
     /// The path of an entry on the host.
     pub(super) fn remote(&self, entry: &Entry) -> Vec<u8> {

@@ -17,14 +17,15 @@ mod source;
 mod underway;
 mod walk;
 
-use super::caller::Caller;
-use super::digest::digests;
+use super::caller::{Caller, OnHost, attempt};
+use super::digest::{Part, digests};
 use super::file_server::{elapsed, open_sftp, timed_out};
 use super::privilege::Privilege;
 use super::teller::{Teller, Way};
 use super::trouble::Trouble;
 use crate::connection::{Connection, Destination, Trace};
 use crate::event::Stream;
+use crate::host::HostId;
 use crate::outcome::Outcome;
 use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
@@ -138,19 +139,21 @@ impl Drop for Pull {
 
 impl Work for Pull {
     async fn attempt(&self, unit: Unit) -> Ended {
-        let call = &self.calls[unit.host.index()];
-        let mut trace = Trace::default();
-        let connection = match self.caller.connect(&call.destination, &unit, &mut trace).await {
-            Ok(connection) => connection,
-            Err(ended) => return ended,
-        };
-        let outcome = self.work(call, &unit, &connection, &mut trace).await;
-        if matches!(outcome, Outcome::Ok | Outcome::Changed) {
-            trace.end("");
-        }
-        self.caller.tell(&mut trace, &unit.events).await;
-        connection.close().await;
-        Ended::Done(outcome)
+        attempt(self, unit).await
+    }
+}
+
+impl OnHost for Pull {
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn destination(&self, host: HostId) -> &Destination {
+        &self.calls[host.index()].destination
+    }
+
+    async fn work(&self, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+        self.pull_from(&self.calls[unit.host.index()], unit, connection, trace).await
     }
 }
 
@@ -165,7 +168,13 @@ struct Host<'a> {
 }
 
 impl Pull {
-    async fn work(&self, call: &PullCall, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+    async fn pull_from(
+        &self,
+        call: &PullCall,
+        unit: &Unit,
+        connection: &Arc<Connection>,
+        trace: &mut Trace,
+    ) -> Outcome {
         let privilege = call.privilege.as_ref();
         let place = self.order.landing.as_ref().map(|landing| landing.place(&call.destination.name));
         let (underway, all_ended) = Underway::new();
@@ -205,10 +214,7 @@ impl Pull {
         }
         let Some(place) = host.place else { return Ok(teller.outcome()) };
         let work = self.plan(&inventory, verdicts, &teller).await;
-        let size = |index: &usize| match inventory.entries[*index].kind {
-            Kind::File { size } => size,
-            Kind::Directory | Kind::Symlink { .. } => 0,
-        };
+        let size = |index: &usize| inventory.entries[*index].size();
         events.transfer_planned(work.fetch.len() as u64, work.fetch.iter().map(size).sum()).await;
         let widest = (IN_FLIGHT.0 / self.at_once as u64).clamp(IN_FLIGHT.1, WINDOW.1);
         let fetcher = Fetcher {
@@ -261,11 +267,15 @@ impl Pull {
         if open.is_empty() {
             return Ok(verdicts);
         }
-        let paths: Vec<Vec<u8>> = open.iter().map(|(index, _)| inventory.remote(&inventory.entries[*index])).collect();
-        let there = match digests(host.connection, host.privilege, &paths).await? {
+        let part = |(index, _): &&mut (usize, Verdict)| {
+            let entry = &inventory.entries[*index];
+            Part { path: inventory.remote(entry), length: entry.size() }
+        };
+        let parts: Vec<Part> = open.iter().map(part).collect();
+        let there = match digests(host.connection, host.privilege, &parts).await? {
             Some(there) => there,
             // To read it for a look would take as long as to fetch it.
-            None => vec![None; paths.len()],
+            None => vec![None; parts.len()],
         };
         for ((index, verdict), there) in open.into_iter().zip(there) {
             let (place, inventory, index) = (Arc::clone(place), Arc::clone(inventory), *index);

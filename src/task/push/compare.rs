@@ -3,7 +3,7 @@
 use super::content::Contents;
 use crate::connection::Connection;
 use crate::sftp::{Handle, OpenMode, Sftp, SftpError};
-use crate::task::digest::{Part, beginnings};
+use crate::task::digest::{Part, digests};
 use crate::task::privilege::Privilege;
 use crate::task::trouble::Trouble;
 use crate::tree::{Content, FoundKind, Observed, Placement, Tree};
@@ -47,24 +47,20 @@ impl Comparison<'_> {
         Ok(there == Some(here))
     }
 
+    /// The digests of files on the host: as it computes them, or of what is read back where it cannot.
     async fn there(&self, parts: &[Part]) -> Result<Vec<Option<[u8; 32]>>, Trouble> {
-        if let Some(digests) = self.ask(parts).await? {
-            return Ok(digests);
+        if let Some(there) = digests(self.connection, self.privilege, parts).await? {
+            return Ok(there);
         }
-        let mut digests = Vec::with_capacity(parts.len());
+        let mut there = Vec::with_capacity(parts.len());
         for part in parts {
-            digests.push(self.read_back(part).await?);
+            there.push(self.read_back(part).await?);
         }
-        Ok(digests)
+        Ok(there)
     }
 
     fn size(&self, entry: usize) -> u64 {
         self.tree.file(entry).map_or(0, |(size, _)| size)
-    }
-
-    /// The digests as the host computes them; nothing where it cannot.
-    async fn ask(&self, parts: &[Part]) -> Result<Option<Vec<Option<[u8; 32]>>>, Trouble> {
-        beginnings(self.connection, self.privilege, parts).await
     }
 
     /// The digest of what a file holds, read over the wire.

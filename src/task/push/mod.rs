@@ -14,13 +14,14 @@ mod place;
 mod send;
 mod survey;
 
-use super::caller::Caller;
+use super::caller::{Caller, OnHost, attempt};
 use super::file_server::{elapsed, open_sftp, timed_out};
 use super::privilege::Privilege;
 use super::teller::{Teller, Way};
 use super::trouble::Trouble;
 use crate::connection::{Connection, Destination, Trace};
 use crate::event::Stream;
+use crate::host::HostId;
 use crate::outcome::Outcome;
 use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
@@ -57,9 +58,10 @@ pub struct Push {
     calls: Vec<PushCall>,
     order: PushOrder,
     contents: Arc<Contents>,
-    lock: Arc<RunLock>,
+    lock: RunLock,
     window: (u64, u64),
-    left_behind: Arc<AtomicUsize>,
+    /// Hosts on which temporary files may be.
+    unclear: AtomicUsize,
 }
 
 /// What is pushed, and how.
@@ -119,41 +121,46 @@ pub struct PushCall {
 }
 
 impl Push {
-    /// A push that is ready to be run. `left_behind` counts the hosts on which something is left for the next run.
-    pub fn new(
-        caller: Caller,
-        calls: Vec<PushCall>,
-        order: PushOrder,
-        lock: Arc<RunLock>,
-        left_behind: Arc<AtomicUsize>,
-    ) -> Self {
+    /// A push that is ready to be run.
+    pub fn new(caller: Caller, calls: Vec<PushCall>, order: PushOrder, lock: RunLock) -> Self {
         let contents = Contents::new(Arc::clone(&order.tree), calls.len());
         let at_once = order.fanout.min(calls.len()).max(1) as u64;
         let window = (WINDOW.0, (IN_FLIGHT / at_once).clamp(WINDOW.0, WINDOW.1));
-        Self { caller, calls, order, contents, lock, window, left_behind }
+        Self { caller, calls, order, contents, lock, window, unclear: AtomicUsize::new(0) }
+    }
+}
+
+impl Drop for Push {
+    fn drop(&mut self) {
+        // Also where the run was cut short: a host that was being written to has not been cleared up then.
+        if self.unclear.load(Ordering::Relaxed) == 0 {
+            self.lock.ended_clean();
+        }
     }
 }
 
 impl Work for Push {
     async fn attempt(&self, unit: Unit) -> Ended {
-        let call = &self.calls[unit.host.index()];
-        let mut trace = Trace::default();
-        let connection = match self.caller.connect(&call.destination, &unit, &mut trace).await {
-            Ok(connection) => connection,
-            Err(ended) => return ended,
-        };
-        let outcome = self.work(call, &unit, &connection, &mut trace).await;
-        if matches!(outcome, Outcome::Ok | Outcome::Changed) {
-            trace.end("");
-        }
-        self.caller.tell(&mut trace, &unit.events).await;
-        connection.close().await;
-        Ended::Done(outcome)
+        attempt(self, unit).await
+    }
+}
+
+impl OnHost for Push {
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn destination(&self, host: HostId) -> &Destination {
+        &self.calls[host.index()].destination
+    }
+
+    async fn work(&self, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+        self.push_to(&self.calls[unit.host.index()], unit, connection, trace).await
     }
 }
 
 impl Push {
-    async fn work(&self, call: &PushCall, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+    async fn push_to(&self, call: &PushCall, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
         let (opened, places) = (OnceCell::new(), OnceCell::new());
         let pushing = async {
             let sftp = opened.get_or_try_init(|| open_sftp(connection, call.privilege.as_ref(), trace)).await?;
@@ -165,14 +172,13 @@ impl Push {
             reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
             limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
         };
-        let left = places.get().filter(|places: &&Places| !places.is_clear());
-        if let (Some(sftp), Some(places)) = (opened.get(), left) {
+        if let (Some(sftp), Some(places)) = (opened.get(), places.get()) {
             // What stays is gone on with or removed by the next run.
-            if self.order.resume == Resume::No {
+            if self.order.resume == Resume::No && !places.is_clear() {
                 let _ = timeout(CLEARING, places.clear(sftp)).await;
             }
-            if !places.is_clear() {
-                self.left_behind.fetch_add(1, Ordering::Relaxed);
+            if places.is_clear() {
+                self.unclear.fetch_sub(1, Ordering::Relaxed);
             }
         }
         outcome
@@ -210,7 +216,11 @@ impl Push {
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
         self.announce(&plan, tree, &placement, unit, &teller).await;
         let directory = home_of(tree, &placement);
-        let places = places.get_or_init(|| async { Places::new(self.lock.run()) }).await;
+        let begin = async || {
+            self.unclear.fetch_add(1, Ordering::Relaxed);
+            Places::new(self.lock.run())
+        };
+        let places = places.get_or_init(begin).await;
         let beside = async {
             match tree.roots.iter().all(|root| root.is_directory) {
                 true => Ok(Vec::new()),
