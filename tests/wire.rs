@@ -21,5 +21,7 @@ mod login;
 mod lost;
 #[path = "wire/scripts.rs"]
 mod scripts;
+#[path = "wire/security_key.rs"]
+mod security_key;
 #[path = "wire/sessions.rs"]
 mod sessions;
