@@ -109,7 +109,7 @@ impl FleetRun<'_> {
         let person = Passphrases { allowed: self.may_ask(), quiet: self.global.quiet, deadline: self.options.deadline };
         let sources = self.hosts.iter().flat_map(|host| host.destination.key_sources());
         runtime.block_on(Keyring::prepare(sources, &person)).map_err(|error| {
-            let hint = error.hint().map(Into::into);
+            let hint = error.hint();
             Failed::mistake(error).hints(hint)
         })
     }
@@ -234,7 +234,7 @@ fn report_failed(error: ReportError) -> Failed {
 
 impl From<KnownHostsError> for Failed {
     fn from(error: KnownHostsError) -> Self {
-        let hint = error.hint().map(Into::into);
+        let hint = error.hint();
         Self::mistake(error).hints(hint)
     }
 }

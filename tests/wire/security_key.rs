@@ -17,7 +17,7 @@ const APPLICATION: &[u8] = b"ssh:";
 const PRESENT: u8 = 1;
 
 fn string(bytes: &[u8]) -> Vec<u8> {
-    [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    [&u32::try_from(bytes.len()).expect("a short string").to_be_bytes(), bytes].concat()
 }
 
 fn public(key: &Ed25519KeyPair) -> Vec<u8> {
@@ -34,7 +34,7 @@ fn signature(key: &Ed25519KeyPair, message: &[u8], counter: u32) -> Vec<u8> {
 /// The string at the beginning, and what follows it.
 fn take(bytes: &[u8]) -> (&[u8], &[u8]) {
     let (length, rest) = bytes.split_at(4);
-    rest.split_at(u32::from_be_bytes(length.try_into().unwrap()) as usize)
+    rest.split_at(u32::from_be_bytes(length.try_into().expect("four bytes")) as usize)
 }
 
 /// An agent (draft-ietf-sshm-ssh-agent) that holds this key and nothing else.
