@@ -22,6 +22,8 @@ mod dry_run;
 mod hostile;
 #[path = "transfer/killed.rs"]
 mod killed;
+#[path = "transfer/lanes.rs"]
+mod lanes;
 #[path = "transfer/modes.rs"]
 mod modes;
 #[path = "program/redactor.rs"]

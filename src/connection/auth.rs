@@ -62,13 +62,21 @@ enum Step {
     NotTried,
 }
 
+/// How somebody was let in.
+pub(super) struct LoggedIn {
+    /// The methods, in words.
+    pub(super) how: String,
+    /// The same again would be possible without a person: nothing was asked, and nothing touched.
+    pub(super) unattended: bool,
+}
+
 /// Logs in, or says why not.
 pub(super) async fn login(
     handle: &mut Handle<Client>,
     facts: &Facts,
     credentials: &Credentials,
     trace: &mut Trace,
-) -> Result<String, Failure> {
+) -> Result<LoggedIn, Failure> {
     let mut login = Login {
         handle,
         facts,
@@ -85,14 +93,15 @@ pub(super) async fn login(
 }
 
 impl Login<'_> {
-    async fn run(&mut self, trace: &mut Trace) -> Result<String, Failure> {
+    async fn run(&mut self, trace: &mut Trace) -> Result<LoggedIn, Failure> {
         let mut how = Vec::new();
+        let mut unattended = true;
         if self.next_method() != Some(MethodKind::PublicKey) {
             // A refused key would tell what the server takes; without one it is asked, which no server counts as a try.
             match self.handle.authenticate_none(&self.credentials.user).await {
                 Ok(AuthResult::Success) => {
                     trace.notice(0, "the server let us in without any authentication");
-                    return Ok("none".into());
+                    return Ok(LoggedIn { how: "none".into(), unattended });
                 }
                 Ok(AuthResult::Failure { remaining_methods, .. }) => self.remaining = Some(remaining_methods),
                 Err(error) => return Err(self.broken(&error)),
@@ -107,10 +116,18 @@ impl Login<'_> {
                 MethodKind::Password => self.password().await?,
                 _ => self.keyboard_interactive().await?,
             };
+            if matches!(step, Step::In | Step::Partial(_)) {
+                // What a server asks may be a code that holds once, and a security key wants to be touched.
+                unattended &= match method {
+                    MethodKind::PublicKey => !self.offered.last().is_some_and(|offer| offer.is_security_key()),
+                    MethodKind::Password => true,
+                    _ => false,
+                };
+            }
             match step {
                 Step::In => {
                     how.push(label);
-                    return Ok(how.join(" + "));
+                    return Ok(LoggedIn { how: how.join(" + "), unattended });
                 }
                 Step::Partial(methods) => {
                     trace.notice(2, format!("{label} accepted; the server wants more: {}", names(&methods)));

@@ -1,6 +1,6 @@
 //! The way from a destination to a login, phase by phase, and the names of all the ways in which it fails.
 
-use super::auth::{Credentials, login};
+use super::auth::{Credentials, LoggedIn, login};
 use super::client::{Client, Facts};
 use super::dial::{Addresses, closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
@@ -15,7 +15,7 @@ use super::{Connection, Connector, algorithms};
 use crate::event::Phase;
 use crate::known_hosts::{HostQuery, PublicKey};
 use crate::outcome::{Code, Failure};
-use russh::client::{Config, Handle};
+use russh::client::Config;
 use russh::{Limits, MethodKind, Preferred, SshId};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -198,26 +198,19 @@ impl Attempt<'_> {
         if !banner.trim().is_empty() {
             trace.notice(1, banner.trim_end().to_owned());
         }
-        let how = logged_in.map_err(ConnectError::never)?;
+        let LoggedIn { how, unattended } = logged_in.map_err(ConnectError::never)?;
         trace.end(format!("{} by {how}", self.destination.endpoint.user));
-        Ok(Arc::new(self.connection(handle, monitor, through)))
-    }
-
-    fn connection(
-        &self,
-        handle: Handle<Client>,
-        monitor: Arc<Monitor>,
-        through: Option<Arc<Connection>>,
-    ) -> Connection {
-        Connection {
+        let sessions = Arc::new(Semaphore::new(SESSIONS));
+        Ok(Arc::new(Connection {
             handle,
             monitor,
             facts: Arc::clone(&self.facts),
-            sessions: Arc::new(Semaphore::new(SESSIONS)),
+            sessions,
             parted: AtomicBool::new(false),
+            unattended,
             endpoint: self.destination.endpoint.clone(),
             _through: through,
-        }
+        }))
     }
 
     async fn carrier(&mut self, through: Option<&Arc<Connection>>, trace: &mut Trace) -> Result<Carrier, ConnectError> {

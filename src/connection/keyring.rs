@@ -12,7 +12,7 @@ use futures::future::join_all;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::Constraint;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -410,6 +410,11 @@ impl Offer {
     pub(super) fn rsa_bits(&self) -> Option<u32> {
         let bits = self.public.key_data().rsa()?.key_size();
         Some(bits)
+    }
+
+    /// Whether its signatures come from a security key.
+    pub(super) fn is_security_key(&self) -> bool {
+        matches!(self.public.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256)
     }
 
     /// `ED25519 SHA256:… (path)`, for messages.

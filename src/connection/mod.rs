@@ -90,6 +90,7 @@ pub struct Connection {
     facts: Arc<Facts>,
     sessions: Arc<Semaphore>,
     parted: AtomicBool,
+    unattended: bool,
     /// Where it goes.
     pub endpoint: Endpoint,
     /// The jump host that carries it.
@@ -151,6 +152,12 @@ impl Connection {
     /// Whether it can no longer be used.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    /// Whether the same login would be possible again without a person: no questions were answered, no security key was
+    /// touched.
+    pub fn logged_in_unattended(&self) -> bool {
+        self.unattended
     }
 
     /// What the server calls itself, such as `SSH-2.0-OpenSSH_9.2`.

@@ -12,7 +12,8 @@ use super::frames::{Frames, LARGEST, Packet};
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
 const INIT: u8 = 1;
@@ -43,9 +44,12 @@ pub(super) struct Request {
 }
 
 /// Who waits for which reply.
+#[derive(Default)]
 struct Waiting {
     open: Mutex<Open>,
     ended: Ended,
+    /// When the first request was made, and how long its answer took.
+    first: (OnceLock<Instant>, OnceLock<Duration>),
 }
 
 #[derive(Default)]
@@ -93,7 +97,7 @@ impl Sftp {
                 return Err(error);
             }
         };
-        let waiting = Arc::new(Waiting { open: Mutex::default(), ended: Ended::default() });
+        let waiting = Arc::new(Waiting::default());
         let (outgoing, requests) = mpsc::channel(OUTGOING);
         tokio::spawn(write(requests, sink, Arc::clone(&waiting)));
         tokio::spawn(read(source, frames, Arc::clone(&waiting)));
@@ -125,6 +129,11 @@ impl Sftp {
         self.limits.get_or_try_init(|| ask).await.copied()
     }
 
+    /// How long the answer to the first request was under way, when nothing else was; none where there was none yet.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.waiting.first.1.get().copied()
+    }
+
     /// Sends a request and gives its answer-to-come. Waits only while the connection takes nothing.
     pub(super) async fn request<T>(
         &self,
@@ -153,6 +162,7 @@ impl Sftp {
             let id = open.next;
             open.next = open.next.wrapping_add(1);
             open.answers.insert(id, sender);
+            self.waiting.first.0.get_or_init(Instant::now);
             id
         };
         let head = body(Writer::packet(kind, id)).finish(data.as_ref().map_or(0, Bytes::len));
@@ -278,6 +288,11 @@ fn hand_out(frames: &mut Frames, waiting: &Waiting) -> Result<(), SftpError> {
         let Some(answer) = waiting.open().answers.remove(&packet.id) else {
             return Err(SftpError::protocol(format!("the server answered request {}, which was not made", packet.id)));
         };
+        if packet.id == 0
+            && let Some(asked) = waiting.first.0.get()
+        {
+            waiting.first.1.get_or_init(|| asked.elapsed());
+        }
         // Whoever asked may have gone.
         let _ = answer.send(packet);
     }

@@ -7,14 +7,16 @@
 use super::commit::Committer;
 use super::inventory::{Entry, Inventory, Kind};
 use super::parcel::Parcel;
-use super::receiving::{Interrupted, Receiving};
+use super::receiving::{Interrupted, Receiving, Writer};
 use super::underway::Underway;
 use crate::connection::Connection;
 use crate::sftp::{
     Attributes as Wire, DataAnswer, FileKind, Handle, InFlight, Limits, OpenMode, Sftp, SftpError, Window,
 };
 use crate::task::digest::{Part, digests};
+use crate::task::lanes::Lanes;
 use crate::task::privilege::Privilege;
+use crate::task::segments::{Segments, Share};
 use crate::task::teller::Teller;
 use crate::task::trouble::Trouble;
 use crate::tree::landing::{Attributes, LandingError, Place};
@@ -60,6 +62,7 @@ pub(super) struct Fetcher<'a> {
     pub(super) preserve: bool,
     pub(super) interrupted: Interrupted,
     pub(super) underway: &'a Underway,
+    pub(super) lanes: &'a Lanes<'a>,
 }
 
 /// What became of a file.
@@ -68,6 +71,13 @@ pub(super) enum Fetched {
     Landed,
     /// It is on its way to those who write small ones.
     Sent,
+}
+
+/// A file on the host that is open, as it was then.
+struct Source<'a> {
+    remote: &'a [u8],
+    handle: &'a Handle,
+    found: &'a Wire,
 }
 
 /// A READ that was sent.
@@ -178,10 +188,11 @@ impl Fetcher<'_> {
         let (mut receiving, kept) =
             Receiving::begin(self.place, &entry.path, size, self.interrupted, self.underway).await?;
         let from = self.resumed(&mut receiving, remote, kept).await?;
-        self.read(&mut receiving, handle, from, size).await?;
+        let segments = Segments::new(std::iter::once(from..size));
+        self.content(&receiving, &Source { remote, handle, found: &before }, &segments).await?;
         let after = self.sftp.fstat(handle).await?.get().await?;
         if !is_same(&before, &after) {
-            receiving.discard().await;
+            receiving.discard();
             return Err(Fault::Words(UNCERTAIN.into()));
         }
         Ok(receiving.finish(size, self.attributes(entry, &after), self.committer).await?)
@@ -203,23 +214,57 @@ impl Fetcher<'_> {
         Ok(taken)
     }
 
-    async fn read(&self, receiving: &mut Receiving, handle: &Handle, from: u64, size: u64) -> Result<(), Fault> {
-        let Limits { read: most, .. } = self.sftp.limits().await?;
+    /// The content, over as many ways as pay. What is to be gone on with after a break has to be without gaps, and so
+    /// comes over one.
+    async fn content(&self, receiving: &Receiving, source: &Source<'_>, segments: &Segments) -> Result<(), Fault> {
+        let first = || self.read(receiving.writer(), self.sftp, source.handle, segments);
+        let further = |sftp: Sftp| async move {
+            let opened = async { sftp.open(source.remote, OpenMode::Read, &Wire::default()).await?.get().await };
+            let Ok(handle) = opened.await else { return };
+            let found = async { sftp.fstat(&handle).await?.get().await };
+            if found.await.is_ok_and(|found| is_same(source.found, &found)) {
+                // What this one cannot do the first one does, or tells why not.
+                let _ = self.read(receiving.writer(), &sftp, &handle, segments).await;
+            }
+            let _ = sftp.close(&handle).await;
+        };
+        match self.interrupted {
+            Interrupted::Remove => self.lanes.share(segments, first, further).await,
+            Interrupted::Keep => first().await,
+        }
+    }
+
+    /// Reads what it can get of a file, many requests in flight. What came before a failure is written.
+    async fn read(&self, mut writer: Writer, sftp: &Sftp, handle: &Handle, segments: &Segments) -> Result<(), Fault> {
+        let mut share = segments.share();
+        let read = self.read_share(&mut writer, sftp, handle, &mut share).await;
+        writer.finish().await?;
+        read
+    }
+
+    async fn read_share(
+        &self,
+        writer: &mut Writer,
+        sftp: &Sftp,
+        handle: &Handle,
+        share: &mut Share<'_>,
+    ) -> Result<(), Fault> {
+        let Limits { read: most, .. } = sftp.limits().await?;
         let request = u32::try_from(REQUEST.0.max(self.widest / REQUEST.1)).unwrap_or(u32::MAX).min(most);
         let mut asked: VecDeque<Asked> = VecDeque::new();
-        let mut next = from;
         loop {
-            while next < size {
-                let length = u32::try_from(size - next).unwrap_or(u32::MAX).min(request);
+            while let Some(part) = share.next(request) {
+                let length = u32::try_from(part.end - part.start).unwrap_or(request);
                 let in_flight = match self.window.try_take(length.into()) {
                     Some(taken) => taken,
                     // What is still to be answered or written gives room in its time.
                     None if !asked.is_empty() => break,
                     None => self.window.take(length.into()).await,
                 };
-                let answer = self.sftp.read(handle, next, length).await?;
-                asked.push_back(Asked { offset: next, length, in_flight, answer });
-                next += u64::from(length);
+                let offset = part.start;
+                let answer = sftp.read(handle, offset, length).await?;
+                share.begin(part);
+                asked.push_back(Asked { offset, length, in_flight, answer });
             }
             let Some(Asked { offset, length, mut in_flight, answer }) = asked.pop_front() else { return Ok(()) };
             let Some(pieces) = answer.get().await? else { return Err(Fault::Words(UNCERTAIN.into())) };
@@ -227,13 +272,14 @@ impl Fetcher<'_> {
             if let Some(left @ 1..) = u64::from(length).checked_sub(came) {
                 let rest = in_flight.split(left);
                 let (offset, length) = (offset + came, u32::try_from(left).unwrap_or(length));
-                let answer = self.sftp.read(handle, offset, length).await?;
+                let answer = sftp.read(handle, offset, length).await?;
                 asked.push_front(Asked { offset, length, in_flight: rest, answer });
             }
-            receiving.take(offset, pieces, in_flight).await?;
+            share.done(came);
+            writer.take(offset, pieces, in_flight).await?;
             // Nothing is gathered that others could wait for.
-            if asked.is_empty() || receiving.gathered() >= GROUP.min(self.window.limit() / 4) {
-                receiving.write().await?;
+            if asked.is_empty() || writer.gathered() >= GROUP.min(self.window.limit() / 4) {
+                writer.write().await?;
             }
             self.teller.moved(came).await;
         }

@@ -20,6 +20,7 @@ mod walk;
 use super::caller::{Caller, OnHost, attempt};
 use super::digest::{Part, digests};
 use super::file_server::{elapsed, open_sftp, timed_out};
+use super::lanes::{Beside, LANES, Lanes};
 use super::privilege::Privilege;
 use super::teller::{Teller, Way};
 use super::trouble::Trouble;
@@ -72,6 +73,7 @@ pub struct Pull {
     lock: Arc<RunLock>,
     committer: Arc<Committer>,
     open_files: Arc<Semaphore>,
+    lanes: Arc<Semaphore>,
     at_once: usize,
 }
 
@@ -123,7 +125,8 @@ impl Pull {
     pub fn new(caller: Caller, calls: Vec<PullCall>, order: PullOrder, lock: Arc<RunLock>) -> Self {
         let at_once = order.fanout.min(calls.len()).max(1);
         let open_files = Arc::new(Semaphore::new(OPEN_FILES));
-        Self { caller, calls, order, lock, committer: Arc::default(), open_files, at_once }
+        let lanes = Arc::new(Semaphore::new(LANES));
+        Self { caller, calls, order, lock, committer: Arc::default(), open_files, lanes, at_once }
     }
 }
 
@@ -217,6 +220,9 @@ impl Pull {
         let size = |index: &usize| inventory.entries[*index].size();
         events.transfer_planned(work.fetch.len() as u64, work.fetch.iter().map(size).sum()).await;
         let widest = (IN_FLIGHT.0 / self.at_once as u64).clamp(IN_FLIGHT.1, WINDOW.1);
+        let Host { connection, privilege, sftp, .. } = *host;
+        let (caller, permits, destination) = (&self.caller, &self.lanes, self.destination(host.unit.host));
+        let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
         let fetcher = Fetcher {
             sftp: host.sftp,
             connection: host.connection,
@@ -230,9 +236,11 @@ impl Pull {
             preserve: self.order.preserve,
             interrupted: self.order.interrupted,
             underway: host.underway,
+            lanes: &lanes,
         };
         let larges = (LARGE_FILES.0 / self.at_once).clamp(1, LARGE_FILES.1);
         Carrier { fetcher, larges, open_files: &self.open_files }.carry(work).await?;
+        lanes.close().await;
         for error in self.settle(Some(place)).await {
             teller.failed_with(b"at the end", here_failed(&error)).await;
         }

@@ -23,6 +23,11 @@ pub enum Interrupted {
 pub(super) struct Receiving {
     underway: Underway,
     part: Arc<Part>,
+}
+
+/// Writes into such a file what comes on one of the ways to the host.
+pub(super) struct Writer {
+    part: Arc<Part>,
     group: Group,
     writing: Option<JoinHandle<Result<(), LandingError>>>,
 }
@@ -72,7 +77,7 @@ impl Receiving {
         let incoming = begun.await?;
         let kept = incoming.kept();
         let part = Arc::new(Part { incoming: Some(incoming), interrupted, _underway: underway.clone() });
-        Ok((Self { underway: underway.clone(), part, group: Group::default(), writing: None }, kept))
+        Ok((Self { underway: underway.clone(), part }, kept))
     }
 
     /// The SHA-256 of the first bytes that an earlier run wrote.
@@ -88,6 +93,37 @@ impl Receiving {
         incoming.map_or(Ok(()), |incoming| incoming.go_on_from(length))
     }
 
+    /// One who writes. All of them have to be gone before the file is finished.
+    pub(super) fn writer(&self) -> Writer {
+        Writer { part: Arc::clone(&self.part), group: Group::default(), writing: None }
+    }
+
+    /// Gives the file, which is whole, its attributes and its name.
+    pub(super) async fn finish(
+        self,
+        size: u64,
+        attributes: Attributes,
+        committer: &Arc<Committer>,
+    ) -> Result<(), LandingError> {
+        let incoming = Arc::into_inner(self.part).and_then(|mut part| part.incoming.take());
+        let committer = Arc::clone(committer);
+        let finish = move || {
+            let incoming = incoming.ok_or_else(|| fault("somebody writes to it still"))?;
+            let sealed = incoming.seal(size, &attributes)?;
+            committer.commit(vec![sealed]).pop().unwrap_or_else(|| Err(fault("it was not named")))
+        };
+        self.underway.blocking(finish).await
+    }
+
+    /// Removes it, however it was to be interrupted: what came is not what the host has.
+    pub(super) fn discard(self) {
+        if let Some(mut part) = Arc::into_inner(self.part) {
+            part.interrupted = Interrupted::Remove;
+        }
+    }
+}
+
+impl Writer {
     /// Takes what came of the file at `offset`; its bytes are in flight until they are written.
     pub(super) async fn take(
         &mut self,
@@ -126,39 +162,17 @@ impl Receiving {
         Ok(())
     }
 
+    /// Writes what came, and waits until that is done.
+    pub(super) async fn finish(mut self) -> Result<(), LandingError> {
+        self.write().await?;
+        self.written().await
+    }
+
     /// Waits until nothing is being written.
     async fn written(&mut self) -> Result<(), LandingError> {
         match self.writing.take() {
             Some(writing) => writing.await.unwrap_or_else(|panic| Err(fault(panic))),
             None => Ok(()),
-        }
-    }
-
-    /// Gives the file, which is whole, its attributes and its name.
-    pub(super) async fn finish(
-        mut self,
-        size: u64,
-        attributes: Attributes,
-        committer: &Arc<Committer>,
-    ) -> Result<(), LandingError> {
-        self.write().await?;
-        self.written().await?;
-        let incoming = Arc::into_inner(self.part).and_then(|mut part| part.incoming.take());
-        let committer = Arc::clone(committer);
-        let finish = move || {
-            let incoming = incoming.ok_or_else(|| fault("somebody writes to it still"))?;
-            let sealed = incoming.seal(size, &attributes)?;
-            committer.commit(vec![sealed]).pop().unwrap_or_else(|| Err(fault("it was not named")))
-        };
-        self.underway.blocking(finish).await
-    }
-
-    /// Removes it, however it was to be interrupted: what came is not what the host has.
-    pub(super) async fn discard(mut self) {
-        // A write that failed is no reason to keep it.
-        let _ = self.written().await;
-        if let Some(mut part) = Arc::into_inner(self.part) {
-            part.interrupted = Interrupted::Remove;
         }
     }
 }

@@ -8,6 +8,7 @@ use super::place::{Places, attributes_to_set, wants_half, with_both};
 use super::send::SendError;
 use super::survey::Leftover;
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Window};
+use crate::task::lanes::Lanes;
 use crate::task::teller::Teller;
 use crate::task::trouble::Trouble;
 use crate::tree::{Attributes, Kind, ModeWanted, Placement, Plan, Step, Tree, TreePath, Why};
@@ -41,6 +42,8 @@ pub(super) struct Manner<'a> {
     pub(super) pace: Option<&'a Pace>,
     /// `--backup`
     pub(super) backup: Backup,
+    /// More ways to the host, where they may be used.
+    pub(super) lanes: Option<&'a Lanes<'a>>,
     /// What broken runs left behind and may be gone on with (`--resume`).
     pub(super) leftovers: Vec<Leftover>,
 }

@@ -2,20 +2,30 @@
 
 use super::carry::{Backup, Carrier, Fault};
 use super::place::{Temporary, attributes_to_set, wants_half, with_both};
-use super::send::{Target, send};
-use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
+use super::send::{SendError, Target, send};
+use crate::sftp::{Attributes as Wire, Handle, OpenMode, Sftp, SftpError};
 use crate::task::digest::Part;
+use crate::task::segments::Segments;
 use crate::tree::temporary::Tag;
 use crate::tree::{Attributes, Difference, ModeWanted, Why};
 
 /// What is smaller is sent anew rather than gone on with.
 const WORTH_RESUMING: u64 = 1024 * 1024;
 
+/// A temporary file that is being written.
+struct Begun<'a> {
+    temporary: &'a Temporary,
+    handle: &'a Handle,
+    /// So much of it is right already.
+    start: u64,
+}
+
 impl Carrier<'_> {
     /// Sends a file under a temporary name and renames it once it is whole.
     pub(super) async fn send_file(&self, entry: usize, attributes: &Attributes, why: &Why) -> Result<(), Fault> {
         let (temporary, handle, start) = self.begin(entry).await?;
-        let written = self.write_whole(entry, attributes, &handle, start).await;
+        let written =
+            self.write_whole(entry, attributes, Begun { temporary: &temporary, handle: &handle, start }).await;
         if let Err(fault) = written {
             if fault.ends_all().is_some() {
                 return Err(fault);
@@ -80,18 +90,12 @@ impl Carrier<'_> {
     }
 
     /// Content, attributes, and the proof that all of it arrived; the handle is closed then.
-    async fn write_whole(
-        &self,
-        entry: usize,
-        attributes: &Attributes,
-        handle: &Handle,
-        start: u64,
-    ) -> Result<(), Fault> {
+    async fn write_whole(&self, entry: usize, attributes: &Attributes, begun: Begun<'_>) -> Result<(), Fault> {
         let Some((size, extents)) = self.tree.file(entry) else { return Ok(()) };
-        let (sftp, window, teller, pace) = (self.sftp, self.window, self.teller, self.manner.pace);
-        let target = Target { sftp, handle, window, teller, pace };
-        let ranges = extents.ranges(size).map(|range| range.start.max(start)..range.end.max(start));
-        let sending = send(&target, self.contents, entry, ranges);
+        let (sftp, Begun { handle, start, .. }) = (self.sftp, &begun);
+        let ranges = extents.ranges(size).map(|range| range.start.max(*start)..range.end.max(*start));
+        let segments = Segments::new(ranges);
+        let sending = self.send_content(entry, &begun, &segments);
         let umask = async {
             match attributes.mode {
                 Some(ModeWanted::Masked(_)) => self.umask(entry).await.map(drop),
@@ -136,6 +140,31 @@ impl Carrier<'_> {
             return Err(Fault::Words(format!("{found} bytes arrived of {size}: what was there still stands")));
         }
         Ok(closed.get().await?)
+    }
+
+    /// The content, over as many lanes as pay. What is to be gone on with after a break has to be without gaps, and so
+    /// goes over one; and what is held back by a pace needs no more.
+    async fn send_content(&self, entry: usize, begun: &Begun<'_>, segments: &Segments) -> Result<(), SendError> {
+        let (window, teller, pace) = (self.window, self.teller, self.manner.pace);
+        let first = || async {
+            let target = Target { sftp: self.sftp, handle: begun.handle, window, teller, pace };
+            send(&target, self.contents, entry, segments).await
+        };
+        let further = |sftp: Sftp| async move {
+            let opened =
+                async { sftp.open(&begun.temporary.path, OpenMode::Write, &Wire::default()).await?.get().await };
+            let Ok(handle) = opened.await else { return };
+            let target = Target { sftp: &sftp, handle: &handle, window, teller, pace };
+            // What this one cannot do the first one does, or tells why not.
+            let _ = send(&target, self.contents, entry, segments).await;
+            if let Ok(closed) = sftp.close(&handle).await {
+                let _ = closed.get().await;
+            }
+        };
+        match self.manner.lanes {
+            Some(lanes) => lanes.share(segments, first, further).await,
+            None => first().await,
+        }
     }
 
     /// The umask of the server, found out with an empty file beside the first that needs it: there files may be made.

@@ -16,6 +16,7 @@ mod survey;
 
 use super::caller::{Caller, OnHost, attempt};
 use super::file_server::{elapsed, open_sftp, timed_out};
+use super::lanes::{Beside, LANES, Lanes};
 use super::privilege::Privilege;
 use super::teller::{Teller, Way};
 use super::trouble::Trouble;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use survey::{Leftover, Question, Survey, leftovers_in, survey};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
 /// Bytes in flight to one host: at first, and at most where few hosts share the memory.
@@ -60,6 +61,7 @@ pub struct Push {
     contents: Arc<Contents>,
     lock: RunLock,
     window: (u64, u64),
+    lanes: Arc<Semaphore>,
     /// Hosts on which temporary files may be.
     unclear: AtomicUsize,
 }
@@ -126,7 +128,16 @@ impl Push {
         let contents = Contents::new(Arc::clone(&order.tree), calls.len());
         let at_once = order.fanout.min(calls.len()).max(1) as u64;
         let window = (WINDOW.0, (IN_FLIGHT / at_once).clamp(WINDOW.0, WINDOW.1));
-        Self { caller, calls, order, contents, lock, window, unclear: AtomicUsize::new(0) }
+        Self {
+            caller,
+            calls,
+            order,
+            contents,
+            lock,
+            window,
+            lanes: Arc::new(Semaphore::new(LANES)),
+            unclear: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -228,6 +239,9 @@ impl Push {
             }
         };
         let mut leftovers = temporaries;
+        let (caller, permits) = (&self.caller, &self.lanes);
+        let destination = &call.destination;
+        let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
         let mut carrier = Carrier {
             sftp,
             tree,
@@ -237,7 +251,12 @@ impl Push {
             places,
             teller: &teller,
             comparison: &comparison,
-            manner: Manner { pace: self.order.pace.as_ref(), backup: self.order.backup, leftovers: Vec::new() },
+            manner: Manner {
+                pace: self.order.pace.as_ref(),
+                backup: self.order.backup,
+                lanes: (self.order.resume == Resume::No && self.order.pace.is_none()).then_some(&lanes),
+                leftovers: Vec::new(),
+            },
             umask: OnceCell::new(),
         };
         if self.order.resume == Resume::Yes {
@@ -255,6 +274,7 @@ impl Push {
             carried?;
             cleared?;
         }
+        lanes.close().await;
         leftovers.retain(|left| !places.has_used(&left.path));
         self.remove_left_behind(sftp, &leftovers).await?;
         Ok(teller.finish().await)

@@ -1,0 +1,123 @@
+//! A large file takes several connections, and arrives whole whichever of them breaks.
+
+use crate::bugle::Bugle;
+use crate::fleet::relay::{Cable, Direction, Fault, Lane};
+use crate::fleet::{Behaviour, Cut};
+use crate::scene::{Scene, noise};
+use std::fs;
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Too large for one connection.
+fn large() -> Vec<u8> {
+    let mut content = noise(5, MIB as usize).repeat(130);
+    // No two of its pieces are the same.
+    content.chunks_mut(4096).zip(0_u32..).for_each(|(piece, number)| piece[..4].copy_from_slice(&number.to_be_bytes()));
+    content
+}
+
+/// So slow that others have the time to come, and have the larger part to do.
+fn slow() -> Cable {
+    Cable::limited(60 * MIB)
+}
+
+fn scene(cables: &[Cable]) -> Scene {
+    Scene::of(Behaviour { cables: cables.to_vec(), ..Behaviour::serving([]) })
+}
+
+fn pull(scene: &Scene) -> Bugle {
+    Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host"])
+}
+
+fn connections(scene: &Scene) -> usize {
+    scene.fleet().relay("host").traffic().connections
+}
+
+#[track_caller]
+fn arrives(scene: &Scene, content: &[u8]) {
+    assert!(scene.read("large") == content, "what arrived is not what was sent");
+    assert!(scene.left().is_empty(), "{:?}", scene.left());
+}
+
+#[test]
+fn a_large_file_goes_over_two_connections() {
+    let scene = scene(&[slow(), Cable::default()]);
+    let content = large();
+    scene.source("large", &content);
+    scene.push().args(["large", "."]).run().exited(0);
+    arrives(&scene, &content);
+    assert_eq!(connections(&scene), 2);
+}
+
+#[test]
+fn a_large_file_comes_over_two_connections() {
+    let scene = scene(&[slow(), Cable::default()]);
+    let content = large();
+    fs::write(scene.home().join("large"), &content).unwrap();
+    pull(&scene).args(["large", "taken"]).run().exited(0);
+    assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
+    assert_eq!(connections(&scene), 2);
+}
+
+#[test]
+fn what_is_far_gets_four() {
+    let delay = Duration::from_millis(12);
+    let narrow = Lane { bytes_per_second: Some(30 * MIB), delay, ..Lane::default() };
+    let scene = scene(&[Cable { to_server: narrow, ..Cable::delayed(delay) }]);
+    let content = large();
+    scene.source("large", &content);
+    scene.push().args(["large", "."]).run().exited(0);
+    arrives(&scene, &content);
+    assert_eq!(connections(&scene), 4);
+}
+
+#[test]
+fn what_a_broken_connection_had_is_sent_over_the_first() {
+    let breaks = [
+        (Direction::ToServer, 1000, Cut::Close),
+        (Direction::ToServer, 20 * MIB + 12_345, Cut::Reset),
+        (Direction::ToClient, 9000, Cut::Reset),
+    ];
+    let content = large();
+    for (direction, after, how) in breaks {
+        let scene = scene(&[slow(), Cable::failing(direction, after, Fault::Cut(how))]);
+        scene.source("large", &content);
+        scene.push().args(["large", "."]).run().exited(0);
+        arrives(&scene, &content);
+        assert_eq!(connections(&scene), 2);
+    }
+}
+
+#[test]
+fn what_a_broken_connection_had_is_fetched_over_the_first() {
+    for after in [1000, 20 * MIB + 12_345] {
+        let scene = scene(&[slow(), Cable::failing(Direction::ToClient, after, Fault::Cut(Cut::Reset))]);
+        let content = large();
+        fs::write(scene.home().join("large"), &content).unwrap();
+        pull(&scene).args(["large", "taken"]).run().exited(0);
+        assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
+        assert_eq!(connections(&scene), 2);
+    }
+}
+
+#[test]
+fn the_first_connection_takes_all_of_it_with_it() {
+    let scene = scene(&[slow().with(Direction::ToServer, 30 * MIB, Fault::Cut(Cut::Reset)), Cable::limited(MIB)]);
+    scene.old("large", "old");
+    scene.source("large", large());
+    scene.push().args(["large", "."]).run().exited(3);
+    assert_eq!(scene.read("large"), b"old");
+}
+
+#[test]
+fn what_may_be_gone_on_with_and_what_is_held_back_goes_over_one() {
+    for options in [&["--resume"][..], &["--limit-rate", "100M"]] {
+        let scene = scene(&[Cable::default()]);
+        let content = large();
+        scene.source("large", &content);
+        scene.push().args(options).args(["large", "."]).run().exited(0);
+        arrives(&scene, &content);
+        assert_eq!(connections(&scene), 1);
+    }
+}
