@@ -12,7 +12,6 @@ mod fleet;
 mod host_key_question;
 mod hosts;
 mod inventory;
-mod link_choice;
 mod man;
 mod options;
 mod privilege;
@@ -26,6 +25,7 @@ mod script;
 mod settings;
 mod shown;
 mod sources;
+mod transfer;
 mod variables;
 
 use crate::exit_code;
@@ -135,8 +135,8 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     let privilege = match &mut program.verb {
         Verb::Run(arguments) => Some(&mut arguments.host.privilege),
         Verb::Script(arguments) => Some(&mut arguments.host.privilege),
-        Verb::Push(arguments) => Some(&mut arguments.privilege),
-        Verb::Pull(arguments) => Some(&mut arguments.privilege),
+        Verb::Push(arguments) => Some(&mut arguments.transfer.privilege),
+        Verb::Pull(arguments) => Some(&mut arguments.transfer.privilege),
         _ => None,
     };
     if let Some(privilege) = privilege.filter(|_| typed("ask_sudo_pass") && !typed("sudo_pass_fd")) {

@@ -1,16 +1,10 @@
 //! `bugle push TARGETS SRC… DEST`.
 
-use super::called::{Called, CalledAs, Questions};
 use super::failure::Failed;
-use super::filter_options::FilterOptions;
-use super::fleet::FleetRun;
-use super::link_choice::LinkChoice;
-use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
-use super::privilege::PrivilegeOptions;
+use super::options::GlobalOptions;
 use super::rendering::render_all;
-use super::sources::Known;
-use crate::task::{Account, Backup, Caller, Ownership, Pace, Push, PushCall, PushExtent, PushOrder, Resume};
-use crate::tree::run_lock::RunLock;
+use super::transfer::TransferOptions;
+use crate::task::{Account, Backup, Ownership, Pace, Push, PushOrder};
 use crate::tree::{Rules, ScanOptions, Tree};
 use clap::{Args, ValueHint};
 use std::ffi::OsString;
@@ -31,24 +25,6 @@ const PROBLEMS_SHOWN: usize = 20;
   bugle push @db --dry-run -r -p conf/. /etc/postgresql"
 )]
 pub(super) struct Arguments {
-    /// Who: hosts, ranges, groups, globs and their combinations, such as `web[01-20]`, `@db`, `web:&prod`
-    #[arg(value_name = "TARGETS")]
-    targets: String,
-    /// Local files and directories; `DIR/.` means what is in it. The last is the destination on the hosts
-    #[arg(value_name = "SRC… DEST", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
-    paths: Vec<OsString>,
-    /// Keep only hosts that this selects too [repeatable]
-    #[arg(long, value_name = "EXPR")]
-    limit: Vec<String>,
-    /// Leave these hosts out [repeatable]
-    #[arg(short = 'x', long = "exclude-hosts", value_name = "EXPR")]
-    exclude: Vec<String>,
-    /// Send directories with all that is in them
-    #[arg(short = 'r', long)]
-    recursive: bool,
-    /// Keep modes and times exactly, as the sources have them
-    #[arg(short = 'p', long)]
-    preserve: bool,
     /// Mode of files, in octal; directories get x where that has r. `D0750,F0640` says both
     #[arg(long, value_name = "MODE")]
     mode: Option<Modes>,
@@ -58,39 +34,27 @@ pub(super) struct Arguments {
     /// Group of what is sent, by name or number
     #[arg(long, value_name = "GROUP")]
     group: Option<Account>,
-    /// Compare by content where size and kind agree, not by time
-    #[arg(long)]
-    checksum: bool,
     /// Render `{{ host variables }}` in the files
     #[arg(long)]
     template: bool,
     /// Keep what is replaced as NAME~
     #[arg(long)]
     backup: bool,
-    /// Go on with large transfers that broke, after verifying the part that is there
-    #[arg(long)]
-    resume: bool,
     /// Bytes a second of all hosts together, such as `500K`, `10M`
     #[arg(long, value_name = "RATE", value_parser = rate)]
     limit_rate: Option<u64>,
     /// Remove from the directories on the hosts what the sources do not have
     #[arg(long)]
     delete: bool,
-    /// What is done about symlinks
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "keep")]
-    links: LinkChoice,
-    /// Compress on the way (the ssh_config option Compression)
-    #[arg(short = 'C', long)]
-    compress: bool,
-    #[command(flatten)]
-    filter: FilterOptions,
     /// Honour the .gitignore files in the tree
     #[arg(long, help_heading = "Which files")]
     gitignore: bool,
+    // Behind these, options would stand under the last heading of theirs.
     #[command(flatten)]
-    pub(super) privilege: PrivilegeOptions,
-    #[command(flatten)]
-    fanout: FanoutOptions,
+    pub(super) transfer: TransferOptions,
+    /// Local files and directories; `DIR/.` means what is in it. The last is the destination on the hosts
+    #[arg(value_name = "SRC… DEST", required = true, num_args = 1.., value_hint = ValueHint::AnyPath, help_heading = None)]
+    paths: Vec<OsString>,
 }
 
 /// Modes of files and directories.
@@ -126,50 +90,24 @@ impl std::str::FromStr for Modes {
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
-    let mut global = global.clone();
-    if arguments.compress {
-        global.option.push("Compression=yes".into());
-    }
-    let global = &global;
-    let targets = TargetOptions {
-        targets: arguments.targets.clone(),
-        limit: arguments.limit.clone(),
-        exclude: arguments.exclude.clone(),
-    };
     let (sources, destination) = sources_and_destination(&arguments.paths)?;
     let tree = Arc::new(scan(&arguments, &sources)?);
-    let known = Known::load(global)?;
-    let selection = known.select(&targets)?;
-    arguments.filter.refuse_hosts(&selection.hosts)?;
-    let title = format!(
-        "{} {}",
-        sources.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" "),
-        destination.escape_ascii()
-    );
-    let fanout = &arguments.fanout;
+    let shown: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
+    let title = format!("{} {}", shown.join(" "), destination.escape_ascii());
+    let options = &arguments.transfer;
+    let transfer = options.select(global, "push", title)?;
     let rendered = match arguments.template {
-        true => render_all(&known, &selection.hosts, &tree)?.into_iter().map(Some).collect(),
-        false => vec![None; selection.hosts.len()],
+        true => render_all(&transfer.known, &transfer.hosts, &tree)?,
+        false => Vec::new(),
     };
-    let called = Called::reach(
-        &known,
-        &selection.hosts,
-        &CalledAs {
-            global,
-            fanout,
-            privilege: &arguments.privilege,
-            verb: "push",
-            command: &title,
-            questions: Questions::Passwords,
-        },
-    )?;
+    let ready = transfer.reach()?;
     let order = PushOrder {
         tree,
         destination,
         rules: Rules {
             // The time of a template says nothing about what it comes to.
-            checksum: arguments.checksum || arguments.template,
-            preserve: arguments.preserve,
+            checksum: options.checksum || arguments.template,
+            preserve: options.preserve,
             delete: arguments.delete,
             file_mode: arguments.mode.and_then(|modes| modes.file),
             directory_mode: arguments.mode.and_then(|modes| modes.directory),
@@ -178,22 +116,11 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         ownership: Ownership { owner: arguments.owner, group: arguments.group },
         backup: if arguments.backup { Backup::Tilde } else { Backup::None },
         pace: arguments.limit_rate.map(Pace::new),
-        resume: if arguments.resume { Resume::Yes } else { Resume::No },
-        extent: if fanout.dry_run { PushExtent::PlanOnly } else { PushExtent::Whole },
-        timeout: fanout.timeout,
-        fanout: fanout.fanout.get(),
+        rendered,
+        conduct: options.conduct(),
     };
-    let lock = RunLock::acquire().map_err(|error| Failed::fault(std::io::Error::other(error)))?;
-    let (detail, privileges) = (fanout.detail(global), called.privileges);
-    let run = FleetRun { global, options: fanout, verb: "push", title, hosts: called.hosts, remarks: called.remarks };
-    run.run(|connector, hosts| {
-        let calls = hosts.into_iter().zip(privileges).zip(rendered).map(|((host, privilege), rendered)| PushCall {
-            destination: host.destination,
-            privilege,
-            rendered,
-        });
-        Push::new(Caller { connector, detail }, calls.collect(), order, lock)
-    })
+    let lock = Arc::clone(&ready.lock);
+    ready.run(|caller, hosts| Push::new(caller, hosts, order, lock))
 }
 
 /// Bytes a second: a number with K, M or G for powers of 1024.
@@ -224,10 +151,10 @@ fn sources_and_destination(paths: &[OsString]) -> Result<(Vec<PathBuf>, Vec<u8>)
 }
 
 fn scan(arguments: &Arguments, sources: &[PathBuf]) -> Result<Tree, Failed> {
-    let filter = arguments.filter.filter().map_err(Failed::mistake)?;
+    let filter = arguments.transfer.filter.filter().map_err(Failed::mistake)?;
     let options = ScanOptions {
-        recursive: arguments.recursive,
-        links: arguments.links.into(),
+        recursive: arguments.transfer.recursive,
+        links: arguments.transfer.links(),
         filter: if arguments.gitignore { filter.with_gitignore() } else { filter },
     };
     Tree::scan(sources, &options).map_err(|problems| {

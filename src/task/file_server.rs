@@ -1,15 +1,11 @@
-//! The SFTP server of a host: how it is started, what `~` means to it, and how long it is talked to. What files are moved
-//! for is not known here.
+//! The SFTP server of a host: how it is started, and what `~` means to it. What files are moved for is not known here.
 
 use super::inner::Inner;
 use super::privilege::Privilege;
 use super::trouble::Trouble;
 use crate::connection::{Connection, Exec, Process, Program, Trace};
-use crate::duration::human;
-use crate::outcome::{Code, Failure};
 use crate::sftp::{Sftp, SftpError, shell};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The SFTP server of a host, as the login user or as somebody else. Where the host has none, a shell there does its work:
 /// slower, and as safely.
@@ -75,20 +71,4 @@ pub(super) async fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<u8>, Trouble>
         }
         _ => Ok(path.to_vec()),
     }
-}
-
-/// Waits for a time limit; for ever where there is none.
-pub(super) async fn elapsed(limit: Option<Duration>) -> Duration {
-    match limit {
-        Some(limit) => {
-            tokio::time::sleep(limit).await;
-            limit
-        }
-        None => std::future::pending().await,
-    }
-}
-
-pub(super) fn timed_out(limit: Duration) -> Failure {
-    let message = format!("not done after {}; what was there still stands", human(limit));
-    Failure::new(Code::Timeout, message).hint("--timeout sets how long the work on a host may take")
 }

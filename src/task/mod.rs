@@ -17,12 +17,14 @@ mod push;
 mod segments;
 mod shell;
 mod teller;
+mod transfer;
 mod trouble;
 
 pub use broadcast::Broadcast;
 pub use caller::Caller;
 pub use command::{Call, RunCommand};
 pub use privilege::{Method, Privilege};
-pub use pull::{Comparison, Interrupted, Pull, PullCall, PullExtent, PullOrder, Source, SourceError};
-pub use push::{Account, Backup, Ownership, Pace, Push, PushCall, PushExtent, PushOrder, Rendered, Resume};
+pub use pull::{Comparison, Pull, PullOrder, Source, SourceError};
+pub use push::{Account, Backup, Ownership, Pace, Push, PushOrder, Rendered};
 pub use shell::{CommandLine, ScriptFile, quote};
+pub use transfer::{Conduct, Extent, Interrupted, TransferHost};

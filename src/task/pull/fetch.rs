@@ -7,7 +7,7 @@
 use super::commit::Committer;
 use super::inventory::{Entry, Inventory, Kind};
 use super::parcel::Parcel;
-use super::receiving::{Interrupted, Receiving, Writer};
+use super::receiving::{Receiving, Writer};
 use super::underway::Underway;
 use crate::connection::Connection;
 use crate::sftp::{
@@ -18,6 +18,7 @@ use crate::task::lanes::Lanes;
 use crate::task::privilege::Privilege;
 use crate::task::segments::{Segments, Share};
 use crate::task::teller::Teller;
+use crate::task::transfer::Interrupted;
 use crate::task::trouble::Trouble;
 use crate::tree::landing::{Attributes, LandingError, Place};
 use bytes::Bytes;

@@ -19,10 +19,11 @@ mod walk;
 
 use super::caller::{Caller, OnHost, attempt};
 use super::digest::{Part, digests};
-use super::file_server::{elapsed, open_sftp, timed_out};
+use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
 use super::privilege::Privilege;
 use super::teller::{Teller, Way};
+use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, TransferHost, WINDOW};
 use super::trouble::Trouble;
 use crate::connection::{Connection, Destination, Trace};
 use crate::event::Stream;
@@ -41,7 +42,6 @@ use futures::{StreamExt, stream};
 use inventory::{Inventory, Kind};
 use judge::{Verdict, judge, line};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -49,15 +49,10 @@ use underway::{Underway, fault};
 use walk::{Question, walk};
 
 pub use judge::Comparison;
-pub use receiving::Interrupted;
 pub use source::{Source, SourceError};
 
-/// Bytes in flight from one host: at first, and at most where few hosts share the memory.
-const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
-/// Bytes in flight from all hosts together, and the least that one of them has.
-const IN_FLIGHT: (u64, u64) = (48 * 1024 * 1024, 64 * 1024);
-/// What clearing up may take when a pull is ended from outside.
-const CLEARING: Duration = Duration::from_secs(2);
+/// Bytes in flight from a host where many share the memory.
+const NARROW: u64 = 64 * 1024;
 /// Small files that are open here at once, of all hosts together.
 const OPEN_FILES: usize = 256;
 /// Large files that are open here at once, of all hosts together, and at most of one.
@@ -68,7 +63,7 @@ const SOURCES: usize = 16;
 /// Files and trees from every host of a run.
 pub struct Pull {
     caller: Caller,
-    calls: Vec<PullCall>,
+    hosts: Vec<TransferHost>,
     order: PullOrder,
     lock: Arc<RunLock>,
     committer: Arc<Committer>,
@@ -93,40 +88,17 @@ pub struct PullOrder {
     pub links: Links,
     /// Which files are meant.
     pub filter: Filter,
-    /// What becomes of large files that do not come whole.
-    pub interrupted: Interrupted,
-    /// Whether anything is done.
-    pub extent: PullExtent,
-    /// How long the work on one host may take.
-    pub timeout: Option<Duration>,
-    /// How many hosts are worked on at once.
-    pub fanout: usize,
-}
-
-/// Whether a pull is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PullExtent {
-    /// It is.
-    Whole,
-    /// What would be fetched is told (`--dry-run`).
-    PlanOnly,
-}
-
-/// One host of a pull.
-pub struct PullCall {
-    /// Where.
-    pub destination: Destination,
-    /// As whom, where not as the login user.
-    pub privilege: Option<Privilege>,
+    /// How it is carried out.
+    pub conduct: Conduct,
 }
 
 impl Pull {
     /// A pull that is ready to be run.
-    pub fn new(caller: Caller, calls: Vec<PullCall>, order: PullOrder, lock: Arc<RunLock>) -> Self {
-        let at_once = order.fanout.min(calls.len()).max(1);
+    pub fn new(caller: Caller, hosts: Vec<TransferHost>, order: PullOrder, lock: Arc<RunLock>) -> Self {
+        let at_once = order.conduct.at_once(hosts.len());
         let open_files = Arc::new(Semaphore::new(OPEN_FILES));
         let lanes = Arc::new(Semaphore::new(LANES));
-        Self { caller, calls, order, lock, committer: Arc::default(), open_files, lanes, at_once }
+        Self { caller, hosts, order, lock, committer: Arc::default(), open_files, lanes, at_once }
     }
 }
 
@@ -152,11 +124,11 @@ impl OnHost for Pull {
     }
 
     fn destination(&self, host: HostId) -> &Destination {
-        &self.calls[host.index()].destination
+        &self.hosts[host.index()].destination
     }
 
     async fn work(&self, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
-        self.pull_from(&self.calls[unit.host.index()], unit, connection, trace).await
+        self.pull_from(unit, connection, trace).await
     }
 }
 
@@ -171,26 +143,17 @@ struct Host<'a> {
 }
 
 impl Pull {
-    async fn pull_from(
-        &self,
-        call: &PullCall,
-        unit: &Unit,
-        connection: &Arc<Connection>,
-        trace: &mut Trace,
-    ) -> Outcome {
-        let privilege = call.privilege.as_ref();
-        let place = self.order.landing.as_ref().map(|landing| landing.place(&call.destination.name));
+    async fn pull_from(&self, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+        let TransferHost { destination, privilege } = &self.hosts[unit.host.index()];
+        let privilege = privilege.as_ref();
+        let place = self.order.landing.as_ref().map(|landing| landing.place(&destination.name));
         let (underway, all_ended) = Underway::new();
         let pulling = async {
             let sftp = &open_sftp(connection, privilege, trace).await?;
             self.caller.tell(trace, &unit.events).await;
             self.pull(&Host { connection, privilege, sftp, place: place.as_ref(), underway: &underway, unit }).await
         };
-        let outcome = tokio::select! {
-            done = pulling => done.unwrap_or_else(Trouble::outcome),
-            reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
-            limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
-        };
+        let outcome = self.order.conduct.bound(unit, pulling).await;
         // What is being written removes itself, if it may: the process must not end before that.
         drop(underway);
         let _ = timeout(CLEARING, all_ended.wait()).await;
@@ -208,7 +171,7 @@ impl Pull {
             events.notice(0, message).await;
         }
         let verdicts = self.judge(host, &inventory).await?;
-        if self.order.extent == PullExtent::PlanOnly {
+        if self.order.conduct.extent == Extent::PlanOnly {
             let told = |(index, verdict): &(usize, Verdict)| line(&inventory, &inventory.entries[*index], verdict);
             let lines: Vec<Vec<u8>> = verdicts.iter().filter_map(told).collect();
             let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
@@ -219,7 +182,7 @@ impl Pull {
         let work = self.plan(&inventory, verdicts, &teller).await;
         let size = |index: &usize| inventory.entries[*index].size();
         events.transfer_planned(work.fetch.len() as u64, work.fetch.iter().map(size).sum()).await;
-        let widest = (IN_FLIGHT.0 / self.at_once as u64).clamp(IN_FLIGHT.1, WINDOW.1);
+        let widest = (IN_FLIGHT / self.at_once as u64).clamp(NARROW, WINDOW.1);
         let Host { connection, privilege, sftp, .. } = *host;
         let (caller, permits, destination) = (&self.caller, &self.lanes, self.destination(host.unit.host));
         let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
@@ -234,7 +197,7 @@ impl Pull {
             widest,
             teller: &teller,
             preserve: self.order.preserve,
-            interrupted: self.order.interrupted,
+            interrupted: self.order.conduct.interrupted,
             underway: host.underway,
             lanes: &lanes,
         };
@@ -322,7 +285,8 @@ impl Pull {
 
     /// Directories get their modes and times, and everything lasts over a loss of power.
     async fn settle(&self, place: Option<&Arc<Place>>) -> Vec<LandingError> {
-        let (Some(landing), Some(place), PullExtent::Whole) = (&self.order.landing, place, self.order.extent) else {
+        let (Some(landing), Some(place), Extent::Whole) = (&self.order.landing, place, self.order.conduct.extent)
+        else {
             return Vec::new();
         };
         let (landing, place) = (Arc::clone(landing), Arc::clone(place));

@@ -4,20 +4,12 @@ use super::commit::Committer;
 use super::parcel::holes;
 use super::underway::{Underway, fault};
 use crate::sftp::InFlight;
+use crate::task::transfer::Interrupted;
 use crate::tree::TreePath;
 use crate::tree::landing::{Attributes, Incoming, LandingError, Place};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, spawn_blocking};
-
-/// What becomes of a file that does not come whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interrupted {
-    /// It is removed.
-    Remove,
-    /// It is kept, and a later run goes on with it (`--resume`).
-    Keep,
-}
 
 /// A file that is being written. Dropped, it is removed or kept, as soon as nothing writes to it.
 pub(super) struct Receiving {

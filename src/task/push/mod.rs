@@ -15,10 +15,10 @@ mod send;
 mod survey;
 
 use super::caller::{Caller, OnHost, attempt};
-use super::file_server::{elapsed, open_sftp, timed_out};
+use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
-use super::privilege::Privilege;
 use super::teller::{Teller, Way};
+use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, Interrupted, TransferHost, WINDOW};
 use super::trouble::Trouble;
 use crate::connection::{Connection, Destination, Trace};
 use crate::event::Stream;
@@ -39,27 +39,21 @@ use place::Places;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use survey::{Leftover, Question, Survey, leftovers_in, survey};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
-/// Bytes in flight to one host: at first, and at most where few hosts share the memory.
-const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
-/// Bytes in flight to all hosts together.
-const IN_FLIGHT: u64 = 48 * 1024 * 1024;
-/// What clearing up may take when a push is ended from outside.
-const CLEARING: Duration = Duration::from_secs(2);
 /// Temporary files of runs that nobody here knows are removed when they are this old, in seconds.
 const OLD: u64 = 24 * 60 * 60;
 
 /// Files and trees for every host of a run.
 pub struct Push {
     caller: Caller,
-    calls: Vec<PushCall>,
+    hosts: Vec<TransferHost>,
     order: PushOrder,
     contents: Arc<Contents>,
-    lock: RunLock,
+    lock: Arc<RunLock>,
     window: (u64, u64),
     lanes: Arc<Semaphore>,
     /// Hosts on which temporary files may be.
@@ -80,64 +74,23 @@ pub struct PushOrder {
     pub backup: Backup,
     /// How fast all hosts together are sent to.
     pub pace: Option<Pace>,
-    /// Whether what a broken run left is gone on with, and what this one leaves is kept.
-    pub resume: Resume,
-    /// Whether anything is done.
-    pub extent: PushExtent,
-    /// How long the work on one host may take.
-    pub timeout: Option<Duration>,
-    /// How many hosts are worked on at once.
-    pub fanout: usize,
-}
-
-/// Whether a push is carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushExtent {
-    /// It is.
-    Whole,
-    /// What would be done is told (`--dry-run`).
-    PlanOnly,
-}
-
-/// Whether transfers that broke are gone on with (`--resume`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Resume {
-    /// They begin anew, and what is left of them is removed.
-    #[default]
-    No,
-    /// They are.
-    Yes,
+    /// What templates came to, host by host; nothing where there are none.
+    pub rendered: Vec<Rendered>,
+    /// How it is carried out.
+    pub conduct: Conduct,
 }
 
 /// What templates came to for one host, by the entries of the tree.
 pub type Rendered = HashMap<usize, Bytes>;
 
-/// One host of a push.
-pub struct PushCall {
-    /// Where.
-    pub destination: Destination,
-    /// As whom, where not as the login user.
-    pub privilege: Option<Privilege>,
-    /// The contents of its files, where they are templates.
-    pub rendered: Option<Rendered>,
-}
-
 impl Push {
     /// A push that is ready to be run.
-    pub fn new(caller: Caller, calls: Vec<PushCall>, order: PushOrder, lock: RunLock) -> Self {
-        let contents = Contents::new(Arc::clone(&order.tree), calls.len());
-        let at_once = order.fanout.min(calls.len()).max(1) as u64;
+    pub fn new(caller: Caller, hosts: Vec<TransferHost>, order: PushOrder, lock: Arc<RunLock>) -> Self {
+        let contents = Contents::new(Arc::clone(&order.tree), hosts.len());
+        let at_once = order.conduct.at_once(hosts.len()) as u64;
         let window = (WINDOW.0, (IN_FLIGHT / at_once).clamp(WINDOW.0, WINDOW.1));
-        Self {
-            caller,
-            calls,
-            order,
-            contents,
-            lock,
-            window,
-            lanes: Arc::new(Semaphore::new(LANES)),
-            unclear: AtomicUsize::new(0),
-        }
+        let lanes = Arc::new(Semaphore::new(LANES));
+        Self { caller, hosts, order, contents, lock, window, lanes, unclear: AtomicUsize::new(0) }
     }
 }
 
@@ -162,30 +115,27 @@ impl OnHost for Push {
     }
 
     fn destination(&self, host: HostId) -> &Destination {
-        &self.calls[host.index()].destination
+        &self.hosts[host.index()].destination
     }
 
     async fn work(&self, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
-        self.push_to(&self.calls[unit.host.index()], unit, connection, trace).await
+        self.push_to(unit, connection, trace).await
     }
 }
 
 impl Push {
-    async fn push_to(&self, call: &PushCall, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+    async fn push_to(&self, unit: &Unit, connection: &Arc<Connection>, trace: &mut Trace) -> Outcome {
+        let privilege = self.hosts[unit.host.index()].privilege.as_ref();
         let (opened, places) = (OnceCell::new(), OnceCell::new());
         let pushing = async {
-            let sftp = opened.get_or_try_init(|| open_sftp(connection, call.privilege.as_ref(), trace)).await?;
+            let sftp = opened.get_or_try_init(|| open_sftp(connection, privilege, trace)).await?;
             self.caller.tell(trace, &unit.events).await;
-            self.push(call, connection, sftp, unit, &places).await
+            self.push(connection, sftp, unit, &places).await
         };
-        let outcome = tokio::select! {
-            done = pushing => done.unwrap_or_else(Trouble::outcome),
-            reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
-            limit = elapsed(self.order.timeout) => Outcome::TimedOut(timed_out(limit)),
-        };
+        let outcome = self.order.conduct.bound(unit, pushing).await;
         if let (Some(sftp), Some(places)) = (opened.get(), places.get()) {
             // What stays is gone on with or removed by the next run.
-            if self.order.resume == Resume::No && !places.is_clear() {
+            if self.order.conduct.interrupted == Interrupted::Remove && !places.is_clear() {
                 let _ = timeout(CLEARING, places.clear(sftp)).await;
             }
             if places.is_clear() {
@@ -197,13 +147,12 @@ impl Push {
 
     async fn push(
         &self,
-        call: &PushCall,
         connection: &Arc<Connection>,
         sftp: &Sftp,
         unit: &Unit,
         places: &OnceCell<Places>,
     ) -> Result<Outcome, Trouble> {
-        let (tree, contents) = match &call.rendered {
+        let (tree, contents) = match self.order.rendered.get(unit.host.index()) {
             None => (Arc::clone(&self.order.tree), Arc::clone(&self.contents)),
             Some(rendered) => {
                 let tree = Arc::new(with_sizes_of(&self.order.tree, rendered));
@@ -211,7 +160,7 @@ impl Push {
             }
         };
         let (tree, contents) = (&tree, &contents);
-        let privilege = call.privilege.as_ref();
+        let privilege = self.hosts[unit.host.index()].privilege.as_ref();
         let rules = self.order.ownership.resolve(connection, privilege, &self.order.rules).await?;
         let question = Question { tree, destination: &self.order.destination, everything: rules.delete };
         let Survey { placement, mut observed, temporaries } = survey(sftp, &question).await?;
@@ -221,7 +170,7 @@ impl Push {
             comparison.fill(&plan.needs_content, &mut observed).await?;
             plan = Plan::new(tree, &placement, &observed, &rules);
         }
-        if self.order.extent == PushExtent::PlanOnly {
+        if self.order.conduct.extent == Extent::PlanOnly {
             return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
         }
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
@@ -240,7 +189,7 @@ impl Push {
         };
         let mut leftovers = temporaries;
         let (caller, permits) = (&self.caller, &self.lanes);
-        let destination = &call.destination;
+        let destination = self.destination(unit.host);
         let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
         let mut carrier = Carrier {
             sftp,
@@ -254,12 +203,13 @@ impl Push {
             manner: Manner {
                 pace: self.order.pace.as_ref(),
                 backup: self.order.backup,
-                lanes: (self.order.resume == Resume::No && self.order.pace.is_none()).then_some(&lanes),
+                lanes: (self.order.conduct.interrupted == Interrupted::Remove && self.order.pace.is_none())
+                    .then_some(&lanes),
                 leftovers: Vec::new(),
             },
             umask: OnceCell::new(),
         };
-        if self.order.resume == Resume::Yes {
+        if self.order.conduct.interrupted == Interrupted::Keep {
             leftovers.extend(beside.await?);
             let at_work = |left: &Leftover| self.lock.state_of(left.temporary.run) == RunState::Alive;
             carrier.manner.leftovers = leftovers.iter().filter(|left| !at_work(left)).cloned().collect();

@@ -1,0 +1,89 @@
+//! What sending files to hosts and fetching them from hosts have in common: [`TransferHost`], [`Conduct`], how much may be in
+//! flight, and the end of the work on one host ([`Conduct::bound`]).
+
+use super::privilege::Privilege;
+use super::trouble::Trouble;
+use crate::connection::Destination;
+use crate::duration::human;
+use crate::outcome::{Code, Failure, Outcome};
+use crate::scheduler::Unit;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Bytes in flight to or from one host: at first, and at most where few hosts share the memory.
+pub(super) const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
+/// Bytes in flight to or from all hosts together.
+pub(super) const IN_FLIGHT: u64 = 48 * 1024 * 1024;
+/// What clearing up may take when the work on a host is ended from outside.
+pub(super) const CLEARING: Duration = Duration::from_secs(2);
+
+/// One host that files go to or come from.
+pub struct TransferHost {
+    /// Where.
+    pub destination: Destination,
+    /// As whom, where not as the login user.
+    pub privilege: Option<Privilege>,
+}
+
+/// How a transfer is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Conduct {
+    /// Whether anything is done.
+    pub extent: Extent,
+    /// What becomes of large files that do not come whole.
+    pub interrupted: Interrupted,
+    /// How long the work on one host may take.
+    pub timeout: Option<Duration>,
+    /// How many hosts are worked on at once.
+    pub fanout: usize,
+}
+
+/// Whether a transfer is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// It is.
+    Whole,
+    /// What would be done is told (`--dry-run`).
+    PlanOnly,
+}
+
+/// What becomes of a file that does not come whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupted {
+    /// It is removed.
+    Remove,
+    /// It is kept, and a later run goes on with it (`--resume`).
+    Keep,
+}
+
+impl Conduct {
+    /// Works on one host until that is done or has to end: a host that is silent holds nobody up.
+    pub(super) async fn bound(&self, unit: &Unit, work: impl Future<Output = Result<Outcome, Trouble>>) -> Outcome {
+        tokio::select! {
+            done = work => done.unwrap_or_else(Trouble::outcome),
+            reason = unit.cancel.requested() => Outcome::Cancelled(reason.failure()),
+            limit = elapsed(self.timeout) => Outcome::TimedOut(timed_out(limit)),
+        }
+    }
+
+    /// How many hosts of so many are worked on at once.
+    pub(super) fn at_once(&self, hosts: usize) -> usize {
+        self.fanout.min(hosts).max(1)
+    }
+}
+
+/// Waits for a time limit; for ever where there is none.
+async fn elapsed(limit: Option<Duration>) -> Duration {
+    match limit {
+        Some(limit) => {
+            sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn timed_out(limit: Duration) -> Failure {
+    let message = format!("not done after {}; what was there still stands", human(limit));
+    Failure::new(Code::Timeout, message).hint("--timeout sets how long the work on a host may take")
+}
