@@ -29,7 +29,7 @@ pub mod trees;
 pub use behaviour::{Behaviour, Certified, Cut, Exec, Forwarding, HostKey, Login, Reception};
 pub use blueprint::pattern;
 pub use host::{Counts, Files, Host};
-pub use oddity::{Answer, Oddity, PLANTED, When};
+pub use oddity::{Answer, Oddity, PLANTED, Transit, When};
 
 use blueprint::Blueprint;
 use doors::{Door, Prop};

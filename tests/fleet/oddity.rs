@@ -20,6 +20,8 @@ pub enum Oddity {
     BinaryHandles,
     /// Answers do not come in the order of their requests.
     Shuffled,
+    /// One bit of every byte at a multiple of this offset in a file is turned on the way: when it is written, or when it is read.
+    Corrupts(Transit, u64),
     /// No listing ends.
     EndlessListing,
     /// Every listing has these names first, each that of a file with [`PLANTED`] in it, wherever it is opened.
@@ -28,6 +30,15 @@ pub enum Oddity {
     Trap(&'static str, &'static str),
     /// Requests of this kind (`any` for all) are answered like this.
     Answer(&'static str, When, Answer),
+}
+
+/// Where bytes may be damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transit {
+    /// On their way into a file.
+    Written,
+    /// On their way out of it.
+    Read,
 }
 
 /// What is in a file that a server made up.

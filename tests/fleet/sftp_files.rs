@@ -1,7 +1,7 @@
 //! What an SFTP server does with files: version 3 of the protocol (draft-ietf-secsh-filexfer-02) as OpenSSH's
 //! `sftp-server` has it, over the file system of this machine. Relative paths begin at the host's home.
 
-use super::oddity::{Oddity, PLANTED};
+use super::oddity::{Oddity, PLANTED, Transit};
 use rustix::fs::{AtFlags, CWD, StatVfs, Timespec, Timestamps, utimensat};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -118,6 +118,18 @@ impl Files {
         self.handles.len()
     }
 
+    /// Damages data that has this place in its file.
+    fn corrupt(&self, transit: Transit, data: &mut [u8], place: u64) {
+        for oddity in &self.oddities {
+            if let Oddity::Corrupts(way, every) = oddity
+                && *way == transit
+            {
+                let first = place.next_multiple_of(*every) - place;
+                data.iter_mut().skip(first as usize).step_by(*every as usize).for_each(|byte| *byte ^= 1);
+            }
+        }
+    }
+
     /// Does what is asked for.
     pub(super) fn answer(&mut self, name: &str, body: &[u8]) -> Reply {
         match self.attempt(name, &mut Fields(body)) {
@@ -158,13 +170,16 @@ impl Files {
                     0 => Err(Refusal::Code(EOF)),
                     length => {
                         data.truncate(length);
+                        self.corrupt(Transit::Read, &mut data, place);
                         Ok(data_of(&data))
                     }
                 }
             }
             "write" => {
-                let (file, place) = (self.file(fields.text()?)?, fields.long()?);
-                file.write_all_at(fields.text()?, place)?;
+                let (handle, place) = (fields.text()?, fields.long()?);
+                let mut data = fields.text()?.to_vec();
+                self.corrupt(Transit::Written, &mut data, place);
+                self.file(handle)?.write_all_at(&data, place)?;
                 done()
             }
             "lstat" => {

@@ -5,7 +5,7 @@
 use crate::bugle::{Bugle, Place};
 use crate::fleet::relay::{Cable, Direction, Fault};
 use crate::fleet::tmpfs::Tmpfs;
-use crate::fleet::{Answer, Behaviour, Cut, Exec, Fleet, Host, Oddity, When};
+use crate::fleet::{Answer, Behaviour, Cut, Exec, Fleet, Host, Oddity, Transit, When};
 use crate::pulling::{contents, names};
 use rustix::process::Signal;
 use std::fs;
@@ -104,6 +104,37 @@ fn a_listing_without_end_is_ended_by_the_time_limit() {
     let call = Bugle::on(&fleet).at(&place).args(["pull", "host", "--timeout", "1s", "-r", "tree", "out"]);
     call.run().exited(1).told("timeout: not done after");
     only(&place.path().join("out"), &[], "out");
+}
+
+#[test]
+fn with_checksum_content_that_was_damaged_on_the_way_is_not_taken() {
+    for exec in [Exec::Shell, Exec::Refused] {
+        let behaviour = Behaviour { exec, ..Behaviour::serving([Oddity::Corrupts(Transit::Read, 300_000)]) };
+        let fleet = Fleet::one(behaviour);
+        let tree = fleet.hosts()[0].home.join("tree");
+        fs::create_dir(&tree).unwrap();
+        for (name, size) in [("empty", 0), ("small", 1000), ("large", LARGE)] {
+            fs::write(tree.join(name), content(1, size)).unwrap();
+        }
+        let place = Place::new();
+        with_old(&place, "tree/small");
+        with_old(&place, "tree/large");
+        let call = Bugle::on(&fleet).at(&place).args(["pull", "host", "-r", "--checksum", "tree", "out"]);
+        let here = place.path().join("out/host/tree");
+        if exec == Exec::Refused {
+            call.run().exited(0).told("proved by their length alone, since the host cannot tell their SHA-256: 3\n");
+            continue;
+        }
+        let answer = call.run().exited(1);
+        for name in ["small", "large"] {
+            let told = format!("what came of `out/host/tree/{name}` has another SHA-256 than on the host");
+            assert!(answer.stderr.contains(&told), "{}", answer.stderr);
+            assert_eq!(fs::read(here.join(name)).unwrap(), b"old");
+        }
+        only(&here, &["empty", "large", "small"], "what was damaged");
+        // Who does not ask is not told.
+        Bugle::on(&fleet).at(&place).args(["pull", "host", "-r", "tree", "out"]).run().exited(0);
+    }
 }
 
 #[test]
@@ -344,8 +375,9 @@ fn a_host_without_commands_is_pulled_from_anew() {
     let fleet = Fleet::one(Behaviour { exec: Exec::Refused, ..Behaviour::default() });
     fs::write(fleet.hosts()[0].home.join("file"), "content").unwrap();
     let place = Place::new();
-    for expected in ["1 changed (7 B received)\n", "1 changed (7 B received)\n"] {
+    for _ in 0..2 {
         let call = Bugle::on(&fleet).at(&place).args(["pull", "host", "--checksum", "file", "out"]);
-        call.run().is(0, expected, "");
+        let remark = "host: files proved by their length alone, since the host cannot tell their SHA-256: 1\n";
+        call.run().is(0, "1 changed (7 B received)\n", remark);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::fleet::relay::Cable;
 use crate::fleet::sftp_daemon::{Sftp, sshd};
-use crate::fleet::{Answer, Behaviour, Exec, Oddity, When};
+use crate::fleet::{Answer, Behaviour, Exec, Oddity, Transit, When};
 use crate::scene::{Scene, noise, set_time};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -128,4 +128,61 @@ fn attributes_and_deletions_take_no_round_trip_each() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     answer.exited(0).said("71 changed, 70 removed\n");
     scene.push().args(["-r", "--delete", "--mode", "0640", "tree", "."]).run().is(0, "0 changed, 71 unchanged\n", "");
+}
+
+#[test]
+fn with_checksum_content_that_was_damaged_on_the_way_gets_no_name() {
+    // The lengths are right, so nothing else shows it.
+    let corrupts = Oddity::Corrupts(Transit::Written, 100_000);
+    for exec in [Exec::Shell, Exec::Refused] {
+        for (sizes, damaged) in [(vec![10, 500, 70_000], 3), (vec![900_000, 10], 2), (vec![0], 0)] {
+            let scene = Scene::of(Behaviour { exec, ..Behaviour::serving([corrupts]) });
+            for (number, size) in sizes.iter().enumerate() {
+                scene.source(&format!("tree/{number}"), noise(1, *size));
+                scene.old(&format!("tree/{number}"), "old");
+            }
+            let answer =
+                scene.push().args(["-r", "--checksum", "tree", "."]).run().exited(u8::from(damaged > 0).into());
+            let told = answer.stderr.matches("what arrived has another SHA-256 than the source").count();
+            assert_eq!(told, if damaged > 0 { damaged + 1 } else { 0 }, "{sizes:?}: {}", answer.stderr);
+            for (number, size) in sizes.iter().enumerate().filter(|(_, size)| **size > 0) {
+                assert_eq!(scene.read(&format!("tree/{number}")), b"old", "{size}");
+            }
+            scene.assert_nothing_left();
+            // Who does not ask is not told.
+            scene.push().args(["-r", "tree", "."]).run().exited(0);
+        }
+    }
+}
+
+#[test]
+fn thousands_of_files_are_verified_by_a_few_processes_and_round_trips() {
+    let scene = Scene::of(Behaviour::behind([Cable::delayed(Duration::from_millis(25))]));
+    let count = 3000;
+    for number in 0..count {
+        scene.source(&format!("tree/{}/{number}", number % 10), noise(number, 100));
+    }
+    let begun = Instant::now();
+    scene.push().args(["-r", "--checksum", "tree", "."]).run().exited(0).said("3011 changed (293.0 KiB sent)\n");
+    // A round trip a file would take 150 seconds.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(scene.host().requests_to("read"), 0);
+    // One for files, one for digests.
+    assert_eq!(scene.host().counts().most_sessions, 2);
+    let begun = Instant::now();
+    scene.push().args(["-r", "--checksum", "tree", "."]).run().is(0, "0 changed, 3011 unchanged\n", "");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_server_that_begins_elsewhere_than_a_shell_is_asked_about_the_right_files() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let Some(daemon) = sshd(Sftp::Internal(&format!("-d {}", elsewhere.path().display())), &[]) else { return };
+    let scene = Scene::on(daemon);
+    set_time(&scene.source("new", "right"), NEW);
+    // The one that a shell would find has the content already.
+    scene.old("file", "right");
+    fs::write(elsewhere.path().join("file"), "wrong").unwrap();
+    scene.push().args(["--checksum", "new", "file"]).run().exited(0);
+    assert_eq!(fs::read(elsewhere.path().join("file")).unwrap(), b"right");
 }

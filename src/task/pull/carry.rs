@@ -201,7 +201,6 @@ impl Carrier<'_> {
                 Ok(Failure::new(Code::TransferFailed, fault.to_string()))
             }
             Fault::Sftp(error) => Err(error.into()),
-            Fault::Whole(trouble) => Err(trouble),
             Fault::Here(error) => {
                 full.fetch_or(concerns_all(&error), Ordering::Relaxed);
                 Ok(here_failed(&error))
@@ -232,7 +231,10 @@ pub(super) fn here_failed(error: &LandingError) -> Failure {
     }
     let code = match error {
         LandingError::System { .. } | LandingError::InTheWay { .. } | LandingError::Taken { .. } => Code::LocalIo,
-        LandingError::Name { .. } | LandingError::Reserved { .. } | LandingError::Length { .. } => Code::TransferFailed,
+        LandingError::Name { .. }
+        | LandingError::Reserved { .. }
+        | LandingError::Length { .. }
+        | LandingError::Content { .. } => Code::TransferFailed,
     };
     let failure = Failure::new(code, message);
     match error.hint() {

@@ -6,24 +6,23 @@
 
 use super::commit::Committer;
 use super::inventory::{Entry, Inventory, Kind};
+use super::judge::Comparison;
 use super::parcel::Parcel;
 use super::receiving::{Receiving, Writer};
 use super::underway::Underway;
-use crate::connection::Connection;
 use crate::sftp::{
     Attributes as Wire, DataAnswer, FileKind, Handle, InFlight, Limits, OpenMode, Sftp, SftpError, Window,
 };
-use crate::task::digest::{Part, digests};
+use crate::task::digest::{Digester, Part, Sha256};
 use crate::task::lanes::Lanes;
-use crate::task::privilege::Privilege;
 use crate::task::segments::{Segments, Share};
 use crate::task::teller::Teller;
 use crate::task::transfer::Interrupted;
-use crate::task::trouble::Trouble;
 use crate::tree::landing::{Attributes, LandingError, Place};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
 /// Files up to this size are whole in memory before they are written, where the window is as wide.
@@ -44,15 +43,15 @@ pub(super) enum Fault {
     Here(#[from] LandingError),
     #[error("{0}")]
     Words(String),
-    #[error("the transfer ended")]
-    Whole(Trouble),
 }
 
 /// What fetching from one host needs.
 pub(super) struct Fetcher<'a> {
     pub(super) sftp: &'a Sftp,
-    pub(super) connection: &'a Arc<Connection>,
-    pub(super) privilege: Option<&'a Privilege>,
+    pub(super) digester: &'a Digester<'a>,
+    pub(super) comparison: Comparison,
+    /// Files that came without a digest though one was wanted.
+    pub(super) unproved: &'a AtomicUsize,
     pub(super) place: &'a Arc<Place>,
     pub(super) inventory: &'a Arc<Inventory>,
     pub(super) committer: &'a Arc<Committer>,
@@ -109,16 +108,17 @@ impl Fetcher<'_> {
             }
             let in_flight = self.window.take(size.max(1)).await;
             let handle = self.sftp.open(&remote, OpenMode::Read, &Wire::default()).await?.get().await?;
-            let read = self.whole(&handle, size).await;
+            let (read, digest) = futures::join!(self.whole(&handle, size), self.expected(&remote));
             let closed = self.sftp.close(&handle).await;
             let (content, found) = read?;
             closed.map(drop)?;
+            let digest = digest?;
             check_kind(&found)?;
             if let Some(content) = content
                 && is_same(&expected, &found)
             {
                 let attributes = self.attributes(entry, &found);
-                let parcel = Parcel { index, path: entry.path.clone(), size, content, attributes, in_flight };
+                let parcel = Parcel { index, path: entry.path.clone(), size, digest, content, attributes, in_flight };
                 // Those who write end after those who fetch.
                 let _ = parcels.send(parcel).await;
                 return Ok(Fetched::Sent);
@@ -190,13 +190,29 @@ impl Fetcher<'_> {
             Receiving::begin(self.place, &entry.path, size, self.interrupted, self.underway).await?;
         let from = self.resumed(&mut receiving, remote, kept).await?;
         let segments = Segments::new(std::iter::once(from..size));
-        self.content(&receiving, &Source { remote, handle, found: &before }, &segments).await?;
+        let source = Source { remote, handle, found: &before };
+        let content = self.content(&receiving, &source, &segments);
+        let (read, digest) = futures::join!(content, self.expected(remote));
+        read?;
+        let digest = digest?;
         let after = self.sftp.fstat(handle).await?.get().await?;
         if !is_same(&before, &after) {
             receiving.discard();
             return Err(Fault::Words(UNCERTAIN.into()));
         }
-        Ok(receiving.finish(size, self.attributes(entry, &after), self.committer).await?)
+        Ok(receiving.finish(size, digest, self.attributes(entry, &after), self.committer).await?)
+    }
+
+    /// The digest that a file has on the host, where it is to be proved by that and the host can tell it.
+    async fn expected(&self, remote: &[u8]) -> Result<Option<Sha256>, SftpError> {
+        if self.comparison != Comparison::Content {
+            return Ok(None);
+        }
+        let digest = self.digester.one(Part { path: remote.to_vec(), length: None }).await?;
+        if digest.is_none() {
+            self.unproved.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(digest)
     }
 
     /// How much of what an earlier run left is what the host has, and is taken.
@@ -204,9 +220,7 @@ impl Fetcher<'_> {
         if kept == 0 {
             return Ok(0);
         }
-        let part = Part { path: remote.to_vec(), length: kept };
-        let there = digests(self.connection, self.privilege, &[part]).await.map_err(Fault::Whole)?;
-        let there = there.and_then(|mut there| there.pop()).flatten();
+        let there = self.digester.one(Part { path: remote.to_vec(), length: Some(kept) }).await?;
         // Where the host cannot tell, to read it for a look would take as long as to fetch it.
         let is_same = there.is_some() && receiving.digest(kept).await? == there;
         let taken = if is_same { kept } else { 0 };

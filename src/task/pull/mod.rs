@@ -18,10 +18,9 @@ mod underway;
 mod walk;
 
 use super::caller::{Caller, OnHost, attempt};
-use super::digest::{Part, digests};
+use super::digest::{Digester, Part};
 use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
-use super::privilege::Privilege;
 use super::teller::{Teller, Way};
 use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, TransferHost, WINDOW};
 use super::trouble::Trouble;
@@ -42,6 +41,7 @@ use futures::{StreamExt, stream};
 use inventory::{Inventory, Kind};
 use judge::{Verdict, judge, line};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -134,9 +134,9 @@ impl OnHost for Pull {
 
 /// What the work on one host has in its hands.
 struct Host<'a> {
-    connection: &'a Arc<Connection>,
-    privilege: Option<&'a Privilege>,
     sftp: &'a Sftp,
+    digester: &'a Digester<'a>,
+    lanes: &'a Lanes<'a>,
     place: Option<&'a Arc<Place>>,
     underway: &'a Underway,
     unit: &'a Unit,
@@ -151,7 +151,10 @@ impl Pull {
         let pulling = async {
             let sftp = &open_sftp(connection, privilege, trace).await?;
             self.caller.tell(trace, &unit.events).await;
-            self.pull(&Host { connection, privilege, sftp, place: place.as_ref(), underway: &underway, unit }).await
+            let digester = &Digester::new(connection, privilege, sftp);
+            let (caller, permits, destination) = (&self.caller, &self.lanes, self.destination(unit.host));
+            let lanes = &Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
+            self.pull(&Host { sftp, digester, lanes, place: place.as_ref(), underway: &underway, unit }).await
         };
         let outcome = self.order.conduct.bound(unit, pulling).await;
         // What is being written removes itself, if it may: the process must not end before that.
@@ -183,13 +186,12 @@ impl Pull {
         let size = |index: &usize| inventory.entries[*index].size();
         events.transfer_planned(work.fetch.len() as u64, work.fetch.iter().map(size).sum()).await;
         let widest = (IN_FLIGHT / self.at_once as u64).clamp(NARROW, WINDOW.1);
-        let Host { connection, privilege, sftp, .. } = *host;
-        let (caller, permits, destination) = (&self.caller, &self.lanes, self.destination(host.unit.host));
-        let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
+        let unproved = AtomicUsize::new(0);
         let fetcher = Fetcher {
             sftp: host.sftp,
-            connection: host.connection,
-            privilege: host.privilege,
+            digester: host.digester,
+            comparison: self.order.comparison,
+            unproved: &unproved,
             place,
             inventory: &inventory,
             committer: &self.committer,
@@ -199,11 +201,17 @@ impl Pull {
             preserve: self.order.preserve,
             interrupted: self.order.conduct.interrupted,
             underway: host.underway,
-            lanes: &lanes,
+            lanes: host.lanes,
         };
         let larges = (LARGE_FILES.0 / self.at_once).clamp(1, LARGE_FILES.1);
         Carrier { fetcher, larges, open_files: &self.open_files }.carry(work).await?;
-        lanes.close().await;
+        host.lanes.close().await;
+        if let count @ 1.. = unproved.into_inner() {
+            let message =
+                format!("files proved by their length alone, since the host cannot tell their SHA-256: {count}");
+            events.notice(0, message).await;
+        }
+        host.digester.close().await;
         for error in self.settle(Some(place)).await {
             teller.failed_with(b"at the end", here_failed(&error)).await;
         }
@@ -240,14 +248,11 @@ impl Pull {
         }
         let part = |(index, _): &&mut (usize, Verdict)| {
             let entry = &inventory.entries[*index];
-            Part { path: inventory.remote(entry), length: entry.size() }
+            Part { path: inventory.remote(entry), length: None }
         };
         let parts: Vec<Part> = open.iter().map(part).collect();
-        let there = match digests(host.connection, host.privilege, &parts).await? {
-            Some(there) => there,
-            // To read it for a look would take as long as to fetch it.
-            None => vec![None; parts.len()],
-        };
+        // Where the host cannot tell, to read it for a look would take as long as to fetch it.
+        let there = host.digester.all(&parts).await?;
         for ((index, verdict), there) in open.into_iter().zip(there) {
             let (place, inventory, index) = (Arc::clone(place), Arc::clone(inventory), *index);
             let here = host.underway.blocking(move || {

@@ -5,6 +5,7 @@
 use super::commit::Committer;
 use super::underway::fault;
 use crate::sftp::InFlight;
+use crate::task::digest::Sha256;
 use crate::tree::TreePath;
 use crate::tree::landing::{Attributes, Holes, LandingError, Place};
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub(super) struct Parcel {
     pub(super) index: usize,
     pub(super) path: TreePath,
     pub(super) size: u64,
+    /// What it has on the host, where that is wanted and known.
+    pub(super) digest: Option<Sha256>,
     pub(super) content: Vec<Bytes>,
     pub(super) attributes: Attributes,
     /// Its bytes count as in flight until they are written.
@@ -57,10 +60,13 @@ pub(super) fn write_all(
 }
 
 fn write(place: &Arc<Place>, parcel: Parcel) -> Result<crate::tree::landing::Sealed, LandingError> {
-    let Parcel { path, size, content, attributes, in_flight, .. } = parcel;
+    let Parcel { path, size, digest, content, attributes, in_flight, .. } = parcel;
     let incoming = place.incoming(&path, holes(size))?;
     let buffers: Vec<&[u8]> = content.iter().map(|piece| &piece[..]).collect();
     incoming.write_at(0, &buffers)?;
     drop(in_flight);
+    if let Some(digest) = digest {
+        incoming.check(size, digest)?;
+    }
     incoming.seal(size, &attributes)
 }

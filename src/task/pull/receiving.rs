@@ -4,6 +4,7 @@ use super::commit::Committer;
 use super::parcel::holes;
 use super::underway::{Underway, fault};
 use crate::sftp::InFlight;
+use crate::task::digest::Sha256;
 use crate::task::transfer::Interrupted;
 use crate::tree::TreePath;
 use crate::tree::landing::{Attributes, Incoming, LandingError, Place};
@@ -90,10 +91,11 @@ impl Receiving {
         Writer { part: Arc::clone(&self.part), group: Group::default(), writing: None }
     }
 
-    /// Gives the file, which is whole, its attributes and its name.
+    /// Gives the file, which is whole, its attributes and its name. Where its digest on the host is known, it has to have that.
     pub(super) async fn finish(
         self,
         size: u64,
+        digest: Option<Sha256>,
         attributes: Attributes,
         committer: &Arc<Committer>,
     ) -> Result<(), LandingError> {
@@ -101,6 +103,9 @@ impl Receiving {
         let committer = Arc::clone(committer);
         let finish = move || {
             let incoming = incoming.ok_or_else(|| fault("somebody writes to it still"))?;
+            if let Some(digest) = digest {
+                incoming.check(size, digest)?;
+            }
             let sealed = incoming.seal(size, &attributes)?;
             committer.commit(vec![sealed]).pop().unwrap_or_else(|| Err(fault("it was not named")))
         };

@@ -44,8 +44,19 @@ pub(super) struct Manner<'a> {
     pub(super) backup: Backup,
     /// More ways to the host, where they may be used.
     pub(super) lanes: Option<&'a Lanes<'a>>,
+    /// What shows that a file arrived.
+    pub(super) proof: Proof,
     /// What broken runs left behind and may be gone on with (`--resume`).
     pub(super) leftovers: Vec<Leftover>,
+}
+
+/// What shows that a file arrived, before it gets its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Its length.
+    Length,
+    /// Its length, and its SHA-256 as the host computes it (`--checksum`).
+    Content,
 }
 
 /// Whether what is replaced stays under another name.

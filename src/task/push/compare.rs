@@ -1,62 +1,74 @@
 //! Whether files have the content that they are to have: their SHA-256 there and here.
 
 use super::content::Contents;
-use crate::connection::Connection;
-use crate::sftp::{Handle, OpenMode, Sftp, SftpError};
-use crate::task::digest::{Part, digests};
-use crate::task::privilege::Privilege;
+use crate::sftp::{Handle, OpenMode, Sftp, SftpError, Window};
+use crate::task::digest::{Digester, Part};
 use crate::task::trouble::Trouble;
 use crate::tree::{Content, FoundKind, Observed, Placement, Tree};
+use futures::{StreamExt, stream};
 use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// READ requests in flight where a host has no program for SHA-256.
-const AHEAD: usize = 32;
+/// Files that are read back at once where a host cannot tell their digests.
+const AT_ONCE: usize = 16;
 
 /// What comparing needs.
 pub(super) struct Comparison<'a> {
-    pub(super) connection: &'a Arc<Connection>,
-    pub(super) privilege: Option<&'a Privilege>,
+    pub(super) digester: &'a Digester<'a>,
     pub(super) sftp: &'a Sftp,
     pub(super) tree: &'a Tree,
     pub(super) placement: &'a Placement,
     pub(super) contents: &'a Arc<Contents>,
+    /// What may be in flight where files are read back.
+    pub(super) window: &'a Arc<Window>,
 }
 
 impl Comparison<'_> {
     /// Fills in how the files of these entries compare with what is there.
     pub(super) async fn fill(&self, entries: &[usize], observed: &mut Observed) -> Result<(), Trouble> {
-        let parts: Vec<Part> =
-            entries.iter().map(|&entry| Part { path: self.path(entry), length: self.size(entry) }).collect();
-        let there = self.there(&parts).await?;
-        for (&entry, there) in entries.iter().zip(there) {
-            let here = self.contents.digest(entry, self.size(entry)).await?;
+        let parts: Vec<Part> = entries.iter().map(|&entry| Part { path: self.path(entry), length: None }).collect();
+        let there = self.digester.all(&parts).await?;
+        let compared = entries.iter().copied().zip(parts).zip(there).map(|((entry, part), there)| async move {
+            let size = self.size(entry);
+            let there = match there {
+                Some(there) => Some(there),
+                None => self.read_back(&part.path, size).await?,
+            };
+            let here = self.contents.digest(entry, size).await?;
+            Ok::<_, Trouble>((entry, there == Some(here)))
+        });
+        let mut compared = stream::iter(compared).buffer_unordered(AT_ONCE);
+        while let Some(compared) = compared.next().await {
+            let (entry, is_same) = compared?;
             let path = self.placement.path(&self.tree.entries[entry]);
             if let Some(FoundKind::File { content, .. }) = observed.get_mut(&*path).map(|found| &mut found.kind) {
-                *content = if there == Some(here) { Content::Same } else { Content::Different };
+                *content = if is_same { Content::Same } else { Content::Different };
             }
         }
         Ok(())
     }
 
-    /// Whether the first bytes of a file on the host are those of an entry.
-    pub(super) async fn is_beginning(&self, entry: usize, part: Part) -> Result<bool, Trouble> {
-        let length = part.length;
-        let there = self.there(&[part]).await?.pop().flatten();
-        let here = self.contents.digest(entry, length).await?;
-        Ok(there == Some(here))
+    /// Whether the first `length` bytes of a file on the host are those of an entry.
+    pub(super) async fn is_beginning(&self, entry: usize, path: &[u8], length: u64) -> Result<bool, Trouble> {
+        self.is_same(entry, Part { path: path.to_vec(), length: Some(length) }, length).await
     }
 
-    /// The digests of files on the host: as it computes them, or of what is read back where it cannot.
-    async fn there(&self, parts: &[Part]) -> Result<Vec<Option<[u8; 32]>>, Trouble> {
-        if let Some(there) = digests(self.connection, self.privilege, parts).await? {
-            return Ok(there);
-        }
-        let mut there = Vec::with_capacity(parts.len());
-        for part in parts {
-            there.push(self.read_back(part).await?);
-        }
-        Ok(there)
+    /// Whether a file on the host, which has the length of an entry, has its content too.
+    pub(super) async fn is_whole(&self, entry: usize, path: &[u8]) -> Result<bool, Trouble> {
+        self.is_same(entry, Part { path: path.to_vec(), length: None }, self.size(entry)).await
+    }
+
+    async fn is_same(&self, entry: usize, part: Part, length: u64) -> Result<bool, Trouble> {
+        let path = part.path.clone();
+        let there = async {
+            match self.digester.one(part).await? {
+                Some(there) => Ok(Some(there)),
+                None => self.read_back(&path, length).await,
+            }
+        };
+        let (there, here) = futures::join!(there, self.contents.digest(entry, length));
+        Ok(there? == Some(here?))
     }
 
     fn size(&self, entry: usize) -> u64 {
@@ -64,11 +76,11 @@ impl Comparison<'_> {
     }
 
     /// The digest of what a file holds, read over the wire.
-    async fn read_back(&self, part: &Part) -> Result<Option<[u8; 32]>, Trouble> {
-        let opened = self.sftp.open(&part.path, OpenMode::Read, &crate::sftp::Attributes::default()).await?;
+    async fn read_back(&self, path: &[u8], length: u64) -> Result<Option<[u8; 32]>, Trouble> {
+        let opened = self.sftp.open(path, OpenMode::Read, &crate::sftp::Attributes::default()).await?;
         // What cannot be read is sent.
         let Ok(handle) = opened.get().await else { return Ok(None) };
-        let read = match self.read_open(&handle, part.length).await {
+        let read = match self.read_open(&handle, length).await {
             Err(SftpError::Refused(..)) => None,
             read => read?,
         };
@@ -78,17 +90,24 @@ impl Comparison<'_> {
     }
 
     async fn read_open(&self, handle: &Handle, size: u64) -> Result<Option<[u8; 32]>, SftpError> {
-        let length = self.sftp.limits().await?.read;
+        let length = u64::from(self.sftp.limits().await?.read);
         let mut hash = Sha256::new();
-        let mut asked = std::collections::VecDeque::new();
+        let mut asked = VecDeque::new();
         let (mut next, mut read) = (0, 0);
         while read < size {
-            while next < size && asked.len() < AHEAD {
-                asked.push_back(self.sftp.read(handle, next, length).await?);
-                next += u64::from(length);
+            while next < size {
+                let wanted = length.min(size - next);
+                let in_flight = match self.window.try_take(wanted) {
+                    Some(taken) => taken,
+                    // What is still to be answered gives room in its time.
+                    None if !asked.is_empty() => break,
+                    None => self.window.take(wanted).await,
+                };
+                let answer = self.sftp.read(handle, next, u32::try_from(wanted).unwrap_or(u32::MAX)).await?;
+                asked.push_back((wanted, answer, in_flight));
+                next += wanted;
             }
-            let Some(answer) = asked.pop_front() else { break };
-            let wanted = u64::from(length).min(size - read);
+            let Some((wanted, answer, _in_flight)) = asked.pop_front() else { break };
             match answer.get().await? {
                 Some(pieces) if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() == wanted => {
                     pieces.iter().for_each(|piece| hash.update(piece));

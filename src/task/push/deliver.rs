@@ -1,10 +1,9 @@
 //! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
 
-use super::carry::{Backup, Carrier, Fault};
+use super::carry::{Backup, Carrier, Fault, Proof};
 use super::place::{Temporary, attributes_to_set, wants_half, with_both};
 use super::send::{SendError, Target, send};
 use crate::sftp::{Attributes as Wire, Handle, OpenMode, Sftp, SftpError};
-use crate::task::digest::Part;
 use crate::task::segments::Segments;
 use crate::tree::temporary::Tag;
 use crate::tree::{Attributes, Difference, ModeWanted, Why};
@@ -81,8 +80,7 @@ impl Carrier<'_> {
         let mut found: Vec<_> = self.manner.leftovers.iter().filter(is_of_this).collect();
         found.sort_by_key(|left| std::cmp::Reverse(left.size));
         for left in found {
-            let part = Part { path: left.path.clone(), length: left.size };
-            if self.comparison.is_beginning(entry, part).await.map_err(Fault::Trouble)? {
+            if self.comparison.is_beginning(entry, &left.path, left.size).await.map_err(Fault::Trouble)? {
                 return Ok(Some((self.places.adopt(&left.path, place), left.size)));
             }
         }
@@ -116,6 +114,9 @@ impl Carrier<'_> {
         let length = Wire { size: ends_in_a_hole.then_some(size), ..Wire::default() };
         // All of these go out together: the server does them in their order.
         let resized = if length == Wire::default() { None } else { Some(sftp.fsetstat(handle, &length).await?) };
+        if self.manner.proof == Proof::Content {
+            self.check_content(entry, begun.temporary).await?;
+        }
         let owned = if owner == Wire::default() { None } else { Some(sftp.fsetstat(handle, &owner).await?) };
         let set = sftp.fsetstat(handle, &wire).await?;
         let synced = if sftp.features().fsync { Some(sftp.fsync(handle).await?) } else { None };
@@ -164,6 +165,16 @@ impl Carrier<'_> {
         match self.manner.lanes {
             Some(lanes) => lanes.share(segments, first, further).await,
             None => first().await,
+        }
+    }
+
+    /// What was written is read by the host once more, while nobody else may read it.
+    async fn check_content(&self, entry: usize, temporary: &Temporary) -> Result<(), Fault> {
+        match self.comparison.is_whole(entry, &temporary.path).await.map_err(Fault::Trouble)? {
+            true => Ok(()),
+            false => Err(Fault::Words(
+                "what arrived has another SHA-256 than the source: what was there still stands".into(),
+            )),
         }
     }
 

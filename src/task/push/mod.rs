@@ -15,6 +15,7 @@ mod send;
 mod survey;
 
 use super::caller::{Caller, OnHost, attempt};
+use super::digest::Digester;
 use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
 use super::teller::{Teller, Way};
@@ -30,7 +31,7 @@ use crate::tree::run_lock::{RunLock, RunState};
 use crate::tree::{Extents, Kind, Placement, Plan, Rules, Step, Tree, TreePath};
 use bytes::Bytes;
 pub use carry::Backup;
-use carry::{Carrier, Manner};
+use carry::{Carrier, Manner, Proof};
 use compare::Comparison;
 use content::Contents;
 pub use owner::{Account, Ownership};
@@ -164,7 +165,9 @@ impl Push {
         let rules = self.order.ownership.resolve(connection, privilege, &self.order.rules).await?;
         let question = Question { tree, destination: &self.order.destination, everything: rules.delete };
         let Survey { placement, mut observed, temporaries } = survey(sftp, &question).await?;
-        let comparison = Comparison { connection, privilege, sftp, tree, placement: &placement, contents };
+        let window = &Window::new(self.window.0, self.window.1);
+        let digester = &Digester::new(connection, privilege, sftp);
+        let comparison = Comparison { digester, sftp, tree, placement: &placement, contents, window };
         let mut plan = Plan::new(tree, &placement, &observed, &rules);
         if !plan.needs_content.is_empty() {
             comparison.fill(&plan.needs_content, &mut observed).await?;
@@ -196,7 +199,7 @@ impl Push {
             tree,
             placement: &placement,
             contents,
-            window: &Window::new(self.window.0, self.window.1),
+            window,
             places,
             teller: &teller,
             comparison: &comparison,
@@ -205,6 +208,7 @@ impl Push {
                 backup: self.order.backup,
                 lanes: (self.order.conduct.interrupted == Interrupted::Remove && self.order.pace.is_none())
                     .then_some(&lanes),
+                proof: if rules.checksum { Proof::Content } else { Proof::Length },
                 leftovers: Vec::new(),
             },
             umask: OnceCell::new(),

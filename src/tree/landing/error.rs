@@ -52,6 +52,12 @@ pub enum LandingError {
         /// Bytes that were written, or the place where the last of them ends.
         found: u64,
     },
+    /// What came is not what the host has.
+    #[error("what came of `{path}` has another SHA-256 than on the host")]
+    Content {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("cannot {action} `{path}`")]
     System {
@@ -86,7 +92,7 @@ impl LandingError {
                 Errno::IO => Some("the disk reports a fault (`dmesg`)"),
                 _ => None,
             },
-            Self::Name { .. } | Self::Reserved { .. } | Self::Length { .. } => None,
+            Self::Name { .. } | Self::Reserved { .. } | Self::Length { .. } | Self::Content { .. } => None,
         }
     }
 }

@@ -98,6 +98,19 @@ impl Incoming {
         if read == length { Ok(digest) } else { Err(self.length_error(length, read)) }
     }
 
+    /// Whether what was written has this SHA-256: the file has it on the host, with `length` bytes.
+    ///
+    /// # Errors
+    /// Where it has another, and where it cannot be read.
+    pub fn check(&self, length: u64, expected: [u8; 32]) -> Result<(), LandingError> {
+        // A hole at the end comes into being with its length.
+        self.file.set_len(length).map_err(|error| self.failed("write to", error))?;
+        if self.sha256(length)? == expected {
+            return Ok(());
+        }
+        Err(LandingError::Content { path: self.place.landing().shown(self.target.path.as_bytes()) })
+    }
+
     /// Takes the first `length` bytes that an earlier run wrote as they are, and drops the rest. Before anything is
     /// written.
     ///
