@@ -3,10 +3,11 @@
 use crate::bugle::{Answer, Bugle, Place};
 use crate::fleet::relay::{Cable, Direction, Fault};
 use crate::fleet::sftp_daemon::{Sftp, sshd};
-use crate::fleet::{Behaviour, Cut, Fleet, Oddity};
+use crate::fleet::{Answer as Odd, Behaviour, Cut, Fleet, Oddity, When};
 use crate::scene::{Scene, left, noise, pick, wait};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// Long enough for many packets, short enough to be sent often.
 const LENGTH: usize = 700_000;
@@ -87,14 +88,14 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
         for (name, content) in &files {
             assert!(fs::read(host.home.join(name)).unwrap() == *content, "{}: {name} is not the new one", host.name);
         }
-        let left: Vec<PathBuf> = left(&host.home).into_iter().filter(|path| !is_aside(path)).collect();
+        let left = left(&host.home);
         assert!(left.is_empty(), "{}: {left:?}", host.name);
     }
 }
 
 /// Whether this is an old file that was put aside, whole: only a server without posix-rename needs that.
 fn is_aside(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(b"0") && fs::read(path).unwrap().starts_with(b"old ")
+    path.as_os_str().as_encoded_bytes().ends_with(b".old") && fs::read(path).unwrap().starts_with(b"old ")
 }
 
 #[test]
@@ -115,6 +116,60 @@ fn silence_at_any_byte_leaves_the_old_file_or_the_new_one() {
 #[test]
 fn without_posix_rename_a_reset_leaves_the_old_file_or_the_new_one_too() {
     breaks(Cut::Reset, &[Oddity::Without("posix-rename")], 6);
+}
+
+/// The session ends with the nth request to rename, which is not done.
+fn ends_at_rename(nth: usize) -> [Oddity; 2] {
+    [Oddity::Without("posix-rename"), Oddity::Answer("rename", When::Nth(nth), Odd::Cut(Cut::Reset))]
+}
+
+#[test]
+fn an_old_file_that_was_put_aside_is_brought_back_before_anything_else() {
+    // First the new file is refused, then the old one goes aside, then the place is filled.
+    for (nth, stands) in [(1, true), (2, true), (3, false)] {
+        for (source, old, arguments) in
+            [("tree/file", "tree/file", &["-r", "--delete", "tree", "."][..]), ("new", "file", &["new", "file"])]
+        {
+            let scene = Scene::serving(ends_at_rename(nth));
+            scene.source(source, "new");
+            let path = scene.old(old, "old content");
+            fs::set_permissions(&path, Permissions::from_mode(0o604)).unwrap();
+            scene.push().args(["--retries", "0"]).args(arguments).run().exited(3);
+            assert_eq!(path.exists(), stands, "{nth}");
+            let aside = scene.left().iter().filter(|path| is_aside(path)).count();
+            assert_eq!(aside, usize::from(!stands), "{nth}: {:?}", scene.left());
+            scene.push().args(["--dry-run"]).args(arguments).run();
+            assert_eq!(path.exists(), stands, "a dry run touches nothing");
+            scene.push().args(arguments).run().exited(0);
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            // It is the old one that was replaced.
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o604);
+            scene.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn an_old_file_whose_place_is_filled_is_removed_and_one_of_nobody_stays() {
+    let scene = Scene::serving([
+        Oddity::Without("posix-rename"),
+        // The last of an old file is not removed.
+        Oddity::Answer("remove", When::From(1), Odd::Cut(Cut::Reset)),
+    ]);
+    scene.source("tree/file", "new");
+    scene.old("tree/file", "old content");
+    let push = |scene: &Scene| scene.push().args(["--retries", "0", "-r", "--delete", "tree", "."]).run();
+    push(&scene).exited(0);
+    assert_eq!(scene.read("tree/file"), b"new");
+    let left = scene.left();
+    assert!(left.len() == 1 && is_aside(&left[0]), "{left:?}");
+    let strange = left[0].with_file_name(".bugle-aaaaaaaaaaaaaaaa-bbbbbbbb-3.old");
+    fs::write(&strange, "the only copy").unwrap();
+    let mut again = Scene::serving([Oddity::Without("posix-rename")]);
+    fs::rename(scene.home().join("tree"), again.home().join("tree")).unwrap();
+    again.place = scene.place;
+    push(&again).exited(0);
+    assert_eq!(again.left(), [again.home().join("tree").join(strange.file_name().unwrap())]);
 }
 
 #[test]

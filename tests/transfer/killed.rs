@@ -1,7 +1,8 @@
 //! A push that is interrupted, killed or timed out in the middle of a file.
 
+use crate::fleet::relay::Cable;
 use crate::fleet::sftp_daemon::{Sftp, sshd};
-use crate::fleet::{Answer, Oddity, When};
+use crate::fleet::{Answer, Behaviour, Oddity, When};
 use crate::scene::{Scene, noise, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -139,4 +140,25 @@ fn a_server_that_dies_under_a_write_leaves_the_old_file() {
     scene.push().args(["new", "file"]).run().exited(0);
     assert_eq!(scene.read("file"), b"small");
     scene.assert_nothing_left();
+}
+
+#[test]
+fn with_resume_the_next_push_goes_on_with_what_arrived() {
+    for (source, place, arguments) in [
+        ("new", "file", &["new", "file"][..]),
+        ("new", "file", &["new", "./file"]),
+        ("tree/f", "tree/f", &["-r", "tree", "."]),
+    ] {
+        let scene = Scene::of(Behaviour::behind([Cable::limited(6 << 20), Cable::default()]));
+        let content = noise(1, 24 << 20);
+        scene.source(source, &content);
+        scene.old(place, "old");
+        scene.push().args(["--resume", "--timeout", "2s"]).args(arguments).run().exited(1);
+        assert_eq!(scene.read(place), b"old", "{arguments:?}");
+        assert_eq!(scene.left().len(), 1, "{arguments:?}");
+        let answer = scene.push().arg("--resume").args(arguments).run().exited(0);
+        assert!(answer.stdout.contains("MiB saved"), "{arguments:?}: {}", answer.stdout);
+        assert!(scene.read(place) == content, "{arguments:?}");
+        scene.assert_nothing_left();
+    }
 }

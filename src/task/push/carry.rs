@@ -3,10 +3,10 @@
 
 use super::compare::Comparison;
 use super::content::Contents;
+use super::leftovers::Leftover;
 use super::pace::Pace;
 use super::place::{Places, attributes_to_set, wants_half, with_both};
 use super::send::SendError;
-use super::survey::Leftover;
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Window};
 use crate::task::lanes::Lanes;
 use crate::task::teller::Teller;

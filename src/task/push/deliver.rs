@@ -5,7 +5,6 @@ use super::place::{Temporary, attributes_to_set, wants_half, with_both};
 use super::send::{SendError, Target, send};
 use crate::sftp::{Attributes as Wire, Handle, OpenMode, Sftp, SftpError};
 use crate::task::segments::Segments;
-use crate::tree::temporary::Tag;
 use crate::tree::{Attributes, Difference, ModeWanted, Why};
 
 /// What is smaller is sent anew rather than gone on with.
@@ -70,13 +69,8 @@ impl Carrier<'_> {
     /// What a broken run left of this file, where its bytes are the right ones.
     async fn left(&self, entry: usize, place: &[u8]) -> Result<Option<(Temporary, u64)>, Fault> {
         let Some((size, _)) = self.tree.file(entry) else { return Ok(None) };
-        let name = place.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        let (directory, tag) = (&place[..place.len() - name.len()], Tag::of(name));
-        let is_of_this = |left: &&super::survey::Leftover| {
-            left.temporary.tag == tag
-                && left.path.strip_prefix(directory).is_some_and(|name| !name.contains(&b'/'))
-                && (WORTH_RESUMING..=size).contains(&left.size)
-        };
+        let is_of_this =
+            |left: &&super::leftovers::Leftover| (WORTH_RESUMING..=size).contains(&left.size) && left.belongs_to(place);
         let mut found: Vec<_> = self.manner.leftovers.iter().filter(is_of_this).collect();
         found.sort_by_key(|left| std::cmp::Reverse(left.size));
         for left in found {

@@ -8,6 +8,7 @@ mod carry;
 mod compare;
 mod content;
 mod deliver;
+mod leftovers;
 mod owner;
 mod pace;
 mod place;
@@ -27,26 +28,24 @@ use crate::host::HostId;
 use crate::outcome::Outcome;
 use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
-use crate::tree::run_lock::{RunLock, RunState};
+use crate::tree::run_lock::RunLock;
+use crate::tree::temporary::Role;
 use crate::tree::{Extents, Kind, Placement, Plan, Rules, Step, Tree, TreePath};
 use bytes::Bytes;
 pub use carry::Backup;
 use carry::{Carrier, Manner, Proof};
 use compare::Comparison;
 use content::Contents;
+use leftovers::{Clearing, Leftover, leftovers_in};
 pub use owner::{Account, Ownership};
 pub use pace::Pace;
 use place::Places;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
-use survey::{Leftover, Question, Survey, leftovers_in, survey};
+use survey::{Question, Survey, survey};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
-
-/// Temporary files of runs that nobody here knows are removed when they are this old, in seconds.
-const OLD: u64 = 24 * 60 * 60;
 
 /// Files and trees for every host of a run.
 pub struct Push {
@@ -164,7 +163,8 @@ impl Push {
         let privilege = self.hosts[unit.host.index()].privilege.as_ref();
         let rules = self.order.ownership.resolve(connection, privilege, &self.order.rules).await?;
         let question = Question { tree, destination: &self.order.destination, everything: rules.delete };
-        let Survey { placement, mut observed, temporaries } = survey(sftp, &question).await?;
+        let clearing = Clearing { sftp, lock: &self.lock };
+        let Survey { placement, mut observed, temporaries } = self.survey(&clearing, &question).await?;
         let window = &Window::new(self.window.0, self.window.1);
         let digester = &Digester::new(connection, privilege, sftp);
         let comparison = Comparison { digester, sftp, tree, placement: &placement, contents, window };
@@ -181,7 +181,7 @@ impl Push {
         let directory = home_of(tree, &placement);
         let begin = async || {
             self.unclear.fetch_add(1, Ordering::Relaxed);
-            Places::new(self.lock.run())
+            Places::new(self.lock.run(), unit.host.index())
         };
         let places = places.get_or_init(begin).await;
         let beside = async {
@@ -215,14 +215,14 @@ impl Push {
         };
         if self.order.conduct.interrupted == Interrupted::Keep {
             leftovers.extend(beside.await?);
-            let at_work = |left: &Leftover| self.lock.state_of(left.temporary.run) == RunState::Alive;
-            carrier.manner.leftovers = leftovers.iter().filter(|left| !at_work(left)).cloned().collect();
+            let is_half = |left: &&Leftover| left.temporary.role == Role::New && !clearing.is_at_work(left);
+            carrier.manner.leftovers = leftovers.iter().filter(is_half).cloned().collect();
             carrier.carry(&plan).await?;
         } else {
             // Nothing waits for the clearing up behind others, which may take up the room that is needed.
             let cleared = async {
-                self.remove_left_behind(sftp, &std::mem::take(&mut leftovers)).await?;
-                self.remove_left_behind(sftp, &beside.await?).await
+                clearing.remove(&std::mem::take(&mut leftovers)).await?;
+                clearing.remove(&beside.await?).await
             };
             let (carried, cleared) = futures::join!(carrier.carry(&plan), cleared);
             carried?;
@@ -230,8 +230,25 @@ impl Push {
         }
         lanes.close().await;
         leftovers.retain(|left| !places.has_used(&left.path));
-        self.remove_left_behind(sftp, &leftovers).await?;
+        clearing.remove(&leftovers).await?;
         Ok(teller.finish().await)
+    }
+
+    /// Looks at the host, once old files that a broken run put aside are back in their places.
+    async fn survey(&self, clearing: &Clearing<'_>, question: &Question<'_>) -> Result<Survey, Trouble> {
+        let (sftp, tree) = (clearing.sftp, question.tree);
+        let mut surveyed = survey(sftp, question).await?;
+        let is_undone = self.order.conduct.extent == Extent::Whole && !sftp.features().posix_rename;
+        if !is_undone {
+            return Ok(surveyed);
+        }
+        if !tree.roots.iter().all(|root| root.is_directory) {
+            surveyed.temporaries.extend(leftovers_in(sftp, &home_of(tree, &surveyed.placement)).await?);
+        }
+        match clearing.restore(tree, &surveyed.placement, &surveyed.temporaries).await? {
+            true => survey(sftp, question).await,
+            false => Ok(surveyed),
+        }
     }
 
     /// Tells what is going to be done, and what cannot be.
@@ -255,28 +272,6 @@ impl Push {
         let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
         unit.events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
         Outcome::Ok
-    }
-
-    /// Removes what runs left behind that were killed.
-    async fn remove_left_behind(&self, sftp: &Sftp, found: &[Leftover]) -> Result<(), Trouble> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let mut answers = Vec::new();
-        for left in found {
-            let is_old = || left.modified.is_some_and(|modified| u64::from(modified) + OLD < now);
-            let is_left = match self.lock.state_of(left.temporary.run) {
-                RunState::Dead => true,
-                RunState::Unknown => is_old(),
-                RunState::Alive => false,
-            };
-            if is_left {
-                answers.push(sftp.remove(&left.path).await?);
-            }
-        }
-        for answer in answers {
-            // Whoever may not remove it is not kept from pushing.
-            let _ = answer.get().await;
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names on the host: the temporary ones, and how something gets from there into its place.
 
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Status};
-use crate::tree::temporary::Run;
+use crate::tree::temporary::{Role, Run, beside};
 use crate::tree::{Attributes, ModeWanted, TreePath};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The temporary files of one host that may be there now.
 pub(super) struct Places {
     run: Run,
+    /// The number of the host in the run.
+    host: usize,
     open: Arc<Mutex<HashSet<Vec<u8>>>>,
     /// Those of earlier runs that were gone on with.
     adopted: Mutex<HashSet<Vec<u8>>>,
@@ -22,14 +24,14 @@ pub(super) struct Temporary {
 }
 
 impl Places {
-    pub(super) fn new(run: Run) -> Self {
-        Self { run, open: Arc::default(), adopted: Mutex::default() }
+    pub(super) fn new(run: Run, host: usize) -> Self {
+        Self { run, host, open: Arc::default(), adopted: Mutex::default() }
     }
 
     /// A name for what is to stand in this place. It counts as there from now on.
     pub(super) fn temporary(&self, place: &[u8]) -> Temporary {
         let (directory, name) = split(place);
-        let path = [directory, &self.run.name_for(name)].concat();
+        let path = [directory, &self.run.name_on_host(name, self.host)].concat();
         lock(&self.open).insert(path.clone());
         Temporary { path, place: place.to_vec(), open: Arc::clone(&self.open) }
     }
@@ -81,8 +83,7 @@ impl Temporary {
             return sftp.rename(&self.place, backup).await?.get().await;
         }
         // A second name for the old file, so that its place is never empty.
-        let (directory, name) = split(&self.path);
-        let aside = [directory, &name[..name.len() - 1], b"1"].concat();
+        let aside = beside(&self.path, Role::Backup);
         sftp.hard_link(&self.place, &aside).await?.get().await?;
         let renamed = sftp.posix_rename(&aside, backup).await?.get().await;
         if renamed.is_err() {
@@ -117,8 +118,7 @@ impl Temporary {
             Err(SftpError::Refused(Status::Failure | Status::Other(_), _)) if !is_new => {}
             other => return other,
         }
-        let (directory, name) = split(&self.path);
-        let aside = [directory, &name[..name.len() - 1], b"0"].concat();
+        let aside = beside(&self.path, Role::Old);
         // Both are sent before the first is answered: its place is empty for no longer than the server takes.
         let emptied = sftp.rename(&self.place, &aside).await?;
         let filled = sftp.rename(&self.path, &self.place).await?;
@@ -154,7 +154,7 @@ impl Temporary {
 }
 
 /// The directory with its slash, and the name.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     path.split_at(path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1))
 }
 

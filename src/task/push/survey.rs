@@ -1,5 +1,6 @@
 //! What is on a host before a push: what the destination is, and what has the names of what is to be sent.
 
+use super::leftovers::Leftover;
 use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
 use crate::task::file_server::expand;
 use crate::task::trouble::Trouble;
@@ -11,8 +12,6 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::VecDeque;
 
-/// Names that are looked through for temporary files beside a single file.
-const MOST_NAMES: usize = 20_000;
 /// Directories that are listed at once.
 const LISTINGS: usize = 16;
 
@@ -24,19 +23,6 @@ pub(super) struct Survey {
     pub(super) observed: Observed,
     /// Temporary files of earlier runs, as paths on the host.
     pub(super) temporaries: Vec<Leftover>,
-}
-
-/// A temporary file on the host.
-#[derive(Clone, Debug)]
-pub(super) struct Leftover {
-    /// Whose it is, and what it was to become.
-    pub(super) temporary: temporary::Temporary,
-    /// Its path on the host.
-    pub(super) path: Vec<u8>,
-    /// In bytes.
-    pub(super) size: u64,
-    /// When it was written last, in seconds since 1970.
-    pub(super) modified: Option<u32>,
 }
 
 /// What a survey needs to know.
@@ -156,7 +142,7 @@ impl Seen<'_> {
                 let path = placed.join(&name);
                 if let Some(temporary) = temporary::recognise(&name) {
                     let remote = self.survey.placement.remote(&path);
-                    self.survey.temporaries.push(leftover(temporary, remote, &attributes));
+                    self.survey.temporaries.push(Leftover::new(temporary, remote, &attributes));
                     continue;
                 }
                 if attributes.kind() == Some(FileKind::Directory) && self.goes_into(root, &path) {
@@ -226,36 +212,6 @@ impl Seen<'_> {
         };
         self.survey.observed.insert(path, found);
     }
-}
-
-fn leftover(temporary: temporary::Temporary, path: Vec<u8>, attributes: &Attributes) -> Leftover {
-    let size = attributes.size.unwrap_or_default();
-    Leftover { temporary, path, size, modified: attributes.times.map(|(_, modified)| modified) }
-}
-
-/// The temporary files in a directory that is not looked at otherwise: a file is pushed into it.
-pub(super) async fn leftovers_in(sftp: &Sftp, directory: &[u8]) -> Result<Vec<Leftover>, SftpError> {
-    let mut listing = match sftp.list(if directory.is_empty() { b"." } else { directory }).await {
-        Ok(listing) => listing,
-        // Where files may be made but not listed, nothing can be cleared up.
-        Err(SftpError::Refused(..)) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let (mut found, mut seen) = (Vec::new(), 0);
-    while let Some(names) = listing.next().await? {
-        seen += names.len();
-        for Name { name, attributes } in names {
-            if let Some(temporary) = temporary::recognise(&name) {
-                let slash: &[u8] = if directory.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
-                found.push(leftover(temporary, [directory, slash, &name[..]].concat(), &attributes));
-            }
-        }
-        if seen > MOST_NAMES {
-            break;
-        }
-    }
-    listing.close().await?;
-    Ok(found)
 }
 
 /// The entry of a root with this path below it.

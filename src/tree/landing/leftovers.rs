@@ -3,7 +3,7 @@
 use super::HalfWritten;
 use crate::tree::folder::Folder;
 use crate::tree::run_lock::{RunLock, RunState};
-use crate::tree::temporary::{Run, Tag, Temporary, recognise};
+use crate::tree::temporary::{Role, Run, Tag, Temporary, recognise};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::fs::File;
@@ -39,7 +39,11 @@ impl Leftovers {
         let _ =
             folder.each_name(|name| found.extend(recognise(name.as_bytes()).map(|is| (name.as_bytes().to_vec(), is))));
         let mut kept = Kept::default();
-        for (name, Temporary { run, tag }) in found {
+        for (name, Temporary { run, tag, role }) in found {
+            // Whoever pushed to here may have no other copy.
+            if role != Role::New {
+                continue;
+            }
             match self.state_of(run) {
                 RunState::Dead if self.half_written == HalfWritten::Keep => kept.0.entry(tag).or_default().push(name),
                 RunState::Unknown if !is_abandoned(folder, &name) => {}

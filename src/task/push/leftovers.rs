@@ -1,0 +1,156 @@
+//! What broken runs left on a host: [`Leftover`], the finding of it, and what becomes of it ([`Clearing`]).
+
+use super::place::split;
+use crate::sftp::{Attributes, Name, Sftp, SftpError, Status};
+use crate::task::trouble::Trouble;
+use crate::tree::run_lock::{RunLock, RunState};
+use crate::tree::temporary::{Role, Tag, Temporary, recognise};
+use crate::tree::{Kind, Placement, Tree};
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Names that are looked through for temporary files beside a single file.
+const MOST_NAMES: usize = 20_000;
+/// Temporary files of runs that nobody here knows are removed when they are this old, in seconds.
+const OLD: u64 = 24 * 60 * 60;
+
+/// A temporary file on the host.
+#[derive(Clone, Debug)]
+pub(super) struct Leftover {
+    /// Whose it is, and what it was to become.
+    pub(super) temporary: Temporary,
+    /// Its path on the host.
+    pub(super) path: Vec<u8>,
+    /// In bytes.
+    pub(super) size: u64,
+    /// When it was written last, in seconds since 1970.
+    modified: Option<u32>,
+}
+
+impl Leftover {
+    pub(super) fn new(temporary: Temporary, path: Vec<u8>, attributes: &Attributes) -> Self {
+        let size = attributes.size.unwrap_or_default();
+        Self { temporary, path, size, modified: attributes.times.map(|(_, modified)| modified) }
+    }
+
+    /// Whether it was to become what has this place, or is the old file from there.
+    pub(super) fn belongs_to(&self, place: &[u8]) -> bool {
+        (directory(&self.path), self.temporary.tag) == key(place)
+    }
+}
+
+/// What a place and its temporary files have in common.
+fn key(place: &[u8]) -> (&[u8], Tag) {
+    (directory(place), Tag::of(split(place).1))
+}
+
+/// The directory of a path, as it is called in all paths to it.
+fn directory(path: &[u8]) -> &[u8] {
+    let directory = split(path).0;
+    directory.strip_prefix(b"./").unwrap_or(directory)
+}
+
+/// The temporary files in a directory that is not looked at otherwise: a file is pushed into it.
+pub(super) async fn leftovers_in(sftp: &Sftp, directory: &[u8]) -> Result<Vec<Leftover>, SftpError> {
+    let mut listing = match sftp.list(if directory.is_empty() { b"." } else { directory }).await {
+        Ok(listing) => listing,
+        // Where files may be made but not listed, nothing can be cleared up.
+        Err(SftpError::Refused(..)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let (mut found, mut seen) = (Vec::new(), 0);
+    while let Some(names) = listing.next().await? {
+        seen += names.len();
+        for Name { name, attributes } in names {
+            if let Some(temporary) = recognise(&name) {
+                let slash: &[u8] = if directory.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
+                found.push(Leftover::new(temporary, [directory, slash, &name[..]].concat(), &attributes));
+            }
+        }
+        if seen > MOST_NAMES {
+            break;
+        }
+    }
+    // Nothing depends on what the server says of its handle.
+    let _ = listing.close().await;
+    Ok(found)
+}
+
+/// Clears up on one host behind runs that are no more.
+pub(super) struct Clearing<'a> {
+    pub(super) sftp: &'a Sftp,
+    pub(super) lock: &'a RunLock,
+}
+
+impl Clearing<'_> {
+    /// Whether somebody may be at work on it.
+    pub(super) fn is_at_work(&self, left: &Leftover) -> bool {
+        self.lock.state_of(left.temporary.run) == RunState::Alive
+    }
+
+    fn is_left(&self, left: &Leftover) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        match self.lock.state_of(left.temporary.run) {
+            RunState::Dead => true,
+            RunState::Unknown => left.modified.is_some_and(|modified| u64::from(modified) + OLD < now),
+            RunState::Alive => false,
+        }
+    }
+
+    /// Removes what is nobody's. What was put aside may be the only copy, and stays.
+    pub(super) async fn remove(&self, found: &[Leftover]) -> Result<(), Trouble> {
+        let mut answers = Vec::new();
+        for left in found.iter().filter(|left| left.temporary.role != Role::Old && self.is_left(left)) {
+            answers.push(self.sftp.remove(&left.path).await?);
+        }
+        for answer in answers {
+            // Whoever may not remove it is not kept from pushing.
+            let _ = answer.get().await;
+        }
+        Ok(())
+    }
+
+    /// Brings old files that were put aside back to their places, and removes those whose places are filled again. Tells
+    /// whether one was brought back. What none of the entries is called stays as it is.
+    pub(super) async fn restore(
+        &self,
+        tree: &Tree,
+        placement: &Placement,
+        found: &[Leftover],
+    ) -> Result<bool, Trouble> {
+        // An old file keeps its own time, which says nothing about the run.
+        let is_aside = |left: &&Leftover| left.temporary.role == Role::Old && !self.is_at_work(left);
+        let aside: Vec<&Leftover> = found.iter().filter(is_aside).collect();
+        if aside.is_empty() {
+            return Ok(false);
+        }
+        let entries = tree.entries.iter().filter(|entry| entry.kind != Kind::Directory);
+        let places: Vec<Vec<u8>> = entries.map(|entry| placement.remote(&placement.path(entry))).collect();
+        let places: HashMap<(&[u8], Tag), &Vec<u8>> = places.iter().map(|place| (key(place), place)).collect();
+        let mut asked = Vec::new();
+        for left in aside {
+            if let Some(&place) = places.get(&(directory(&left.path), left.temporary.tag)) {
+                asked.push((left, place, self.sftp.lstat(place).await?));
+            }
+        }
+        let (mut restored, mut removed) = (Vec::new(), Vec::new());
+        for (left, place, answer) in asked {
+            match answer.get().await {
+                Err(SftpError::Refused(Status::NoSuchFile, _)) => {
+                    restored.push(self.sftp.rename(&left.path, place).await?);
+                }
+                Ok(_) => removed.push(self.sftp.remove(&left.path).await?),
+                Err(SftpError::Refused(..)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut is_restored = false;
+        for answer in restored {
+            is_restored |= answer.get().await.is_ok();
+        }
+        for answer in removed {
+            let _ = answer.get().await;
+        }
+        Ok(is_restored)
+    }
+}
