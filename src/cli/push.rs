@@ -109,6 +109,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
             checksum: options.checksum || arguments.template,
             preserve: options.preserve,
             delete: arguments.delete,
+            backup: arguments.backup,
             file_mode: arguments.mode.and_then(|modes| modes.file),
             directory_mode: arguments.mode.and_then(|modes| modes.directory),
             ..Rules::default()

@@ -92,13 +92,17 @@ impl<'a> Teller<'a> {
 
     /// As [`failed`](Self::failed), with a code and a hint of its own.
     pub(super) async fn failed_with(&self, path: &[u8], failure: Failure) {
-        let shown = format!("{}: {}", path.escape_ascii(), failure.message);
-        {
-            let mut state = self.state();
-            state.moved.failed += 1;
-            state.first.get_or_insert_with(|| Failure { message: shown.clone(), ..failure });
-        }
+        let shown = self.would_fail(path, failure);
         self.events.output(Stream::Stderr, Bytes::from(format!("{shown}\n"))).await;
+    }
+
+    /// As [`failed_with`](Self::failed_with), where it is shown in another way. Gives the words for it.
+    pub(super) fn would_fail(&self, path: &[u8], failure: Failure) -> String {
+        let shown = format!("{}: {}", path.escape_ascii(), failure.message);
+        let mut state = self.state();
+        state.moved.failed += 1;
+        state.first.get_or_insert_with(|| Failure { message: shown.clone(), ..failure });
+        shown
     }
 
     /// So many things have no directory to go into, which is told already.
@@ -134,7 +138,7 @@ impl<'a> Teller<'a> {
         outcome(&moved, first, no_space)
     }
 
-    /// How the host ended, where nothing was to be moved.
+    /// How the host ended, where nothing was to be moved; what would fail fails a look too.
     pub(super) fn outcome(&self) -> Outcome {
         let mut state = self.state();
         let first = state.first.take();

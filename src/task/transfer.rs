@@ -5,8 +5,10 @@ use super::privilege::Privilege;
 use super::trouble::Trouble;
 use crate::connection::Destination;
 use crate::duration::human;
+use crate::event::Stream;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::Unit;
+use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -70,6 +72,12 @@ impl Conduct {
     pub(super) fn at_once(&self, hosts: usize) -> usize {
         self.fanout.min(hosts).max(1)
     }
+}
+
+/// Shows what would be done, a line for each thing.
+pub(super) async fn tell_lines(lines: Vec<Vec<u8>>, unit: &Unit) {
+    let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
+    unit.events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
 }
 
 /// Waits for a time limit; for ever where there is none.

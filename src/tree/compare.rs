@@ -309,8 +309,8 @@ impl<'input> Comparison<'input> {
         State::Blocked(self.plan.conflicts.len() - 1)
     }
 
-    /// What is below the directories that are sent and not in them, the deepest first. What is excluded, what is a temporary
-    /// name, and the directories that these are in, are left alone.
+    /// What is below the directories that are sent and not in them, the deepest first. What is excluded, a backup under
+    /// `--backup`, what is a temporary name, and the directories that these are in, are left alone.
     fn deletions(&self) -> Vec<Step> {
         let directories = || self.tree.roots.iter().enumerate().filter(|(_, root)| root.is_directory);
         let (all, named): (Vec<usize>, Vec<usize>) =
@@ -338,7 +338,8 @@ impl<'input> Comparison<'input> {
             if places.is_empty() {
                 continue;
             }
-            if kept.contains(path) || temporary::recognise(path.name()).is_some() || is_excluded() {
+            let is_backup = self.rules.backup && path.name().ends_with(b"~");
+            if kept.contains(path) || is_backup || temporary::recognise(path.name()).is_some() || is_excluded() {
                 kept.extend(path.parent());
             } else {
                 steps.push(Step::Delete { path: path.clone(), is_directory });

@@ -73,6 +73,8 @@ pub struct Rules {
     pub preserve: bool,
     /// `--delete`: what the source does not have goes away.
     pub delete: bool,
+    /// `--backup`: what is called `NAME~` does not go away with it.
+    pub backup: bool,
     /// `--mode` for files (07777).
     pub file_mode: Option<u32>,
     /// `--mode` for directories (07777).

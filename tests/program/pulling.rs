@@ -281,7 +281,12 @@ fn a_dry_run_tells_and_touches_nothing() {
     let blocked = "there is a directory at `out/b/d/same`, where a file belongs";
     let expected =
         format!("a: nothing to do\nb: + d/new (3 B)\nb: ! d/same ({blocked})\nb: ~ d/sub/longer (size 5 → 6)\n");
-    answer.is(0, &expected, "2 hosts in <time>: 2 ok\n");
+    // As the pull itself would.
+    let told = format!(
+        "b: local.io: d/same: {blocked}\nhint: move it away, or choose another directory\n\
+         2 hosts in <time>: 1 ok, 1 failed\n"
+    );
+    answer.is(1, &expected, &told);
     assert_eq!(contents(&place.path().join("out")), before);
 }
 

@@ -184,3 +184,20 @@ fn many_sources_take_no_round_trip_each() {
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     assert!(names.iter().all(|name| scene.read(name) == name.as_bytes()));
 }
+
+#[test]
+fn with_backup_what_was_kept_is_not_deleted_by_the_next_mirror() {
+    let scene = Scene::serving([]);
+    scene.source("tree/file", "one");
+    scene.old("tree/file", "zero");
+    scene.old("tree/gone~", "the backup of a file that is no more");
+    scene.old("tree/old/inside~", "and of one in a directory that is no more");
+    scene.old("tree/old/inside", "theirs");
+    let push = |options: &[&str]| scene.push().args(["-r", "--delete"]).args(options).args(["tree", "."]).run();
+    push(&["--backup"]).exited(0).said("1 changed (3 B sent), 1 unchanged, 1 removed\n");
+    push(&["--backup"]).exited(0).said("0 changed, 2 unchanged\n");
+    assert_eq!((scene.read("tree/file"), scene.read("tree/file~")), (b"one".to_vec(), b"zero".to_vec()));
+    assert!(scene.home().join("tree/gone~").exists() && scene.home().join("tree/old/inside~").exists());
+    // Who asks for no backups has none.
+    push(&[]).exited(0).said("0 changed, 2 unchanged, 4 removed\n");
+}

@@ -53,8 +53,12 @@ fn every_line_says_what_it_is_and_why() {
     fs::remove_file(scene.home().join("tree/blocked")).unwrap();
     fs::create_dir(scene.home().join("tree/blocked")).unwrap();
     scene.old("tree/stranger", "theirs");
-    let answer = push(&["--dry-run"]);
-    assert_eq!(answer.stdout, "! ./tree/blocked (a directory is in its place)\n");
+    let expected = "! ./tree/blocked (a directory is in its place)\n! 1 would not be removed because of the failures\n";
+    let answer = push(&["--dry-run"]).exited(1).said(expected);
+    let failure = "host: transfer.failed: 1 of 11 failed, such as ./tree/blocked: a directory is in its place\n";
+    assert!(answer.stderr.starts_with(failure), "{}", answer.stderr);
+    let answer = push(&[]).exited(1);
+    assert!(answer.stderr.contains(failure), "{}", answer.stderr);
 }
 
 #[test]

@@ -124,6 +124,17 @@ fn a_listing_without_an_end_takes_little_memory_and_a_time_limit_ends_it() {
 }
 
 #[test]
+fn a_listing_without_an_end_ends_the_push_where_all_of_it_counts() {
+    for oddities in [&[Oddity::EndlessListing][..], &[Oddity::EndlessListing, Oddity::Shuffled]] {
+        let scene = scene(oddities);
+        let push = scene.push().after("ulimit -d 600000").args(["-r", "--delete", "tree", "."]);
+        push.run().exited(1).told("host: transfer.place: `./tree` lists more names than can be compared\nhint: ");
+        assert_eq!(scene.read("tree/file"), b"old");
+        scene.assert_nothing_left();
+    }
+}
+
+#[test]
 fn handles_of_256_bytes_and_absurd_limits_are_no_fault() {
     for oddity in [
         Oddity::BinaryHandles,

@@ -22,10 +22,9 @@ use super::digest::{Digester, Part};
 use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
 use super::teller::{Teller, Way};
-use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, TransferHost, WINDOW};
+use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, TransferHost, WINDOW, tell_lines};
 use super::trouble::Trouble;
 use crate::connection::{Connection, Destination, Trace};
-use crate::event::Stream;
 use crate::host::HostId;
 use crate::outcome::Outcome;
 use crate::scheduler::{Ended, Unit, Work};
@@ -33,7 +32,6 @@ use crate::sftp::{Sftp, Window};
 use crate::tree::landing::{Landing, LandingError, Place};
 use crate::tree::run_lock::RunLock;
 use crate::tree::{Filter, Links};
-use bytes::Bytes;
 use carry::{Carrier, here_failed};
 use commit::Committer;
 use fetch::Fetcher;
@@ -176,9 +174,13 @@ impl Pull {
         let verdicts = self.judge(host, &inventory).await?;
         if self.order.conduct.extent == Extent::PlanOnly {
             let told = |(index, verdict): &(usize, Verdict)| line(&inventory, &inventory.entries[*index], verdict);
-            let lines: Vec<Vec<u8>> = verdicts.iter().filter_map(told).collect();
-            let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
-            events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
+            tell_lines(verdicts.iter().filter_map(told).collect(), host.unit).await;
+            // What is in the way fails a look as it would fail the pull.
+            for (index, verdict) in verdicts {
+                if let Verdict::Blocked(error) = verdict {
+                    teller.would_fail(&inventory.remote(&inventory.entries[index]), here_failed(&error));
+                }
+            }
             return Ok(teller.outcome());
         }
         let Some(place) = host.place else { return Ok(teller.outcome()) };

@@ -20,12 +20,11 @@ use super::digest::Digester;
 use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
 use super::teller::{Teller, Way};
-use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, Interrupted, TransferHost, WINDOW};
+use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, Interrupted, TransferHost, WINDOW, tell_lines};
 use super::trouble::Trouble;
 use crate::connection::{Connection, Destination, Trace};
-use crate::event::Stream;
 use crate::host::HostId;
-use crate::outcome::Outcome;
+use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
 use crate::tree::run_lock::RunLock;
@@ -42,7 +41,7 @@ pub use pace::Pace;
 use place::Places;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use survey::{Question, Survey, survey};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
@@ -162,7 +161,12 @@ impl Push {
         let (tree, contents) = (&tree, &contents);
         let privilege = self.hosts[unit.host.index()].privilege.as_ref();
         let rules = self.order.ownership.resolve(connection, privilege, &self.order.rules).await?;
-        let question = Question { tree, destination: &self.order.destination, everything: rules.delete };
+        let question = Question {
+            tree,
+            destination: &self.order.destination,
+            everything: rules.delete,
+            listed: AtomicU64::new(0),
+        };
         let clearing = Clearing { sftp, lock: &self.lock };
         let Survey { placement, mut observed, temporaries } = self.survey(&clearing, &question).await?;
         let window = &Window::new(self.window.0, self.window.1);
@@ -267,11 +271,20 @@ impl Push {
         teller.withheld(plan.withheld);
     }
 
+    /// Tells what would be done. What is in the way fails a look as it would fail the push.
     async fn tell_plan(&self, plan: &Plan, tree: &Tree, placement: &Placement, unit: &Unit) -> Outcome {
-        let lines = plan.lines(tree, placement);
-        let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
-        unit.events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
-        Outcome::Ok
+        let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
+        for conflict in &plan.conflicts {
+            let path = placement.remote(&placement.path(&tree.entries[conflict.entry]));
+            teller.would_fail(&path, Failure::new(Code::TransferFailed, conflict.obstacle.to_string()));
+            teller.missing(conflict.blocked);
+        }
+        let mut lines = plan.lines(tree, placement);
+        if plan.withheld > 0 {
+            lines.push(format!("! {} would not be removed because of the failures", plan.withheld).into_bytes());
+        }
+        tell_lines(lines, unit).await;
+        teller.outcome()
     }
 }
 

@@ -11,7 +11,12 @@ use crate::tree::{
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Bytes that all that a host lists may take here, beside what the tree itself does: under `--delete` everything counts.
+const MOST_LISTED: u64 = 128 * 1024 * 1024;
+/// Bytes that a name takes beside its own.
+const NAME: u64 = 192;
 /// Directories that are listed at once.
 const LISTINGS: usize = 16;
 
@@ -32,10 +37,13 @@ pub(super) struct Question<'a> {
     pub(super) destination: &'a [u8],
     /// Whether everything below the directories has to be known.
     pub(super) everything: bool,
+    /// Bytes that were listed and kept.
+    pub(super) listed: AtomicU64,
 }
 
 /// Looks at the destination and at all that is in the way of the tree.
 pub(super) async fn survey(sftp: &Sftp, question: &Question<'_>) -> Result<Survey, Trouble> {
+    question.listed.store(0, Ordering::Relaxed);
     let typed = expand(sftp, question.destination).await?;
     let (base, found) = destination(sftp, &typed).await?;
     let kind = match found.as_ref().and_then(Attributes::kind) {
@@ -245,14 +253,29 @@ async fn list(
                     || entry(question.tree, root, &within.join(&found.name)).is_some())
     };
     let all = async {
-        let mut listing = sftp.list(&path).await?;
+        let about = |error: SftpError| Trouble::about(&path, &error);
+        let mut listing = sftp.list(&path).await.map_err(about)?;
         let mut names = Vec::new();
-        while let Some(some) = listing.next().await? {
+        while let Some(some) = listing.next().await.map_err(about)? {
+            let before = names.len();
             names.extend(some.into_iter().filter(matters));
+            let bytes: u64 = names[before..].iter().map(|found| NAME + found.name.len() as u64).sum();
+            let most = MOST_LISTED + question.tree.entries.len() as u64 * NAME * 2;
+            if question.listed.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
+                return Err(too_much(&path));
+            }
         }
-        listing.close().await?;
+        // Whether the server takes its handle back says nothing of what it listed.
+        let _ = listing.close().await;
         Ok(names)
     };
-    let names = all.await.map_err(|error| Trouble::about(&path, &error));
+    let names = all.await;
     (root, placed, names)
+}
+
+fn too_much(path: &[u8]) -> Trouble {
+    Trouble::Place {
+        message: format!("`{}` lists more names than can be compared", path.escape_ascii()),
+        hint: "look at what is there; without --delete what the sources do not have is not looked at".into(),
+    }
 }
