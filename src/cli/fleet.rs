@@ -11,7 +11,7 @@ use crate::exit_code::{self, Stop};
 use crate::host::Roster;
 use crate::nodeset::fold;
 use crate::report::{FileTarget, Limits, OutputMode, Report, ReportError, Settings, Sinks, Terminal, Terminals, spawn};
-use crate::scheduler::{self, DescriptorBudget, MaxFail, Plan, ReportEnd, RunResult, Signal, Work};
+use crate::scheduler::{self, DescriptorBudget, LocalFiles, MaxFail, Plan, ReportEnd, RunResult, Signal, Work};
 use futures::StreamExt;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
@@ -44,6 +44,8 @@ pub(super) struct FleetRun<'a> {
     pub(super) hosts: Vec<Reached>,
     /// Told at the start, besides what is found here.
     pub(super) remarks: Vec<Remark>,
+    /// Files on this machine that the work opens.
+    pub(super) local_files: LocalFiles,
 }
 
 impl FleetRun<'_> {
@@ -142,8 +144,9 @@ impl FleetRun<'_> {
         let roster = Roster::new(self.hosts.iter().map(|host| host.destination.name.clone()).collect());
         let mut plan = Plan::new(self.verb, self.title.clone(), roster);
         let per_host = if self.hosts.iter().any(|host| host.destination.uses_a_command()) { 4 } else { 2 };
-        let window =
-            DescriptorBudget::raised().window(options.fanout, NonZeroUsize::new(per_host).unwrap_or(NonZeroUsize::MIN));
+        let LocalFiles { per_host: files, shared } = self.local_files;
+        let per_host = NonZeroUsize::new(per_host + files).unwrap_or(NonZeroUsize::MIN);
+        let window = DescriptorBudget::raised().without(shared).window(options.fanout, per_host);
         plan.fanout = window.fanout;
         plan.serial = options.serial.clone();
         plan.pause = options.pause.unwrap_or_default();

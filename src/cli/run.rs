@@ -10,6 +10,7 @@ use super::sources::{Known, PIPED_INVENTORY, standard_input_is_taken};
 use crate::connection::Terminal;
 use crate::exit_code;
 use crate::nodeset::fold;
+use crate::scheduler::LocalFiles;
 use crate::selection::{Origin, Selected};
 use crate::task::{Broadcast, Call, Caller, CommandLine, Privilege, RunCommand, ScriptFile};
 use crate::template::{Subject, TemplateError};
@@ -152,6 +153,7 @@ impl Job {
             title: self.title,
             hosts: called.hosts,
             remarks: called.remarks,
+            local_files: LocalFiles::default(),
         };
         run.run(|connector, hosts| RunCommand {
             caller: Caller { connector, detail },

@@ -7,13 +7,22 @@ use super::fleet::FleetRun;
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
 use super::sources::Known;
-use crate::scheduler::Work;
+use crate::scheduler::{DescriptorBudget, LocalFiles, Work};
 use crate::selection::Selected;
 use crate::task::{Caller, Conduct, Extent, Interrupted, TransferHost};
 use crate::tree::Links;
 use crate::tree::run_lock::RunLock;
 use clap::{Args, ValueEnum};
 use std::sync::Arc;
+
+/// Files on this machine that may be open at once, of all hosts together.
+const OPEN_FILES: usize = 512;
+/// Those of one host: a large file that is written, its directory, and the directory that was written to last.
+const FILES_PER_HOST: usize = 3;
+
+fn open_files() -> usize {
+    DescriptorBudget::raised().share(OPEN_FILES)
+}
 
 /// What both verbs take.
 #[derive(Args, Debug)]
@@ -93,6 +102,7 @@ impl TransferOptions {
             interrupted: if self.resume { Interrupted::Keep } else { Interrupted::Remove },
             timeout: self.fanout.timeout,
             fanout: self.fanout.fanout.get(),
+            open_files: open_files(),
         }
     }
 
@@ -147,6 +157,7 @@ impl ReadyTransfer<'_> {
             title,
             hosts: called.hosts,
             remarks: called.remarks,
+            local_files: LocalFiles { per_host: FILES_PER_HOST, shared: open_files() },
         };
         run.run(|connector, hosts| {
             let hosts = hosts.into_iter().zip(privileges);

@@ -56,6 +56,17 @@ const RESERVE: u64 = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorBudget {
     limit: u64,
+    /// Of them, those that are not for hosts.
+    taken: u64,
+}
+
+/// Descriptors of files on this machine that some work needs beside its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalFiles {
+    /// While it works on one host.
+    pub per_host: usize,
+    /// That all hosts share.
+    pub shared: usize,
 }
 
 /// What a budget allows.
@@ -82,12 +93,24 @@ impl DescriptorBudget {
 
     /// A budget of so many open files.
     pub fn of(limit: u64) -> Self {
-        Self { limit }
+        Self { limit, taken: RESERVE }
+    }
+
+    /// How many of them files on this machine may have that hosts share, up to so many; at least 4.
+    pub fn share(self, most: usize) -> usize {
+        let quarter = usize::try_from(self.limit.saturating_sub(RESERVE) / 4).unwrap_or(usize::MAX);
+        quarter.min(most).max(4)
+    }
+
+    /// What is left beside so many.
+    #[must_use]
+    pub fn without(self, taken: usize) -> Self {
+        Self { taken: self.taken.saturating_add(taken as u64), ..self }
     }
 
     /// The widest window up to `wanted` in which every host has `per_host` descriptors; never less than one host.
     pub fn window(self, wanted: Fanout, per_host: NonZeroUsize) -> Window {
-        let room = self.limit.saturating_sub(RESERVE) / per_host.get() as u64;
+        let room = self.limit.saturating_sub(self.taken) / per_host.get() as u64;
         let room = usize::try_from(room).ok().and_then(Fanout::new).unwrap_or(Fanout(NonZeroUsize::MIN));
         if room >= wanted {
             return Window { fanout: wanted, notice: None };
@@ -111,6 +134,18 @@ mod tests {
         assert_eq!(Fanout::default().to_string(), "64");
         for bad in ["", "0", "-1", "all", "1.5"] {
             assert_eq!(bad.parse::<Fanout>(), Err(FanoutError(bad.into())), "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_on_this_machine_take_from_what_hosts_have() {
+        for (limit, share, fanout) in [(32, 4, 1), (64, 8, 8), (256, 56, 56), (1_024, 248, 248), (1 << 20, 512, 1_000)]
+        {
+            let budget = DescriptorBudget::of(limit);
+            assert_eq!(budget.share(512), share, "{limit}");
+            let window =
+                budget.without(share).window(Fanout::new(1_000).expect("hosts"), NonZeroUsize::new(3).expect("3"));
+            assert_eq!(window.fanout.get(), fanout, "{limit}");
         }
     }
 

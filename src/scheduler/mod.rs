@@ -23,7 +23,7 @@ mod signal;
 mod tests;
 mod unit;
 
-pub use limits::{DescriptorBudget, Fanout, FanoutError, Window};
+pub use limits::{DescriptorBudget, Fanout, FanoutError, LocalFiles, Window};
 pub use max_fail::{MaxFail, MaxFailError};
 pub use result::{ReportEnd, RunResult};
 pub use retry::{Retries, RetriesError, RetryAfter};

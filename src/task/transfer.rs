@@ -38,6 +38,8 @@ pub struct Conduct {
     pub timeout: Option<Duration>,
     /// How many hosts are worked on at once.
     pub fanout: usize,
+    /// Descriptors of files on this machine that all hosts share.
+    pub open_files: usize,
 }
 
 /// Whether a transfer is carried out.

@@ -97,6 +97,30 @@ fn a_symlink_that_is_here_is_not_followed() {
 }
 
 #[test]
+fn a_listing_without_end_is_more_than_can_be_held() {
+    let fleet = one([Oddity::EndlessListing]);
+    fs::create_dir(fleet.hosts()[0].home.join("tree")).unwrap();
+    let place = Place::new();
+    let call = Bugle::on(&fleet).at(&place).after("ulimit -d 1400000").args(["pull", "host"]);
+    let told = "host: transfer.failed: the host lists more than can be held, at last in `tree`\nhint: pull parts of it";
+    call.args(["-r", "tree", "out"]).run().exited(1).told(told);
+    only(&place.path().join("out"), &[], "out");
+}
+
+#[test]
+fn a_tree_without_end_ends_somewhere() {
+    let fleet = one([]);
+    let mut deepest = fleet.hosts()[0].home.join("tree");
+    for _ in 0..300 {
+        deepest.push("d");
+    }
+    fs::create_dir_all(&deepest).unwrap();
+    let place = Place::new();
+    let answer = Bugle::on(&fleet).at(&place).args(["pull", "host", "-r", "tree", "out"]).run();
+    answer.exited(1).told("it is more than 256 directories deep").said("256 changed, 1 failed\n");
+}
+
+#[test]
 fn a_listing_without_end_is_ended_by_the_time_limit() {
     let fleet = one([Oddity::EndlessListing]);
     fs::create_dir(fleet.hosts()[0].home.join("tree")).unwrap();

@@ -111,3 +111,53 @@ fn hosts_that_take_nothing_any_more_do_not_hold_up_the_others() {
         assert!(fs::read(host.home.join("file")).unwrap() == content, "{}", host.name);
     }
 }
+
+/// An inventory in which one host has so many names.
+fn names_of(fleet: &Fleet, place: &Place, count: usize) -> std::path::PathBuf {
+    let address = fleet.host("one").address;
+    let line = |number| format!("h{number:03} ansible_host={} ansible_port={}\n", address.ip(), address.port());
+    place.file("names", (0..count).map(line).collect::<String>())
+}
+
+#[test]
+fn a_pull_from_five_hundred_hosts_does_with_256_open_files() {
+    for (limit, hosts) in [("ulimit -n 256", 500), ("ulimit -n 64", 60)] {
+        let fleet = Fleet::of([("one", Behaviour::default())]);
+        let tree = fleet.host("one").home.join("tree");
+        for number in 0..6 {
+            fs::create_dir_all(tree.join(format!("{number}"))).unwrap();
+            fs::write(tree.join(format!("{number}/small")), noise(number, 100)).unwrap();
+        }
+        fs::write(tree.join("large"), noise(9, 270_000)).unwrap();
+        let place = Place::new();
+        let inventory = names_of(&fleet, &place, hosts);
+        let call = Bugle::on(&fleet).at(&place).after(limit).arg("-i").arg(inventory);
+        let answer = call.args(["pull", "all", "-f", "500", "--output", "group", "-r", "tree", "out"]).run();
+        let last = format!("h{:03}", hosts - 1);
+        let (rule, all) = ("---------------\n", hosts + 1);
+        let said = format!("{rule}h[000-{}],one ({all}): changed\n{rule}14 changed (264.3 KiB received)\n", &last[1..]);
+        answer.exited(0).said(&said);
+        for host in ["h000", &last] {
+            assert!(fs::read(place.path().join("out").join(host).join("tree/large")).unwrap() == noise(9, 270_000));
+        }
+    }
+}
+
+#[test]
+fn a_push_to_many_hosts_does_with_64_open_files() {
+    let fleet = Fleet::of([("one", Behaviour::default())]);
+    let place = Place::new();
+    for number in 0..80 {
+        place.file(&format!("tree/{number}"), noise(number, 2000));
+        place.file(&format!("tree/large{number}"), noise(number, 300_000));
+    }
+    fs::create_dir(fleet.host("one").home.join("tree")).unwrap();
+    let inventory = names_of(&fleet, &place, 10);
+    for options in [&["--mode", "0600"][..], &["--checksum"]] {
+        let call = Bugle::on(&fleet).at(&place).after("ulimit -n 64").arg("-i").arg(&inventory);
+        let answer =
+            call.args(["push", "all", "-f", "500", "--output", "group", "-r"]).args(options).args(["tree", "."]);
+        answer.run().exited(0);
+    }
+    assert!(fs::read(fleet.host("one").home.join("tree/large79")).unwrap() == noise(79, 300_000));
+}

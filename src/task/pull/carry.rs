@@ -20,14 +20,18 @@ use tokio::sync::{Semaphore, mpsc};
 /// Small files that are under way at once; each has a handle open for a part of that time.
 const SMALLS: usize = 256;
 /// Small files that are written at once for one host.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
+/// Descriptors that a small file takes here: its own and that of its directory.
+pub(super) const PER_FILE: usize = 2;
 
 /// What carrying needs beside fetching.
 pub(super) struct Carrier<'a> {
     pub(super) fetcher: Fetcher<'a>,
     /// Large files that are under way at once.
     pub(super) larges: usize,
-    /// Small files that may be open here, of all hosts together.
+    /// Small files that are written at once.
+    pub(super) batch: usize,
+    /// Descriptors that small files may take here, of all hosts together.
     pub(super) open_files: &'a Arc<Semaphore>,
 }
 
@@ -161,9 +165,9 @@ impl Carrier<'_> {
     /// Writes small files, as many together as came meanwhile.
     async fn land(&self, mut queue: mpsc::Receiver<Parcel>, full: &AtomicBool) {
         let mut batch = Vec::new();
-        while queue.recv_many(&mut batch, BATCH).await > 0 {
+        while queue.recv_many(&mut batch, self.batch).await > 0 {
             let parcels = std::mem::take(&mut batch);
-            let count = u32::try_from(parcels.len()).unwrap_or(u32::MAX);
+            let count = u32::try_from(parcels.len() * PER_FILE).unwrap_or(u32::MAX);
             // The semaphore is never closed; without a share the files would merely not be counted.
             let share = Arc::clone(self.open_files).acquire_many_owned(count).await.ok();
             let indices: Vec<usize> = parcels.iter().map(|parcel| parcel.index).collect();

@@ -32,7 +32,7 @@ use crate::sftp::{Sftp, Window};
 use crate::tree::landing::{Landing, LandingError, Place};
 use crate::tree::run_lock::RunLock;
 use crate::tree::{Filter, Links};
-use carry::{Carrier, here_failed};
+use carry::{BATCH, Carrier, PER_FILE, here_failed};
 use commit::Committer;
 use fetch::Fetcher;
 use futures::{StreamExt, stream};
@@ -51,8 +51,6 @@ pub use source::{Source, SourceError};
 
 /// Bytes in flight from a host where many share the memory.
 const NARROW: u64 = 64 * 1024;
-/// Small files that are open here at once, of all hosts together.
-const OPEN_FILES: usize = 256;
 /// Large files that are open here at once, of all hosts together, and at most of one.
 const LARGE_FILES: (usize, usize) = (64, 8);
 /// Sources that are looked for at once.
@@ -94,7 +92,7 @@ impl Pull {
     /// A pull that is ready to be run.
     pub fn new(caller: Caller, hosts: Vec<TransferHost>, order: PullOrder, lock: Arc<RunLock>) -> Self {
         let at_once = order.conduct.at_once(hosts.len());
-        let open_files = Arc::new(Semaphore::new(OPEN_FILES));
+        let open_files = Arc::new(Semaphore::new(order.conduct.open_files));
         let lanes = Arc::new(Semaphore::new(LANES));
         Self { caller, hosts, order, lock, committer: Arc::default(), open_files, lanes, at_once }
     }
@@ -205,8 +203,10 @@ impl Pull {
             underway: host.underway,
             lanes: host.lanes,
         };
-        let larges = (LARGE_FILES.0 / self.at_once).clamp(1, LARGE_FILES.1);
-        Carrier { fetcher, larges, open_files: &self.open_files }.carry(work).await?;
+        let open_files = self.order.conduct.open_files;
+        let larges = (LARGE_FILES.0.min(open_files) / self.at_once).clamp(1, LARGE_FILES.1);
+        let batch = BATCH.min(open_files / PER_FILE);
+        Carrier { fetcher, larges, batch, open_files: &self.open_files }.carry(work).await?;
         host.lanes.close().await;
         if let count @ 1.. = unproved.into_inner() {
             let message =

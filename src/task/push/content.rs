@@ -42,8 +42,29 @@ pub(super) struct Contents {
     budget: Arc<Semaphore>,
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
     digests: Mutex<HashMap<Key, DigestSlot>>,
+    open_files: OpenFiles,
     /// What templates came to, in the place of what the files hold.
     rendered: HashMap<usize, Bytes>,
+}
+
+/// How many files may be open. Those that are held on to take nothing from those that are opened for a moment, which alone
+/// are waited for: a host that stands still holds nobody up.
+struct OpenFiles {
+    held: Arc<Semaphore>,
+    passing: Arc<Semaphore>,
+}
+
+impl OpenFiles {
+    fn new(descriptors: usize) -> Self {
+        let half = (descriptors / 2).max(1);
+        Self { held: Arc::new(Semaphore::new(half)), passing: Arc::new(Semaphore::new(half)) }
+    }
+}
+
+/// A file that hosts share, with its share of the descriptors.
+pub(super) struct OpenFile {
+    file: File,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 type DigestSlot = Arc<OnceCell<Result<[u8; 32], ContentError>>>;
@@ -54,7 +75,7 @@ struct Kept {
     order: VecDeque<(Key, usize)>,
     bytes: usize,
     most: usize,
-    files: HashMap<usize, Weak<File>>,
+    files: HashMap<usize, Weak<OpenFile>>,
 }
 
 /// A block with its share of the budget. Its memory goes back to where it came from: to ask the system for a quarter of
@@ -106,7 +127,7 @@ impl From<ContentError> for Trouble {
 
 impl Contents {
     /// The files of a tree for so many hosts: what one host alone is sent is not kept for others.
-    pub(super) fn new(tree: Arc<Tree>, hosts: usize) -> Arc<Self> {
+    pub(super) fn new(tree: Arc<Tree>, hosts: usize, descriptors: usize) -> Arc<Self> {
         let kept = Kept { most: if hosts > 1 { KEPT } else { 0 }, ..Kept::default() };
         Arc::new(Self {
             tree,
@@ -114,6 +135,7 @@ impl Contents {
             budget: Arc::new(Semaphore::new(BUDGET)),
             spare: Arc::default(),
             digests: Mutex::default(),
+            open_files: OpenFiles::new(descriptors),
             rendered: HashMap::new(),
         })
     }
@@ -126,6 +148,7 @@ impl Contents {
             budget: Arc::new(Semaphore::new(BUDGET)),
             spare: Arc::default(),
             digests: Mutex::default(),
+            open_files: OpenFiles::new(0),
             rendered,
         })
     }
@@ -151,17 +174,18 @@ impl Contents {
         let mut block = Block { bytes, _share: share, spare: Arc::clone(&self.spare) };
         // What is in memory already is not worth another thread.
         let open = self.kept().files.get(&entry).and_then(Weak::upgrade);
-        if let Some(file) = open
-            && is_read_at_once(&file, &mut block.bytes, offset)
+        if let Some(open) = &open
+            && is_read_at_once(&open.file, &mut block.bytes, offset)
         {
-            self.check(entry, &file)?;
+            self.check(entry, &open.file)?;
             return Ok(Bytes::from_owner(block));
         }
+        let share = if open.is_some() { None } else { self.share().await };
         let contents = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || {
-            let file = contents.open(entry)?;
-            file.read_exact_at(&mut block.bytes, offset)?;
-            contents.check(entry, &file)?;
+            let open = open.map_or_else(|| contents.open(entry, share), Ok)?;
+            open.file.read_exact_at(&mut block.bytes, offset)?;
+            contents.check(entry, &open.file)?;
             Ok(Bytes::from_owner(block))
         });
         read.await.map_err(|panic| Arc::new(io::Error::other(panic)))?.map_err(Arc::new)
@@ -174,16 +198,17 @@ impl Contents {
         }
         let slot = Arc::clone(lock(&self.digests).entry((entry, length)).or_default());
         let compute = async {
-            let contents = Arc::clone(self);
-            let computed = tokio::task::spawn_blocking(move || contents.compute_digest(entry, length)).await;
+            let (contents, share) = (Arc::clone(self), self.share().await);
+            let computed = tokio::task::spawn_blocking(move || contents.compute_digest(entry, length, share)).await;
             let computed = computed.unwrap_or_else(|panic| Err(io::Error::other(panic)));
             computed.map_err(|error| ContentError::of(self.tree.local(entry), Arc::new(error)))
         };
         slot.get_or_init(|| compute).await.clone()
     }
 
-    fn compute_digest(&self, entry: usize, length: u64) -> io::Result<[u8; 32]> {
-        let file = self.open(entry)?;
+    fn compute_digest(&self, entry: usize, length: u64, share: Option<OwnedSemaphorePermit>) -> io::Result<[u8; 32]> {
+        let open = self.open(entry, share)?;
+        let file = &open.file;
         let mut hash = Sha256::new();
         let mut bytes = vec![0; PORTION];
         let mut offset = 0;
@@ -197,31 +222,38 @@ impl Contents {
                 }
             }
         }
-        self.check(entry, &file)?;
+        self.check(entry, file)?;
         Ok(hash.finalize().into())
     }
 
-    /// Keeps a file open for as long as the result lives, so that not each of its blocks opens it again.
-    pub(super) async fn hold(self: &Arc<Self>, entry: usize) -> Result<Option<Arc<File>>, ContentError> {
+    /// Keeps a file open for as long as the result lives, so that not each of its blocks opens it again; nothing where so many
+    /// are open that each has to.
+    pub(super) async fn hold(self: &Arc<Self>, entry: usize) -> Result<Option<Arc<OpenFile>>, ContentError> {
         if self.rendered.contains_key(&entry) {
             return Ok(None);
         }
+        let Ok(share) = Arc::clone(&self.open_files.held).try_acquire_owned() else { return Ok(None) };
         let contents = Arc::clone(self);
-        let opened = tokio::task::spawn_blocking(move || contents.open(entry)).await;
+        let opened = tokio::task::spawn_blocking(move || contents.open(entry, Some(share))).await;
         let opened = opened.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         opened.map(Some).map_err(|error| ContentError::of(self.tree.local(entry), Arc::new(error)))
     }
 
     /// The open file, which all hosts share for as long as one of them reads it.
-    pub(super) fn open(&self, entry: usize) -> io::Result<Arc<File>> {
+    fn open(&self, entry: usize, share: Option<OwnedSemaphorePermit>) -> io::Result<Arc<OpenFile>> {
         if let Some(file) = self.kept().files.get(&entry).and_then(Weak::upgrade) {
             return Ok(file);
         }
         let file = File::open(self.tree.local(entry))?;
         self.check(entry, &file)?;
-        let file = Arc::new(file);
-        self.kept().files.insert(entry, Arc::downgrade(&file));
-        Ok(file)
+        let open = Arc::new(OpenFile { file, _share: share });
+        self.kept().files.insert(entry, Arc::downgrade(&open));
+        Ok(open)
+    }
+
+    /// A share of the descriptors for a moment. The semaphore is never closed; without one the file would merely not be counted.
+    async fn share(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.open_files.passing).acquire_owned().await.ok()
     }
 
     /// Whether an open file is still what the scan saw. To be asked after a part was read: before that it may change yet.

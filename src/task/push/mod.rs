@@ -85,7 +85,7 @@ pub type Rendered = HashMap<usize, Bytes>;
 impl Push {
     /// A push that is ready to be run.
     pub fn new(caller: Caller, hosts: Vec<TransferHost>, order: PushOrder, lock: Arc<RunLock>) -> Self {
-        let contents = Contents::new(Arc::clone(&order.tree), hosts.len());
+        let contents = Contents::new(Arc::clone(&order.tree), hosts.len(), order.conduct.open_files);
         let at_once = order.conduct.at_once(hosts.len()) as u64;
         let window = (WINDOW.0, (IN_FLIGHT / at_once).clamp(WINDOW.0, WINDOW.1));
         let lanes = Arc::new(Semaphore::new(LANES));
