@@ -19,6 +19,8 @@ mod faults;
 mod interrupts;
 #[path = "program/mistakes.rs"]
 mod mistakes;
+#[path = "program/moving.rs"]
+mod moving;
 #[path = "program/output.rs"]
 mod output;
 #[path = "program/privileges.rs"]
