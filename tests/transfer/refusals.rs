@@ -37,6 +37,19 @@ fn one_refused_request_leaves_the_old_file_and_fails_that_file_only() {
 }
 
 #[test]
+fn another_session_clears_up_behind_one_that_ended_or_makes_no_sense() {
+    for answer in [Answer::Exits(1), Answer::Closes, Answer::OtherId, Answer::Type(102), Answer::Torn] {
+        let scene = Scene::serving([Oddity::Answer("write", When::Nth(3), answer)]);
+        scene.source("new", noise(1, 2_000_000));
+        scene.old("file", "old");
+        let code = scene.push().args(["new", "file"]).run().code();
+        assert!([1, 3].contains(&code), "{answer:?}: {code}");
+        assert_eq!(scene.read("file"), b"old", "{answer:?}");
+        assert_eq!(scene.left(), <[std::path::PathBuf; 0]>::default(), "{answer:?}");
+    }
+}
+
+#[test]
 fn bytes_that_did_not_arrive_are_noticed() {
     // A write is said to have been done, and was not.
     let scene = Scene::serving([Oddity::Answer("write", When::Nth(4), Answer::Status(0, b""))]);

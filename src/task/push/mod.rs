@@ -19,6 +19,7 @@ use super::caller::{Caller, OnHost, attempt};
 use super::digest::Digester;
 use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
+use super::privilege::Privilege;
 use super::teller::{Teller, Way};
 use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, Interrupted, TransferHost, WINDOW, tell_lines};
 use super::trouble::Trouble;
@@ -135,7 +136,7 @@ impl Push {
         if let (Some(sftp), Some(places)) = (opened.get(), places.get()) {
             // What stays is gone on with or removed by the next run.
             if self.order.conduct.interrupted == Interrupted::Remove && !places.is_clear() {
-                let _ = timeout(CLEARING, places.clear(sftp)).await;
+                let _ = timeout(CLEARING, clear(places, sftp, connection, privilege)).await;
             }
             if places.is_clear() {
                 self.unclear.fetch_sub(1, Ordering::Relaxed);
@@ -285,6 +286,17 @@ impl Push {
         }
         tell_lines(lines, unit).await;
         teller.outcome()
+    }
+}
+
+/// Removes what may still be there. Where the session is of no use any more, another one does it.
+async fn clear(places: &Places, sftp: &Sftp, connection: &Arc<Connection>, privilege: Option<&Privilege>) {
+    places.clear(sftp).await;
+    if !places.is_clear() && !connection.is_closed() {
+        // The next run removes what stays all the same.
+        if let Ok(another) = open_sftp(connection, privilege, &mut Trace::default()).await {
+            places.clear(&another).await;
+        }
     }
 }
 
