@@ -75,7 +75,10 @@ impl FleetRun<'_> {
         let runtime = runtime.worker_threads(threads).enable_all().build().map_err(Failed::fault)?;
         let keyring = Arc::new(self.keyring(&runtime)?);
         let missing: Vec<String> = keyring.missing().into_iter().map(str::to_owned).collect();
-        let Settled { connector, spent } = self.settle(&runtime, keyring, terminals.width)?;
+        let Settled { mut connector, spent } = self.settle(&runtime, keyring, terminals.width)?;
+        if self.local_files != LocalFiles::default() {
+            connector.expect_files();
+        }
         let connector = Arc::new(connector);
         let report = Report::new(
             self.settings(mode, terminals),

@@ -27,8 +27,6 @@ use tokio::time::{sleep, timeout};
 
 /// sshd ≥ 9.8 refuses a whole address for a while once its penalties exceed this.
 const PENALTY_WAIT: Duration = Duration::from_secs(15);
-/// Receive window of a channel. Commands gain nothing from more.
-const WINDOW: u32 = 2 * 1024 * 1024;
 /// Messages that a channel buffers; a window of small packets must not be able to hold megabytes.
 const CHANNEL_BUFFER: usize = 16;
 
@@ -181,7 +179,8 @@ impl Attempt<'_> {
         let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
         let client =
             Client { facts: Arc::clone(&self.facts), host_key: check, agent, display: profile.display.clone() };
-        let made = russh::client::connect_stream(Arc::new(config(profile, offer)), wire, client).await;
+        let made =
+            russh::client::connect_stream(Arc::new(config(profile, offer, self.connector.window)), wire, client).await;
         let mut handle = match made {
             Ok(handle) => handle,
             Err(error) => return Err(self.handshake_failure(&error).await),
@@ -434,7 +433,7 @@ impl Attempt<'_> {
     }
 }
 
-fn config(profile: &Profile, preferred: Preferred) -> Config {
+fn config(profile: &Profile, preferred: Preferred, window_size: u32) -> Config {
     let mut limits = Limits::default();
     if let Some(bytes) = profile.rekey_bytes {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(limits.rekey_write_limit);
@@ -447,7 +446,7 @@ fn config(profile: &Profile, preferred: Preferred) -> Config {
     Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-bugle_", env!("CARGO_PKG_VERSION")))),
         limits,
-        window_size: WINDOW,
+        window_size,
         maximum_packet_size: 32 * 1024,
         channel_buffer_size: CHANNEL_BUFFER,
         preferred,

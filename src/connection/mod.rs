@@ -71,6 +71,12 @@ pub trait Ask: Sync {
 /// What an agent may take: a forwarded socket whose other end is gone accepts and never answers.
 pub const AGENT_LIMIT: Duration = Duration::from_secs(5);
 
+/// Receive window of a channel, in bytes. Commands gain nothing from more.
+const WINDOW: u32 = 2 * 1024 * 1024;
+/// The same where files come: russh says that there is room when half of it is used up, and over 50 ms 2 MiB are no more
+/// than 20 MiB/s then. Nothing comes that was not asked for, so it costs no memory.
+const WINDOW_FOR_FILES: u32 = 16 * 1024 * 1024;
+
 /// What all connections of a run share.
 pub struct Connector {
     keyring: Arc<Keyring>,
@@ -81,6 +87,7 @@ pub struct Connector {
     gates: Gates,
     bastions: Bastions,
     given_up: HashMap<HostName, ConnectError>,
+    window: u32,
 }
 
 /// An open connection, logged in. Dropping it ends it at once; [`close`](Self::close) says goodbye first.
@@ -117,6 +124,7 @@ impl Connector {
             gates: Gates::default(),
             bastions: Bastions::default(),
             given_up: HashMap::new(),
+            window: WINDOW,
         })
     }
 
@@ -124,6 +132,11 @@ impl Connector {
     /// a second time.
     pub fn give_up(&mut self, failed: HashMap<HostName, ConnectError>) {
         self.given_up = failed;
+    }
+
+    /// Much is going to come from each host: nothing of it waits for room on the way, as far as it was asked for.
+    pub fn expect_files(&mut self) {
+        self.window = WINDOW_FOR_FILES;
     }
 
     /// Whether a person would have to be asked about the key of this host or of a jump host before it: nothing at all is

@@ -9,7 +9,7 @@ use super::file_server::open_sftp;
 use super::privilege::Privilege;
 use super::segments::Segments;
 use crate::connection::{Connection, Destination, Trace};
-use crate::sftp::Sftp;
+use crate::sftp::{Sftp, Window};
 use futures::future::join_all;
 use std::future::Future;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(super) const LANES: usize = 8;
 const WORTHWHILE: u64 = 128 * 1024 * 1024;
 /// From this round trip on a host is far, and OpenSSH's 2 MiB are what holds an upload up.
 const FAR: Duration = Duration::from_millis(15);
+/// Bytes in flight on one of them: at first, and at most.
+const WINDOW: (u64, u64) = (1024 * 1024, 8 * 1024 * 1024);
 /// Lanes beside the first connection: to a host nearby, where two processes are what the cores at both ends can feed, and
 /// to one that is far.
 const BESIDE: (usize, usize) = (1, 3);
@@ -38,8 +40,10 @@ pub(super) struct Lanes<'a> {
 }
 
 /// A further connection with an SFTP session of its own.
-struct Lane {
-    sftp: Sftp,
+pub(super) struct Lane {
+    pub(super) sftp: Sftp,
+    /// What is in flight on it, which is no matter of the other lanes.
+    pub(super) window: Arc<Window>,
     connection: Arc<Connection>,
     _permit: OwnedSemaphorePermit,
 }
@@ -61,17 +65,17 @@ impl<'a> Lanes<'a> {
     pub(super) fn new(beside: &Beside<'a>) -> Self {
         let Beside { caller, destination, connection, privilege, sftp: main, permits } = *beside;
         let is_possible = connection.logged_in_unattended() && destination.profile.local_command.is_none();
-        let (permits, opened) = (Arc::clone(permits), Default::default());
+        let (permits, opened) = (Arc::clone(permits), [const { OnceCell::const_new() }; BESIDE.1]);
         Self { caller, destination, privilege, main, permits, is_possible, opened }
     }
 
     /// Moves a file: over the first connection, and over the others too where that pays. What a lane that breaks has not
     /// done is done by the first. `first` and `further` move what they can get of the segments.
-    pub(super) async fn share<Error, First, Further>(
-        &self,
+    pub(super) async fn share<'s, Error, First, Further>(
+        &'s self,
         segments: &Segments,
         first: impl Fn() -> First,
-        further: impl Fn(Sftp) -> Further,
+        further: impl Fn(&'s Lane) -> Further,
     ) -> Result<(), Error>
     where
         First: Future<Output = Result<(), Error>>,
@@ -90,12 +94,12 @@ impl<'a> Lanes<'a> {
             let (further, mut nothing_left) = (&further, nothing_left.clone());
             async move {
                 // Whoever is not there in time is not waited for.
-                let sftp = tokio::select! {
-                    sftp = self.lane(number) => sftp,
+                let lane = tokio::select! {
+                    lane = self.lane(number) => lane,
                     _ = nothing_left.wait_for(|nothing_left| *nothing_left) => None,
                 };
-                if let Some(sftp) = sftp {
-                    further(sftp).await;
+                if let Some(lane) = lane {
+                    further(lane).await;
                 }
             }
         }));
@@ -107,13 +111,13 @@ impl<'a> Lanes<'a> {
         if segments.left() > 0 { first().await } else { Ok(()) }
     }
 
-    /// The SFTP session of a lane, if there is such a lane to be had.
-    async fn lane(&self, number: usize) -> Option<Sftp> {
+    /// A lane, if it is to be had.
+    async fn lane(&self, number: usize) -> Option<&Lane> {
         if number >= self.count() {
             return None;
         }
         let lane = self.opened[number].get_or_init(|| async { self.open().await });
-        lane.await.as_ref().map(|lane| lane.sftp.clone())
+        lane.await.as_ref()
     }
 
     fn count(&self) -> usize {
@@ -129,7 +133,7 @@ impl<'a> Lanes<'a> {
         let trace = &mut Trace::default();
         let connection = self.caller.connector.connect(self.destination, trace).await.ok()?;
         let sftp = open_sftp(&connection, self.privilege, trace).await.ok()?;
-        Some(Lane { sftp, connection, _permit: permit })
+        Some(Lane { sftp, window: Window::new(WINDOW.0, WINDOW.1), connection, _permit: permit })
     }
 
     /// Says goodbye.

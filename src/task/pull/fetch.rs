@@ -14,7 +14,7 @@ use crate::sftp::{
     Attributes as Wire, DataAnswer, FileKind, Handle, InFlight, Limits, OpenMode, Sftp, SftpError, Window,
 };
 use crate::task::digest::{Digester, Part, Sha256};
-use crate::task::lanes::Lanes;
+use crate::task::lanes::{Lane, Lanes};
 use crate::task::segments::{Segments, Share};
 use crate::task::teller::Teller;
 use crate::task::transfer::Interrupted;
@@ -78,6 +78,13 @@ struct Source<'a> {
     remote: &'a [u8],
     handle: &'a Handle,
     found: &'a Wire,
+}
+
+/// Where the bytes of an open file come from.
+struct Way<'a> {
+    sftp: &'a Sftp,
+    handle: &'a Handle,
+    window: &'a Arc<Window>,
 }
 
 /// A READ that was sent.
@@ -232,52 +239,49 @@ impl Fetcher<'_> {
     /// The content, over as many ways as pay. What is to be gone on with after a break has to be without gaps, and so
     /// comes over one.
     async fn content(&self, receiving: &Receiving, source: &Source<'_>, segments: &Segments) -> Result<(), Fault> {
-        let first = || self.read(receiving.writer(), self.sftp, source.handle, segments);
-        let further = |sftp: Sftp| async move {
+        let first = || {
+            let way = Way { sftp: self.sftp, handle: source.handle, window: self.window };
+            self.read(receiving.writer(), way, segments)
+        };
+        if self.interrupted == Interrupted::Keep {
+            return first().await;
+        }
+        let shared = self.lanes.share(segments, first, |Lane { sftp, window, .. }| async move {
             let opened = async { sftp.open(source.remote, OpenMode::Read, &Wire::default()).await?.get().await };
             let Ok(handle) = opened.await else { return };
             let found = async { sftp.fstat(&handle).await?.get().await };
             if found.await.is_ok_and(|found| is_same(source.found, &found)) {
                 // What this one cannot do the first one does, or tells why not.
-                let _ = self.read(receiving.writer(), &sftp, &handle, segments).await;
+                let _ = self.read(receiving.writer(), Way { sftp, handle: &handle, window }, segments).await;
             }
             let _ = sftp.close(&handle).await;
-        };
-        match self.interrupted {
-            Interrupted::Remove => self.lanes.share(segments, first, further).await,
-            Interrupted::Keep => first().await,
-        }
+        });
+        shared.await
     }
 
     /// Reads what it can get of a file, many requests in flight. What came before a failure is written.
-    async fn read(&self, mut writer: Writer, sftp: &Sftp, handle: &Handle, segments: &Segments) -> Result<(), Fault> {
+    async fn read(&self, mut writer: Writer, way: Way<'_>, segments: &Segments) -> Result<(), Fault> {
         let mut share = segments.share();
-        let read = self.read_share(&mut writer, sftp, handle, &mut share).await;
+        let read = self.read_share(&mut writer, &way, &mut share).await;
         writer.finish().await?;
         read
     }
 
-    async fn read_share(
-        &self,
-        writer: &mut Writer,
-        sftp: &Sftp,
-        handle: &Handle,
-        share: &mut Share<'_>,
-    ) -> Result<(), Fault> {
-        let Limits { read: most, .. } = sftp.limits().await?;
+    async fn read_share(&self, writer: &mut Writer, way: &Way<'_>, share: &mut Share<'_>) -> Result<(), Fault> {
+        let Limits { read: most, .. } = way.sftp.limits().await?;
         let request = u32::try_from(REQUEST.0.max(self.widest / REQUEST.1)).unwrap_or(u32::MAX).min(most);
         let mut asked: VecDeque<Asked> = VecDeque::new();
         loop {
             while let Some(part) = share.next(request) {
                 let length = u32::try_from(part.end - part.start).unwrap_or(request);
-                let in_flight = match self.window.try_take(length.into()) {
+                let in_flight = match way.window.try_take(length.into()) {
                     Some(taken) => taken,
                     // What is still to be answered or written gives room in its time.
                     None if !asked.is_empty() => break,
-                    None => self.window.take(length.into()).await,
+                    None => way.window.take(length.into()).await,
                 };
                 let offset = part.start;
-                let answer = sftp.read(handle, offset, length).await?;
+                let answer = way.sftp.read(way.handle, offset, length).await?;
                 share.begin(part);
                 asked.push_back(Asked { offset, length, in_flight, answer });
             }
@@ -287,13 +291,13 @@ impl Fetcher<'_> {
             if let Some(left @ 1..) = u64::from(length).checked_sub(came) {
                 let rest = in_flight.split(left);
                 let (offset, length) = (offset + came, u32::try_from(left).unwrap_or(length));
-                let answer = sftp.read(handle, offset, length).await?;
+                let answer = way.sftp.read(way.handle, offset, length).await?;
                 asked.push_front(Asked { offset, length, in_flight: rest, answer });
             }
             share.done(came);
             writer.take(offset, pieces, in_flight).await?;
             // Nothing is gathered that others could wait for.
-            if asked.is_empty() || writer.gathered() >= GROUP.min(self.window.limit() / 4) {
+            if asked.is_empty() || writer.gathered() >= GROUP.min(way.window.limit() / 4) {
                 writer.write().await?;
             }
             self.teller.moved(came).await;

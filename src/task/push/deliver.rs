@@ -3,7 +3,8 @@
 use super::carry::{Backup, Carrier, Fault, Proof};
 use super::place::{Temporary, attributes_to_set, wants_half, with_both};
 use super::send::{SendError, Target, send};
-use crate::sftp::{Attributes as Wire, Handle, OpenMode, Sftp, SftpError};
+use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
+use crate::task::lanes::Lane;
 use crate::task::segments::Segments;
 use crate::tree::{Attributes, Difference, ModeWanted, Why};
 
@@ -145,21 +146,20 @@ impl Carrier<'_> {
             let target = Target { sftp: self.sftp, handle: begun.handle, window, teller, pace };
             send(&target, self.contents, entry, segments).await
         };
-        let further = |sftp: Sftp| async move {
-            let opened =
-                async { sftp.open(&begun.temporary.path, OpenMode::Write, &Wire::default()).await?.get().await };
-            let Ok(handle) = opened.await else { return };
-            let target = Target { sftp: &sftp, handle: &handle, window, teller, pace };
-            // What this one cannot do the first one does, or tells why not.
-            let _ = send(&target, self.contents, entry, segments).await;
-            if let Ok(closed) = sftp.close(&handle).await {
-                let _ = closed.get().await;
-            }
-        };
-        match self.manner.lanes {
-            Some(lanes) => lanes.share(segments, first, further).await,
-            None => first().await,
-        }
+        let Some(lanes) = self.manner.lanes else { return first().await };
+        lanes
+            .share(segments, first, |Lane { sftp, window, .. }| async move {
+                let opened =
+                    async { sftp.open(&begun.temporary.path, OpenMode::Write, &Wire::default()).await?.get().await };
+                let Ok(handle) = opened.await else { return };
+                let target = Target { sftp, handle: &handle, window, teller, pace };
+                // What this one cannot do the first one does, or tells why not.
+                let _ = send(&target, self.contents, entry, segments).await;
+                if let Ok(closed) = sftp.close(&handle).await {
+                    let _ = closed.get().await;
+                }
+            })
+            .await
     }
 
     /// What was written is read by the host once more, while nobody else may read it.
