@@ -3,11 +3,13 @@
 //! [`Tree::scan`] finds everything about the sources before a host is called; a [`Filter`] says which of it is meant;
 //! [`Placement::new`] says what it is called on a host; [`Plan::new`] compares it with what is there and lists the steps.
 //! [`temporary`] names files while they are being written, and a [`run_lock::RunLock`] tells whether somebody still does.
-//! [`landing::Landing`] is where received files are put. Paths and names are bytes throughout.
+//! [`landing::Landing`] is where received files are put, and [`delta`] finds what a changed file has of the old one. Paths and
+//! names are bytes throughout.
 //!
 //! Nothing here opens a socket. What is sent is not changed; a plan is carried out elsewhere.
 
 mod compare;
+pub mod delta;
 mod destination;
 mod entry;
 mod extents;
