@@ -84,6 +84,13 @@ pub enum What {
         /// How many since it was last told.
         bytes: u64,
     },
+    /// Bytes of files that were planned need not be moved: the host has them.
+    BytesSpared {
+        /// Which host.
+        host: HostId,
+        /// How many.
+        bytes: u64,
+    },
     /// Everything that was to be moved was tried.
     TransferFinished {
         /// Which host.

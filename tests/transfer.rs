@@ -14,6 +14,8 @@ mod bounds;
 mod bugle;
 #[path = "transfer/cuts.rs"]
 mod cuts;
+#[path = "transfer/delta.rs"]
+mod delta;
 #[path = "transfer/destinations.rs"]
 mod destinations;
 #[path = "transfer/dry_run.rs"]

@@ -4,7 +4,7 @@ use super::failure::Failed;
 use super::options::GlobalOptions;
 use super::rendering::render_all;
 use super::transfer::TransferOptions;
-use crate::task::{Account, Backup, Ownership, Pace, Push, PushOrder};
+use crate::task::{Account, Backup, Ownership, Pace, Push, PushOrder, Sending};
 use crate::tree::{Rules, ScanOptions, Tree};
 use clap::{Args, ValueHint};
 use std::ffi::OsString;
@@ -40,6 +40,9 @@ pub(super) struct Arguments {
     /// Keep what is replaced as NAME~
     #[arg(long)]
     backup: bool,
+    /// Send large files that changed as a whole, without looking at what the hosts have of them
+    #[arg(short = 'W', long)]
+    whole_file: bool,
     /// Bytes a second of all hosts together, such as `500K`, `10M`
     #[arg(long, value_name = "RATE", value_parser = rate)]
     limit_rate: Option<u64>,
@@ -118,6 +121,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         backup: if arguments.backup { Backup::Tilde } else { Backup::None },
         pace: arguments.limit_rate.map(Pace::new),
         rendered,
+        sending: if arguments.whole_file { Sending::WholeFiles } else { Sending::Changes },
         conduct: options.conduct(),
     };
     let lock = Arc::clone(&ready.lock);

@@ -90,6 +90,12 @@ impl Transfers {
                 going.planned += more;
                 self.planned += more;
             }
+            What::BytesSpared { host, bytes } => {
+                let Some(going) = self.going.get_mut(host) else { return };
+                let spared = going.left().min(*bytes);
+                going.planned -= spared;
+                self.planned -= spared;
+            }
             // What has not been moved will not be.
             What::TransferFinished { host, .. } => {
                 if let Some(going) = self.going.get_mut(host) {

@@ -157,6 +157,7 @@ impl Observed {
                 | What::OutputReceived { host, .. }
                 | What::TransferPlanned { host, .. }
                 | What::BytesMoved { host, .. }
+                | What::BytesSpared { host, .. }
                 | What::TransferFinished { host, .. }
                 | What::Noticed { host: Some(host), .. } => {
                     assert_eq!(standing.get(host), Some(&true), "{host:?} talks between its start and its end");
@@ -205,9 +206,10 @@ impl Observed {
                 }
                 What::Noticed { message, .. } => format!("notice {message}"),
                 What::PhaseFinished { .. } => "phase".into(),
-                What::TransferPlanned { .. } | What::BytesMoved { .. } | What::TransferFinished { .. } => {
-                    "transfer".into()
-                }
+                What::TransferPlanned { .. }
+                | What::BytesMoved { .. }
+                | What::BytesSpared { .. }
+                | What::TransferFinished { .. } => "transfer".into(),
             };
             Some(format!("{} {what}", event.at.as_millis()))
         });

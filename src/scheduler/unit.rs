@@ -155,6 +155,11 @@ impl UnitEvents {
         self.say(What::BytesMoved { host: self.host, bytes }).await;
     }
 
+    /// Bytes that were planned need not be moved.
+    pub async fn bytes_spared(&self, bytes: u64) {
+        self.say(What::BytesSpared { host: self.host, bytes }).await;
+    }
+
     /// Everything that was to be moved was tried.
     pub async fn transfer_finished(&self, moved: Moved) {
         self.say(What::TransferFinished { host: self.host, moved }).await;

@@ -13,17 +13,23 @@ use bytes::{Bytes, BytesMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Mutex as Turn, OnceCell, oneshot};
 
-/// `t` prints a line for each file that can be read, and a line that ends them; `w` and `p` print a line for one file, or
-/// for its beginning: its digest in hexadecimal, or `-`. The first line of all says whether there is a program.
-const SCRIPT: &str = r#"if command -v sha256sum >/dev/null 2>&1; then h() { sha256sum "$@"; }
+/// Makes `h` the program there is for SHA-256, and says on a line whether there is one.
+pub(super) const HASHING: &str = r#"if command -v sha256sum >/dev/null 2>&1; then h() { sha256sum "$@"; }
 elif command -v shasum >/dev/null 2>&1; then h() { shasum -a 256 "$@"; }
 elif command -v openssl >/dev/null 2>&1; then h() { openssl dgst -sha256 -r "$@"; }
 elif command -v sha256 >/dev/null 2>&1; then h() { sha256 -q "$@"; }
 else echo none; exit 0; fi
 echo some
+"#;
+
+/// `t` prints a line for each file that can be read, and a line that ends them; `w` and `p` print a line for one file, or
+/// for its beginning: its digest in hexadecimal, or `-`. OpenSSL begins more slowly than the others and then uses what the
+/// processor has for it, which coreutils does only where they were built with OpenSSL.
+const ANSWERING: &str = r#"if command -v openssl >/dev/null 2>&1; then l() { openssl dgst -sha256 -r; }; else l() { h; }; fi
+d() { if [ "$1" -lt 33554432 ]; then h; else l; fi; }
 t() { h "$@" </dev/null 2>/dev/null; echo =; }
 w() { if [ -r "$1" ] && r=$(h <"$1"); then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
-p() { if [ -r "$2" ] && r=$(head -c "$1" <"$2" | h); then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
+p() { if [ -r "$2" ] && r=$(head -c "$1" <"$2" | d "$1"); then printf '%s\n' "${r%% *}"; else echo -; fi; } 2>/dev/null
 "#;
 
 /// Files and bytes of their paths that one process is given.
@@ -125,7 +131,7 @@ impl<'a> Digester<'a> {
             *state = self.open().await?;
         }
         let State::Open(shell) = state else { return Ok(digests) };
-        let home = self.home.get_or_try_init(|| self.find_home()).await?;
+        let home = self.home().await?;
         let paths: Vec<Vec<u8>> = parts.iter().map(|part| quoted(home, &part.path)).collect();
         let mut questions = questions(parts, &paths);
         while !questions.is_empty() {
@@ -149,12 +155,21 @@ impl<'a> Digester<'a> {
             Err(_) => return Ok(State::Unable),
         };
         let input = shell.inner.input();
-        let (_, first) = futures::join!(input.write(Bytes::from_static(SCRIPT.as_bytes())), shell.line());
+        let script = Bytes::from([HASHING, ANSWERING].concat());
+        let (_, first) = futures::join!(input.write(script), shell.line());
         if first?.as_deref() == Some(b"some") {
             return Ok(State::Open(Box::new(shell)));
         }
         shell.inner.close().await;
         Ok(State::Unable)
+    }
+
+    /// Where relative paths of the SFTP server begin.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    pub(super) async fn home(&self) -> Result<&[u8], SftpError> {
+        Ok(self.home.get_or_try_init(|| self.find_home()).await?)
     }
 
     async fn find_home(&self) -> Result<Vec<u8>, SftpError> {
@@ -283,7 +298,7 @@ fn questions(parts: &[Part], paths: &[Vec<u8>]) -> Vec<Question> {
 }
 
 /// A path as one word of a shell, whatever bytes are in it, with a space before it.
-fn quoted(home: &[u8], path: &[u8]) -> Vec<u8> {
+pub(super) fn quoted(home: &[u8], path: &[u8]) -> Vec<u8> {
     let mut word = b" '".to_vec();
     let start: [&[u8]; 2] = if path.starts_with(b"/") { [b"", b""] } else { [home, b"/"] };
     for &byte in start.into_iter().flatten().chain(path) {

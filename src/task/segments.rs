@@ -5,21 +5,69 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a lane takes at once, in bytes: so little that no lane has much left when the others are done, and so much that
-/// what it writes or reads is in one piece.
-const SEGMENT: u64 = 8 * 1024 * 1024;
+/// what it writes or reads is in one piece. Less of smaller files, of which more is left to be [withdrawn](Segments::withdraw).
+const SEGMENT: (u64, u64) = (256 * 1024, 8 * 1024 * 1024);
+/// Segments that a file has at least, where they are not the smallest.
+const PARTS: u64 = 32;
 
 /// Parts of a file that nobody moves yet, in order.
-pub(super) struct Segments(Mutex<VecDeque<Range<u64>>>);
+pub(super) struct Segments {
+    state: Mutex<State>,
+    size: u64,
+}
+
+struct State {
+    ranges: VecDeque<Range<u64>>,
+    done: u64,
+}
 
 impl Segments {
     /// These parts of a file.
     pub(super) fn new(ranges: impl IntoIterator<Item = Range<u64>>) -> Self {
-        Self(Mutex::new(ranges.into_iter().filter(|range| !range.is_empty()).collect()))
+        let ranges: VecDeque<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+        let size = (ranges.iter().map(length).sum::<u64>() / PARTS).clamp(SEGMENT.0, SEGMENT.1);
+        Self { state: Mutex::new(State { ranges, done: 0 }), size }
     }
 
     /// Bytes that nobody has taken.
     pub(super) fn left(&self) -> u64 {
-        self.ranges().iter().map(|range| range.end - range.start).sum()
+        self.state().ranges.iter().map(length).sum()
+    }
+
+    /// Bytes that are done.
+    pub(super) fn done(&self) -> u64 {
+        self.state().done
+    }
+
+    /// Where the first part begins that nobody has taken.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.state().ranges.front().map(|range| range.start)
+    }
+
+    /// Takes out of what nobody has taken all that lies in this range, and gives it: there is another way for it.
+    pub(super) fn withdraw(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let ranges = &mut self.state().ranges;
+        let mut withdrawn = Vec::new();
+        let mut index = 0;
+        while let Some(found) = ranges.get_mut(index) {
+            let common = found.start.max(range.start)..found.end.min(range.end);
+            if common.is_empty() {
+                index += 1;
+                continue;
+            }
+            let behind = common.end..found.end;
+            found.end = common.start;
+            if !behind.is_empty() {
+                ranges.insert(index + 1, behind);
+            }
+            if ranges[index].is_empty() {
+                ranges.remove(index);
+            } else {
+                index += 1;
+            }
+            withdrawn.push(common);
+        }
+        withdrawn
     }
 
     /// Nothing in hand yet.
@@ -27,10 +75,11 @@ impl Segments {
         Share { segments: self, rest: 0..0, underway: VecDeque::new() }
     }
 
-    fn take(&self) -> Option<Range<u64>> {
-        let mut ranges = self.ranges();
+    /// The next segment, in whole requests of `most` bytes.
+    fn take(&self, most: u64) -> Option<Range<u64>> {
+        let ranges = &mut self.state().ranges;
         let first = ranges.front_mut()?;
-        let taken = first.start..first.end.min(first.start + SEGMENT);
+        let taken = first.start..first.end.min(first.start + (self.size / most).max(1) * most);
         first.start = taken.end;
         if first.is_empty() {
             ranges.pop_front();
@@ -38,9 +87,13 @@ impl Segments {
         Some(taken)
     }
 
-    fn ranges(&self) -> MutexGuard<'_, VecDeque<Range<u64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn length(range: &Range<u64>) -> u64 {
+    range.end - range.start
 }
 
 /// What one lane has in hand. Dropped, what is not done of it is there for others.
@@ -54,7 +107,7 @@ impl Share<'_> {
     /// The part that comes next, of `most` bytes at most. It stays the next one until it is [begun](Self::begin).
     pub(super) fn next(&mut self, most: u32) -> Option<Range<u64>> {
         if self.rest.is_empty() {
-            self.rest = self.segments.take()?;
+            self.rest = self.segments.take(most.max(1).into())?;
         }
         Some(self.rest.start..self.rest.end.min(self.rest.start + u64::from(most)))
     }
@@ -67,6 +120,7 @@ impl Share<'_> {
 
     /// So many bytes more are done, in the order in which they were begun.
     pub(super) fn done(&mut self, mut bytes: u64) {
+        self.segments.state().done += bytes;
         while let Some(first) = self.underway.front_mut() {
             let done = bytes.min(first.end - first.start);
             first.start += done;
@@ -84,7 +138,7 @@ impl Drop for Share<'_> {
         let left = self.underway.drain(..).chain([self.rest.clone()]).filter(|range| !range.is_empty());
         let left: Vec<_> = left.collect();
         if !left.is_empty() {
-            let mut ranges = self.segments.ranges();
+            let ranges = &mut self.segments.state().ranges;
             left.into_iter().rev().for_each(|range| ranges.push_front(range));
         }
     }
@@ -96,6 +150,30 @@ mod tests {
     use proptest::prelude::*;
 
     const MOST: u32 = 3 * 1024 * 1024;
+
+    #[test]
+    fn what_is_withdrawn_is_not_taken() {
+        let segments = Segments::new([0..100, 200..300, 300..301]);
+        for (range, expected) in [
+            (100..200, vec![]),
+            (10..20, vec![(10, 20)]),
+            (15..250, vec![(20, 100), (200, 250)]),
+            (300..400, vec![(300, 301)]),
+        ] {
+            let withdrawn: Vec<_> =
+                segments.withdraw(&range).into_iter().map(|range| (range.start, range.end)).collect();
+            assert_eq!(withdrawn, expected);
+        }
+        assert_eq!((segments.first(), segments.left()), (Some(0), 60));
+        let mut share = segments.share();
+        for part in [0..10, 250..300] {
+            assert_eq!(share.next(MOST), Some(part.clone()));
+            share.begin(part);
+        }
+        assert_eq!((share.next(MOST), segments.first()), (None, None));
+        share.done(25);
+        assert_eq!(segments.done(), 25);
+    }
 
     proptest! {
         /// Lanes that break at any time leave all that they have not done, and nothing that they have.

@@ -63,7 +63,12 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Bytes did not have to go over the wire.
+    /// Bytes that were planned to be moved will not be, by what is known now.
+    pub(super) async fn spared(&self, bytes: u64) {
+        self.events.bytes_spared(bytes).await;
+    }
+
+    /// Bytes did not have to go over the wire: what is in their place was compared.
     pub(super) fn saved(&self, bytes: u64) {
         self.state().moved.saved += bytes;
     }
@@ -170,20 +175,19 @@ fn outcome(moved: &Moved, first: Option<Failure>, no_space: bool) -> Outcome {
     })
 }
 
-/// The answer of a host: `3 changed (1.2 MiB), 14 unchanged`.
+/// The answer of a host: `3 changed (1.2 MiB sent, 20.0 MiB saved), 14 unchanged`.
 fn summary(moved: &Moved, way: Way, withheld: usize) -> String {
-    let mut parts = vec![match (moved.bytes, way) {
-        (0, _) => format!("{} changed", moved.changed),
-        (bytes, Way::Sent) => format!("{} changed ({} sent)", moved.changed, size::human(bytes)),
-        (bytes, Way::Received) => format!("{} changed ({} received)", moved.changed, size::human(bytes)),
+    let verb = if way == Way::Sent { "sent" } else { "received" };
+    let bytes = [(moved.bytes, verb), (moved.saved, "saved")].into_iter().filter(|(bytes, _)| *bytes > 0);
+    let bytes: Vec<String> = bytes.map(|(bytes, verb)| format!("{} {verb}", size::human(bytes))).collect();
+    let mut parts = vec![match &bytes[..] {
+        [] => format!("{} changed", moved.changed),
+        bytes => format!("{} changed ({})", moved.changed, bytes.join(", ")),
     }];
     for (count, word) in [(moved.unchanged, "unchanged"), (moved.removed, "removed"), (moved.failed, "failed")] {
         if count > 0 {
             parts.push(format!("{count} {word}"));
         }
-    }
-    if moved.saved > 0 {
-        parts.push(format!("{} saved", size::human(moved.saved)));
     }
     if withheld > 0 {
         parts.push(format!("{withheld} not removed because of the failures"));
@@ -203,7 +207,7 @@ mod tests {
         let failed = Moved { changed: 1, failed: 2, removed: 0, saved: 2048, ..Moved::default() };
         assert_eq!(
             summary(&failed, Way::Sent, 5),
-            "1 changed, 2 failed, 2.0 KiB saved, 5 not removed because of the failures"
+            "1 changed (2.0 KiB saved), 2 failed, 5 not removed because of the failures"
         );
     }
 }

@@ -130,7 +130,7 @@ fn modes_are_set_as_they_were_asked_for() {
 }
 
 /// A call with the stand-in for sudo, by which the user of this process becomes herself.
-fn with_sudo(scene: &Scene) -> Bugle {
+pub(crate) fn with_sudo(scene: &Scene) -> Bugle {
     let sudo = "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in -u|-p) shift 2;; --) shift; break;; -*) shift;; *) break;; esac; done\n\
                 echo \"$*\" >>\"$HOME/sudo.log\"; exec \"$@\"\n";
     let path = scene.home().join("bin/sudo");

@@ -150,7 +150,7 @@ impl<'a> Body<'a> {
         let names = |hosts: &[HostId]| hosts.iter().map(name).collect::<Vec<_>>();
         Some(match what {
             // Bytes on their way are for progress; what came of them is told in the end.
-            What::OutputReceived { .. } | What::BytesMoved { .. } => return None,
+            What::OutputReceived { .. } | What::BytesMoved { .. } | What::BytesSpared { .. } => return None,
             What::RunStarted { verb, title, roster, fanout } => Self::RunStarted {
                 schema: SCHEMA,
                 verb,

@@ -139,6 +139,20 @@ fn a_failed_host_is_counted_and_its_rest_is_not_waited_for() {
 }
 
 #[test]
+fn what_a_host_has_already_is_not_waited_for() {
+    let mut watch = Watch::new(1, (80, 24));
+    watch.begin(0, 100 * MIB);
+    watch.go(1, &[(0, 20 * MIB)]);
+    watch.tell(What::BytesSpared { host: HostId(0), bytes: 60 * MIB });
+    assert_eq!(watch.lines(), ["[======>     ] 20.0 MiB/40.0 MiB, 20.0 MiB/s, 1s left"]);
+    watch.go(1, &[(0, 20 * MIB)]);
+    assert_eq!(watch.lines(), ["[============] 40.0 MiB/40.0 MiB, 20.0 MiB/s, 0s left"]);
+    // It was not what it seemed to be, and is sent after all.
+    watch.go(1, &[(0, 20 * MIB)]);
+    assert_eq!(watch.lines(), ["[============] 60.0 MiB/60.0 MiB, 20.0 MiB/s, 0s left"]);
+}
+
+#[test]
 fn a_plan_is_not_known_before_everybody_told_and_estimated_when_somebody_is_done() {
     let mut watch = Watch::new(4, (80, 5));
     watch.begin(0, 100 * MIB);

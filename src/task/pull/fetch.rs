@@ -232,6 +232,7 @@ impl Fetcher<'_> {
         let is_same = there.is_some() && receiving.digest(kept).await? == there;
         let taken = if is_same { kept } else { 0 };
         receiving.take_over(taken)?;
+        self.teller.spared(taken).await;
         self.teller.saved(taken);
         Ok(taken)
     }

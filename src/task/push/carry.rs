@@ -3,6 +3,7 @@
 
 use super::compare::Comparison;
 use super::content::Contents;
+use super::delta::Delta;
 use super::leftovers::Leftover;
 use super::pace::Pace;
 use super::place::{Places, attributes_to_set, wants_half, with_both};
@@ -48,6 +49,8 @@ pub(super) struct Manner<'a> {
     pub(super) proof: Proof,
     /// What broken runs left behind and may be gone on with (`--resume`).
     pub(super) leftovers: Vec<Leftover>,
+    /// What sending changes only needs, where that is wanted.
+    pub(super) delta: Option<Delta<'a>>,
 }
 
 /// What shows that a file arrived, before it gets its name.

@@ -5,7 +5,7 @@
 
 use crate::outcome::{Code, Failure};
 use crate::task::trouble::Trouble;
-use crate::tree::{Stamp, Tree};
+use crate::tree::{Extents, Stamp, Tree};
 use bytes::Bytes;
 use rustix::fs::fstatfs;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -63,7 +63,7 @@ impl OpenFiles {
 
 /// A file that hosts share, with its share of the descriptors.
 pub(super) struct OpenFile {
-    file: File,
+    pub(super) file: File,
     _share: Option<OwnedSemaphorePermit>,
 }
 
@@ -161,9 +161,19 @@ impl Contents {
         }
         let slot = self.kept().slot((entry, offset), length as usize);
         match slot.get_or_init(|| self.load(entry, offset, length)).await {
-            Ok(bytes) => Ok(bytes.clone()),
+            Ok(bytes) if bytes.len() >= length as usize => Ok(bytes.slice(..length as usize)),
+            // Another host asked for less.
+            Ok(_) => {
+                let loaded = self.load(entry, offset, length).await;
+                loaded.map_err(|error| ContentError::of(self.tree.local(entry), error))
+            }
             Err(error) => Err(ContentError::of(self.tree.local(entry), Arc::clone(error))),
         }
+    }
+
+    /// The size of a file, and where it has data.
+    pub(super) fn file(&self, entry: usize) -> Option<(u64, &Extents)> {
+        self.tree.file(entry)
     }
 
     async fn load(self: &Arc<Self>, entry: usize, offset: u64, length: u32) -> Result<Bytes, Arc<io::Error>> {
@@ -240,7 +250,7 @@ impl Contents {
     }
 
     /// The open file, which all hosts share for as long as one of them reads it.
-    fn open(&self, entry: usize, share: Option<OwnedSemaphorePermit>) -> io::Result<Arc<OpenFile>> {
+    pub(super) fn open(&self, entry: usize, share: Option<OwnedSemaphorePermit>) -> io::Result<Arc<OpenFile>> {
         if let Some(file) = self.kept().files.get(&entry).and_then(Weak::upgrade) {
             return Ok(file);
         }
@@ -252,7 +262,7 @@ impl Contents {
     }
 
     /// A share of the descriptors for a moment. The semaphore is never closed; without one the file would merely not be counted.
-    async fn share(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn share(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.open_files.passing).acquire_owned().await.ok()
     }
 

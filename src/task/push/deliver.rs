@@ -12,19 +12,24 @@ use crate::tree::{Attributes, Difference, ModeWanted, Why};
 const WORTH_RESUMING: u64 = 1024 * 1024;
 
 /// A temporary file that is being written.
-struct Begun<'a> {
-    temporary: &'a Temporary,
-    handle: &'a Handle,
+#[derive(Clone, Copy)]
+pub(super) struct Begun<'a> {
+    /// What of the tree it is to hold.
+    pub(super) entry: usize,
+    /// What it is written for.
+    pub(super) why: &'a Why,
+    pub(super) temporary: &'a Temporary,
+    pub(super) handle: &'a Handle,
     /// So much of it is right already.
-    start: u64,
+    pub(super) start: u64,
 }
 
 impl Carrier<'_> {
     /// Sends a file under a temporary name and renames it once it is whole.
     pub(super) async fn send_file(&self, entry: usize, attributes: &Attributes, why: &Why) -> Result<(), Fault> {
         let (temporary, handle, start) = self.begin(entry).await?;
-        let written =
-            self.write_whole(entry, attributes, Begun { temporary: &temporary, handle: &handle, start }).await;
+        let begun = Begun { entry, why, temporary: &temporary, handle: &handle, start };
+        let written = self.write_whole(attributes, &begun).await;
         if let Err(fault) = written {
             if fault.ends_all().is_some() {
                 return Err(fault);
@@ -56,6 +61,7 @@ impl Carrier<'_> {
         if let Some((temporary, length)) = self.left(entry, &place).await? {
             let opened = self.sftp.open(&temporary.path, OpenMode::Write, &Wire::default()).await?;
             if let Ok(handle) = opened.get().await {
+                self.teller.spared(length).await;
                 self.teller.saved(length);
                 return Ok((temporary, handle, length));
             }
@@ -83,12 +89,10 @@ impl Carrier<'_> {
     }
 
     /// Content, attributes, and the proof that all of it arrived; the handle is closed then.
-    async fn write_whole(&self, entry: usize, attributes: &Attributes, begun: Begun<'_>) -> Result<(), Fault> {
+    async fn write_whole(&self, attributes: &Attributes, begun: &Begun<'_>) -> Result<(), Fault> {
+        let (sftp, Begun { entry, handle, .. }) = (self.sftp, *begun);
         let Some((size, extents)) = self.tree.file(entry) else { return Ok(()) };
-        let (sftp, Begun { handle, start, .. }) = (self.sftp, &begun);
-        let ranges = extents.ranges(size).map(|range| range.start.max(*start)..range.end.max(*start));
-        let segments = Segments::new(ranges);
-        let sending = self.send_content(entry, &begun, &segments);
+        let sending = self.bring_content(begun);
         let umask = async {
             match attributes.mode {
                 Some(ModeWanted::Masked(_)) => self.umask(entry).await.map(drop),
@@ -140,8 +144,8 @@ impl Carrier<'_> {
 
     /// The content, over as many lanes as pay. What is to be gone on with after a break has to be without gaps, and so
     /// goes over one; and what is held back by a pace needs no more.
-    async fn send_content(&self, entry: usize, begun: &Begun<'_>, segments: &Segments) -> Result<(), SendError> {
-        let (window, teller, pace) = (self.window, self.teller, self.manner.pace);
+    pub(super) async fn send_content(&self, begun: &Begun<'_>, segments: &Segments) -> Result<(), SendError> {
+        let (entry, window, teller, pace) = (begun.entry, self.window, self.teller, self.manner.pace);
         let first = || async {
             let target = Target { sftp: self.sftp, handle: begun.handle, window, teller, pace };
             send(&target, self.contents, entry, segments).await

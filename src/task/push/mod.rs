@@ -8,6 +8,7 @@ mod carry;
 mod compare;
 mod content;
 mod deliver;
+mod delta;
 mod leftovers;
 mod owner;
 mod pace;
@@ -36,6 +37,7 @@ pub use carry::Backup;
 use carry::{Carrier, Manner, Proof};
 use compare::Comparison;
 use content::Contents;
+use delta::{Delta, Matches};
 use leftovers::{Clearing, Leftover, leftovers_in};
 pub use owner::{Account, Ownership};
 pub use pace::Pace;
@@ -53,6 +55,7 @@ pub struct Push {
     hosts: Vec<TransferHost>,
     order: PushOrder,
     contents: Arc<Contents>,
+    matches: Arc<Matches>,
     lock: Arc<RunLock>,
     window: (u64, u64),
     lanes: Arc<Semaphore>,
@@ -74,10 +77,22 @@ pub struct PushOrder {
     pub backup: Backup,
     /// How fast all hosts together are sent to.
     pub pace: Option<Pace>,
+    /// What is sent of large files that changed.
+    pub sending: Sending,
     /// What templates came to, host by host; nothing where there are none.
     pub rendered: Vec<Rendered>,
     /// How it is carried out.
     pub conduct: Conduct,
+}
+
+/// What is sent of large files of which a host has an older version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sending {
+    /// What the older version does not have, where the host can copy the rest and that is faster.
+    #[default]
+    Changes,
+    /// Everything (`--whole-file`).
+    WholeFiles,
 }
 
 /// What templates came to for one host, by the entries of the tree.
@@ -90,7 +105,8 @@ impl Push {
         let at_once = order.conduct.at_once(hosts.len()) as u64;
         let window = (WINDOW.0, (IN_FLIGHT / at_once).clamp(WINDOW.0, WINDOW.1));
         let lanes = Arc::new(Semaphore::new(LANES));
-        Self { caller, hosts, order, contents, lock, window, lanes, unclear: AtomicUsize::new(0) }
+        let matches = Matches::new(&contents);
+        Self { caller, hosts, order, contents, matches, lock, window, lanes, unclear: AtomicUsize::new(0) }
     }
 }
 
@@ -195,6 +211,8 @@ impl Push {
                 false => leftovers_in(sftp, &directory).await,
             }
         };
+        // What templates come to is one host's alone, and small.
+        let sends_changes = self.order.sending == Sending::Changes && self.order.rendered.is_empty();
         let mut leftovers = temporaries;
         let (caller, permits) = (&self.caller, &self.lanes);
         let destination = self.destination(unit.host);
@@ -215,6 +233,7 @@ impl Push {
                     .then_some(&lanes),
                 proof: if rules.checksum { Proof::Content } else { Proof::Length },
                 leftovers: Vec::new(),
+                delta: sends_changes.then(|| Delta::new(&self.matches, connection, privilege)),
             },
             umask: OnceCell::new(),
         };
