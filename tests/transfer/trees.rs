@@ -1,11 +1,11 @@
 //! Trees on the host are those of the sources, in every aspect that was asked for, on every kind of server.
 
-use crate::bugle::Answer;
-use crate::fleet::Oddity;
+use crate::bugle::{Answer, Bugle, Place};
 use crate::fleet::openssh::Daemon;
 use crate::fleet::sftp_daemon::{Sftp, dropbear, sshd};
 use crate::fleet::trees::{ALL, Aspect, EVERY_ASPECT, Kind, assert_same, plant};
-use crate::scene::Scene;
+use crate::fleet::{Behaviour, Fleet, Oddity};
+use crate::scene::{Scene, noise};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
@@ -212,4 +212,20 @@ fn symlinks_are_kept_followed_or_left_out() {
         assert_eq!(fs::read_link(there).unwrap().to_str(), Some("file"));
     }
     scene.assert_nothing_left();
+}
+
+#[test]
+fn hosts_that_take_more_and_less_at_once_all_get_every_byte() {
+    let small = Oddity::Limits([34_000, 32_768, 32_768, 100]);
+    let fleet = Fleet::of((0..6).map(|number| {
+        let oddities = if number % 2 == 0 { vec![small] } else { Vec::new() };
+        (format!("h{number}"), Behaviour::serving(oddities))
+    }));
+    let place = Place::new();
+    let content = noise(1, 900_000);
+    place.file("new", &content);
+    Bugle::on(&fleet).at(&place).args(["push", "all", "new", "file"]).run().exited(0);
+    for host in fleet.hosts() {
+        assert!(fs::read(host.home.join("file")).unwrap() == content, "{}", host.name);
+    }
 }

@@ -31,8 +31,9 @@ const TMPFS: u64 = 0x0102_1994;
 /// What is read at once to compute a digest.
 const PORTION: usize = 256 * 1024;
 
-/// Which part of which file: the entry in the tree, and where the part begins.
-type Key = (usize, u64);
+/// Which part of which file: the entry in the tree, where the part begins, and how long it is: hosts differ in what they
+/// take at once.
+type Key = (usize, u64, u32);
 type Slot = Arc<OnceCell<Result<Bytes, Arc<io::Error>>>>;
 
 /// The files of a run.
@@ -41,7 +42,7 @@ pub(super) struct Contents {
     kept: Mutex<Kept>,
     budget: Arc<Semaphore>,
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
-    digests: Mutex<HashMap<Key, DigestSlot>>,
+    digests: Mutex<HashMap<(usize, u64), DigestSlot>>,
     open_files: OpenFiles,
     /// What templates came to, in the place of what the files hold.
     rendered: HashMap<usize, Bytes>,
@@ -72,7 +73,7 @@ type DigestSlot = Arc<OnceCell<Result<[u8; 32], ContentError>>>;
 #[derive(Default)]
 struct Kept {
     slots: HashMap<Key, Slot>,
-    order: VecDeque<(Key, usize)>,
+    order: VecDeque<Key>,
     bytes: usize,
     most: usize,
     files: HashMap<usize, Weak<OpenFile>>,
@@ -159,7 +160,7 @@ impl Contents {
             let range = offset as usize..text.len().min(offset as usize + length as usize);
             return Ok(text.slice(range));
         }
-        let slot = self.kept().slot((entry, offset), length as usize);
+        let slot = self.kept().slot((entry, offset, length));
         match slot.get_or_init(|| self.load(entry, offset, length)).await {
             Ok(bytes) if bytes.len() >= length as usize => Ok(bytes.slice(..length as usize)),
             // Another host asked for less.
@@ -297,7 +298,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Kept {
-    fn slot(&mut self, key: Key, length: usize) -> Slot {
+    fn slot(&mut self, key: Key) -> Slot {
         if self.most == 0 {
             return Slot::default();
         }
@@ -306,13 +307,13 @@ impl Kept {
         }
         let slot = Slot::default();
         self.slots.insert(key, Arc::clone(&slot));
-        self.order.push_back((key, length));
-        self.bytes += length;
+        self.order.push_back(key);
+        self.bytes += key.2 as usize;
         while self.bytes > self.most
-            && let Some((old, length)) = self.order.pop_front()
+            && let Some(old) = self.order.pop_front()
         {
             self.slots.remove(&old);
-            self.bytes -= length;
+            self.bytes -= old.2 as usize;
         }
         slot
     }
