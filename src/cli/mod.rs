@@ -27,6 +27,7 @@ mod shown;
 mod sources;
 mod transfer;
 mod variables;
+mod via_choice;
 
 use crate::exit_code;
 use clap::parser::ValueSource;

@@ -4,6 +4,7 @@ use super::failure::Failed;
 use super::options::GlobalOptions;
 use super::rendering::render_all;
 use super::transfer::TransferOptions;
+use super::via_choice::ViaChoice;
 use crate::task::{Account, Backup, Ownership, Pace, Push, PushOrder, Sending};
 use crate::tree::{Rules, ScanOptions, Tree};
 use clap::{Args, ValueHint};
@@ -46,6 +47,9 @@ pub(super) struct Arguments {
     /// Bytes a second of all hosts together, such as `500K`, `10M`
     #[arg(long, value_name = "RATE", value_parser = rate)]
     limit_rate: Option<u64>,
+    /// Which way new small files go
+    #[arg(long, value_enum, value_name = "WAY", default_value = "auto")]
+    via: ViaChoice,
     /// Remove from the directories on the hosts what the sources do not have
     #[arg(long)]
     delete: bool,
@@ -120,6 +124,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         ownership: Ownership { owner: arguments.owner, group: arguments.group },
         backup: if arguments.backup { Backup::Tilde } else { Backup::None },
         pace: arguments.limit_rate.map(Pace::new),
+        via: arguments.via.into(),
         rendered,
         sending: if arguments.whole_file { Sending::WholeFiles } else { Sending::Changes },
         conduct: options.conduct(),

@@ -25,6 +25,6 @@ pub use caller::Caller;
 pub use command::{Call, RunCommand};
 pub use privilege::{Method, Privilege};
 pub use pull::{Comparison, Pull, PullOrder, Source, SourceError};
-pub use push::{Account, Backup, Ownership, Pace, Push, PushOrder, Rendered, Sending};
+pub use push::{Account, Backup, Ownership, Pace, Push, PushOrder, Rendered, Sending, Via};
 pub use shell::{CommandLine, ScriptFile, quote};
 pub use transfer::{Conduct, Extent, Interrupted, TransferHost};

@@ -110,6 +110,11 @@ impl<'a> Teller<'a> {
         shown
     }
 
+    /// Something is worth knowing that is no failure.
+    pub(super) async fn remark(&self, text: &str) {
+        self.events.notice(0, text).await;
+    }
+
     /// So many things have no directory to go into, which is told already.
     pub(super) fn missing(&self, count: usize) {
         self.state().moved.failed += count as u64;

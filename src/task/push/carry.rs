@@ -8,8 +8,11 @@ use super::leftovers::Leftover;
 use super::pace::Pace;
 use super::place::{Places, attributes_to_set, wants_half, with_both};
 use super::send::SendError;
+use super::stream::{Sorted, Via};
+use crate::connection::Connection;
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Window};
 use crate::task::lanes::Lanes;
+use crate::task::privilege::Privilege;
 use crate::task::teller::Teller;
 use crate::task::trouble::Trouble;
 use crate::tree::{Attributes, Kind, ModeWanted, Placement, Plan, Step, Tree, TreePath, Why};
@@ -24,6 +27,8 @@ const FILES: usize = 256;
 
 /// What carrying a plan out needs.
 pub(super) struct Carrier<'a> {
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) privilege: Option<&'a Privilege>,
     pub(super) sftp: &'a Sftp,
     pub(super) tree: &'a Tree,
     pub(super) placement: &'a Placement,
@@ -47,6 +52,8 @@ pub(super) struct Manner<'a> {
     pub(super) lanes: Option<&'a Lanes<'a>>,
     /// What shows that a file arrived.
     pub(super) proof: Proof,
+    /// `--via`
+    pub(super) via: Via,
     /// What broken runs left behind and may be gone on with (`--resume`).
     pub(super) leftovers: Vec<Leftover>,
     /// What sending changes only needs, where that is wanted.
@@ -118,14 +125,31 @@ impl Carrier<'_> {
                         self.each(&steps, FILES, &lost_directories).await?;
                     }
                 }
-                Stage::Contents | Stage::HardLinks => {
-                    let handles = self.sftp.limits().await?.handles as usize;
-                    self.each(&now.iter().collect::<Vec<_>>(), FILES.min(handles), &lost_directories).await?;
-                }
+                Stage::Contents => self.contents(plan, now, &lost_directories).await?,
+                Stage::HardLinks => self.files(&now.iter().collect::<Vec<_>>(), &lost_directories).await?,
             }
             steps = later;
         }
         Ok(())
+    }
+
+    /// Sends many small files as streams and everything else file by file, at the same time.
+    async fn contents(&self, plan: &Plan, steps: &[Step], lost: &HashSet<TreePath>) -> Result<(), Trouble> {
+        let Sorted { streams, others } = self.sorted(plan, steps, lost);
+        // In a box, so that a unit that has nothing to stream is small.
+        let streamed = Box::pin(self.streams(&streams));
+        let (streamed, sent) = futures::join!(streamed, self.files(&others, lost));
+        sent?;
+        self.files(&streamed?, lost).await
+    }
+
+    /// Does steps for which a file is open for a while.
+    async fn files(&self, steps: &[&Step], lost: &HashSet<TreePath>) -> Result<(), Trouble> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let handles = self.sftp.limits().await?.handles as usize;
+        self.each(steps, FILES.min(handles), lost).await
     }
 
     /// Steps with their depths, the highest first: those of a level do not wait for each other.
@@ -166,11 +190,8 @@ impl Carrier<'_> {
     }
 
     async fn each(&self, steps: &[&Step], at_once: usize, lost: &HashSet<TreePath>) -> Result<(), Trouble> {
-        let is_lost = |step: &&Step| {
-            let path = self.path(step);
-            lost.contains(&path) || path.parent().is_some_and(|parent| lost.contains(&parent))
-        };
-        let (missing, possible): (Vec<&Step>, Vec<&Step>) = steps.iter().copied().partition(is_lost);
+        let (missing, possible): (Vec<&Step>, Vec<&Step>) =
+            steps.iter().copied().partition(|step| is_lost(&self.path(step), lost));
         self.teller.missing(missing.len());
         let mut waiting = possible.into_iter();
         let mut doing: FuturesUnordered<_> =
@@ -192,7 +213,7 @@ impl Carrier<'_> {
         Ok(())
     }
 
-    fn done(&self, step: &Step) {
+    pub(super) fn done(&self, step: &Step) {
         match step {
             Step::Delete { .. } => self.teller.removed(),
             // A directory that only had to wait for its contents.
@@ -370,6 +391,11 @@ fn stage(step: &Step) -> Stage {
         Step::SetAttributes { .. } => Stage::Attributes,
         Step::Delete { .. } => Stage::Deletions,
     }
+}
+
+/// Whether the directory that something is to be in is not there.
+pub(super) fn is_lost(path: &TreePath, lost: &HashSet<TreePath>) -> bool {
+    !lost.is_empty() && (lost.contains(path) || path.parent().is_some_and(|parent| lost.contains(&parent)))
 }
 
 fn bits(mode: ModeWanted) -> u32 {

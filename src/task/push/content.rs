@@ -202,6 +202,61 @@ impl Contents {
         read.await.map_err(|panic| Arc::new(io::Error::other(panic)))?.map_err(Arc::new)
     }
 
+    /// Whole files, each of at most 4 GiB: what is not in memory yet is read in one go, since to hand a small file to
+    /// another thread costs more than to read it.
+    pub(super) async fn whole(self: &Arc<Self>, entries: &[usize]) -> Vec<Result<Bytes, ContentError>> {
+        let slots: Vec<(Key, Slot)> = entries
+            .iter()
+            .map(|&entry| {
+                let length = self.tree.file(entry).map_or(0, |(size, _)| u32::try_from(size).unwrap_or(u32::MAX));
+                let key = (entry, 0, length);
+                (key, if self.rendered.contains_key(&entry) { Slot::default() } else { self.kept().slot(key) })
+            })
+            .collect();
+        let mut found = Vec::with_capacity(slots.len());
+        for (place, ((entry, ..), slot)) in slots.iter().enumerate() {
+            found.push(match self.rendered.get(entry) {
+                Some(text) => Ok(text.clone()),
+                None => match slot.get_or_init(|| self.load_from(&slots[place..])).await {
+                    Ok(bytes) => Ok(bytes.clone()),
+                    Err(error) => Err(ContentError::of(self.tree.local(*entry), Arc::clone(error))),
+                },
+            });
+        }
+        found
+    }
+
+    /// Loads the first of these files, and on the way those behind it that nobody loads yet.
+    async fn load_from(self: &Arc<Self>, slots: &[(Key, Slot)]) -> Result<Bytes, Arc<io::Error>> {
+        let is_missing = |(key, slot): &&(Key, Slot)| !slot.initialized() && !self.rendered.contains_key(&key.0);
+        let missing: Vec<(Key, Slot)> = slots.iter().skip(1).filter(is_missing).cloned().collect();
+        let Some(&((first, _, length), _)) = slots.first() else { return Ok(Bytes::new()) };
+        let all = missing.iter().fold(length, |all, ((_, _, length), _)| all.saturating_add(*length));
+        let mut share = Arc::clone(&self.budget).acquire_many_owned(all).await.ok();
+        let contents = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut read = |entry: usize, length: u32| {
+                let share = share.as_mut().and_then(|share| share.split(length as usize));
+                let bytes = vec![0; length as usize];
+                contents.read_whole(entry, Block { bytes, _share: share, spare: Arc::clone(&contents.spare) })
+            };
+            let content = read(first, length);
+            for ((entry, _, length), slot) in missing {
+                // Another host may have been faster.
+                let _ = slot.set(read(entry, length).map_err(Arc::new));
+            }
+            content
+        });
+        read.await.map_err(|panic| Arc::new(io::Error::other(panic)))?.map_err(Arc::new)
+    }
+
+    fn read_whole(&self, entry: usize, mut block: Block) -> io::Result<Bytes> {
+        let file = File::open(self.tree.local(entry))?;
+        file.read_exact_at(&mut block.bytes, 0)?;
+        self.check(entry, &file)?;
+        Ok(Bytes::from_owner(block))
+    }
+
     /// The SHA-256 of the first `length` bytes of a file, computed once for all hosts.
     pub(super) async fn digest(self: &Arc<Self>, entry: usize, length: u64) -> Result<[u8; 32], ContentError> {
         if let Some(text) = self.rendered.get(&entry) {

@@ -9,7 +9,7 @@ use crate::task::segments::Segments;
 use crate::tree::{Attributes, Difference, ModeWanted, Why};
 
 /// What is smaller is sent anew rather than gone on with.
-const WORTH_RESUMING: u64 = 1024 * 1024;
+pub(super) const WORTH_RESUMING: u64 = 1024 * 1024;
 
 /// A temporary file that is being written.
 #[derive(Clone, Copy)]

@@ -1,7 +1,8 @@
 //! What broken runs left on a host: [`Leftover`], the finding of it, and what becomes of it ([`Clearing`]).
 
 use super::place::split;
-use crate::sftp::{Attributes, Name, Sftp, SftpError, Status};
+use super::room::remove_room;
+use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
 use crate::task::trouble::Trouble;
 use crate::tree::run_lock::{RunLock, RunState};
 use crate::tree::temporary::{Role, Tag, Temporary, recognise};
@@ -21,6 +22,8 @@ pub(super) struct Leftover {
     pub(super) temporary: Temporary,
     /// Its path on the host.
     pub(super) path: Vec<u8>,
+    /// Whether it is a directory of those that files are unpacked in.
+    is_directory: bool,
     /// In bytes.
     pub(super) size: u64,
     /// When it was written last, in seconds since 1970.
@@ -30,7 +33,8 @@ pub(super) struct Leftover {
 impl Leftover {
     pub(super) fn new(temporary: Temporary, path: Vec<u8>, attributes: &Attributes) -> Self {
         let size = attributes.size.unwrap_or_default();
-        Self { temporary, path, size, modified: attributes.times.map(|(_, modified)| modified) }
+        let is_directory = attributes.kind() == Some(FileKind::Directory);
+        Self { temporary, path, is_directory, size, modified: attributes.times.map(|(_, modified)| modified) }
     }
 
     /// Whether it was to become what has this place, or is the old file from there.
@@ -99,13 +103,22 @@ impl Clearing<'_> {
 
     /// Removes what is nobody's. What was put aside may be the only copy, and stays.
     pub(super) async fn remove(&self, found: &[Leftover]) -> Result<(), Trouble> {
-        let mut answers = Vec::new();
+        let (mut answers, mut rooms) = (Vec::new(), Vec::new());
         for left in found.iter().filter(|left| left.temporary.role != Role::Old && self.is_left(left)) {
-            answers.push(self.sftp.remove(&left.path).await?);
+            match left.is_directory {
+                true => rooms.push(&left.path),
+                false => answers.push(self.sftp.remove(&left.path).await?),
+            }
         }
         for answer in answers {
             // Whoever may not remove it is not kept from pushing.
             let _ = answer.get().await;
+        }
+        for room in rooms {
+            match remove_room(self.sftp, room).await {
+                Ok(()) | Err(SftpError::Refused(..)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

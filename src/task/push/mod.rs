@@ -4,16 +4,20 @@
 //! read once for all hosts ([`content`]). Nothing here decides what is different, nor what anything is called: that is
 //! [`crate::tree`].
 
+mod archive;
 mod carry;
 mod compare;
 mod content;
 mod deliver;
 mod delta;
+mod extractor;
 mod leftovers;
 mod owner;
 mod pace;
 mod place;
+mod room;
 mod send;
+mod stream;
 mod survey;
 
 use super::caller::{Caller, OnHost, attempt};
@@ -45,6 +49,7 @@ use place::Places;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub use stream::Via;
 use survey::{Question, Survey, survey};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
@@ -79,6 +84,8 @@ pub struct PushOrder {
     pub pace: Option<Pace>,
     /// What is sent of large files that changed.
     pub sending: Sending,
+    /// Which way new small files go.
+    pub via: Via,
     /// What templates came to, host by host; nothing where there are none.
     pub rendered: Vec<Rendered>,
     /// How it is carried out.
@@ -150,9 +157,9 @@ impl Push {
         };
         let outcome = self.order.conduct.bound(unit, pushing).await;
         if let (Some(sftp), Some(places)) = (opened.get(), places.get()) {
-            // What stays is gone on with or removed by the next run.
-            if self.order.conduct.interrupted == Interrupted::Remove && !places.is_clear() {
-                let _ = timeout(CLEARING, clear(places, sftp, connection, privilege)).await;
+            if !places.is_clear() {
+                let what = (places, self.order.conduct.interrupted);
+                let _ = timeout(CLEARING, clear(what, sftp, connection, privilege)).await;
             }
             if places.is_clear() {
                 self.unclear.fetch_sub(1, Ordering::Relaxed);
@@ -218,6 +225,8 @@ impl Push {
         let destination = self.destination(unit.host);
         let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
         let mut carrier = Carrier {
+            connection,
+            privilege,
             sftp,
             tree,
             placement: &placement,
@@ -232,6 +241,7 @@ impl Push {
                 lanes: (self.order.conduct.interrupted == Interrupted::Remove && self.order.pace.is_none())
                     .then_some(&lanes),
                 proof: if rules.checksum { Proof::Content } else { Proof::Length },
+                via: self.order.via,
                 leftovers: Vec::new(),
                 delta: sends_changes.then(|| Delta::new(&self.matches, connection, privilege)),
             },
@@ -309,12 +319,17 @@ impl Push {
 }
 
 /// Removes what may still be there. Where the session is of no use any more, another one does it.
-async fn clear(places: &Places, sftp: &Sftp, connection: &Arc<Connection>, privilege: Option<&Privilege>) {
-    places.clear(sftp).await;
+async fn clear(
+    (places, interrupted): (&Places, Interrupted),
+    sftp: &Sftp,
+    connection: &Arc<Connection>,
+    privilege: Option<&Privilege>,
+) {
+    places.clear(sftp, interrupted).await;
     if !places.is_clear() && !connection.is_closed() {
         // The next run removes what stays all the same.
         if let Ok(another) = open_sftp(connection, privilege, &mut Trace::default()).await {
-            places.clear(&another).await;
+            places.clear(&another, interrupted).await;
         }
     }
 }

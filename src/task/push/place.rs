@@ -1,17 +1,23 @@
 //! Names on the host: the temporary ones, and how something gets from there into its place.
 
+use super::room::{Room, remove_room};
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Status};
+use crate::task::transfer::Interrupted;
 use crate::tree::temporary::{Role, Run, beside};
 use crate::tree::{Attributes, ModeWanted, TreePath};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Paths on a host that may be there now.
+pub(super) type Open = Arc<Mutex<HashSet<Vec<u8>>>>;
 
 /// The temporary files of one host that may be there now.
 pub(super) struct Places {
     run: Run,
     /// The number of the host in the run.
     host: usize,
-    open: Arc<Mutex<HashSet<Vec<u8>>>>,
+    open: Open,
+    rooms: Open,
     /// Those of earlier runs that were gone on with.
     adopted: Mutex<HashSet<Vec<u8>>>,
 }
@@ -20,12 +26,12 @@ pub(super) struct Places {
 pub(super) struct Temporary {
     pub(super) path: Vec<u8>,
     place: Vec<u8>,
-    open: Arc<Mutex<HashSet<Vec<u8>>>>,
+    open: Open,
 }
 
 impl Places {
     pub(super) fn new(run: Run, host: usize) -> Self {
-        Self { run, host, open: Arc::default(), adopted: Mutex::default() }
+        Self { run, host, open: Arc::default(), rooms: Arc::default(), adopted: Mutex::default() }
     }
 
     /// A name for what is to stand in this place. It counts as there from now on.
@@ -49,13 +55,31 @@ impl Places {
         self.temporary(&[split(place).0, b"\0"].concat())
     }
 
+    /// A temporary directory beside this place. It counts as there from now on.
+    pub(super) fn room(&self, place: &[u8]) -> Room {
+        // No file can have this name either.
+        let name = self.run.name_on_host(b"\0\0", self.host);
+        let path = [split(place).0, &name].concat();
+        lock(&self.rooms).insert(path.clone());
+        Room::new(path, Arc::clone(&self.rooms))
+    }
+
     /// Whether this temporary file of an earlier run was gone on with.
     pub(super) fn has_used(&self, path: &[u8]) -> bool {
         lock(&self.adopted).contains(path)
     }
 
-    /// Removes what may still be there, as far as the server answers.
-    pub(super) async fn clear(&self, sftp: &Sftp) {
+    /// Removes what may still be there and is not to be gone on with, as far as the server answers.
+    pub(super) async fn clear(&self, sftp: &Sftp, interrupted: Interrupted) {
+        let rooms: Vec<Vec<u8>> = lock(&self.rooms).iter().cloned().collect();
+        for room in rooms {
+            if remove_room(sftp, &room).await.is_ok() {
+                lock(&self.rooms).remove(&room);
+            }
+        }
+        if interrupted == Interrupted::Keep {
+            return;
+        }
         let paths: Vec<Vec<u8>> = lock(&self.open).iter().cloned().collect();
         let mut answers = Vec::with_capacity(paths.len());
         for path in paths {
@@ -72,7 +96,7 @@ impl Places {
 
     /// Whether nothing is left behind.
     pub(super) fn is_clear(&self) -> bool {
-        lock(&self.open).is_empty()
+        lock(&self.open).is_empty() && lock(&self.rooms).is_empty()
     }
 }
 
@@ -199,6 +223,6 @@ pub(super) fn attributes_to_set(attributes: &Attributes, umask: impl Fn() -> u32
     }
 }
 
-fn lock(open: &Mutex<HashSet<Vec<u8>>>) -> MutexGuard<'_, HashSet<Vec<u8>>> {
+pub(super) fn lock(open: &Mutex<HashSet<Vec<u8>>>) -> MutexGuard<'_, HashSet<Vec<u8>>> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,371 @@
+//! Many small new files as one stream: unpacked by the host's tar in a [`Room`], proved whole by a listing, and renamed into
+//! their places from there.
+//!
+//! To send a small file by itself costs seven requests, of which the host does one after the other; this way it is one.
+//! Whatever does not come whole, or may not be renamed, is handed back to be sent by itself, which then tells why.
+
+use super::archive::{Archive, Member};
+use super::carry::{Carrier, Proof, is_lost};
+use super::deliver::WORTH_RESUMING;
+use super::extractor::{Extractor, Refusal, Sending};
+use super::place::{attributes_to_set, split, wants_half, with_both};
+use super::room::{Room, number};
+use crate::outcome::{Code, Failure};
+use crate::sftp::{Answer, Attributes as Wire, FileKind, Name, SftpError};
+use crate::task::trouble::Trouble;
+use crate::tree::{Attributes, Extents, Plan, Step, TreePath, Why};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::collections::{HashMap, HashSet, VecDeque};
+
+/// Files that are worth a stream where nobody asked for one.
+const MANY: usize = 64;
+/// Streams to one host at once; each takes a session.
+const STREAMS: usize = 4;
+/// Requests in flight.
+const IN_FLIGHT: usize = 4096;
+/// Files that are proved at once: the host hashes as many with one process.
+const MANY_PROVED: usize = 512;
+
+/// Which way new small files go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// Many of them as streams where the host has tar, else one by one.
+    #[default]
+    Auto,
+    /// One by one.
+    Sftp,
+    /// As streams; a host that cannot take them fails.
+    Tar,
+}
+
+/// What is sent, by the way that it goes.
+pub(super) struct Sorted<'step> {
+    pub(super) streams: Vec<Group<'step>>,
+    pub(super) others: Vec<&'step Step>,
+}
+
+/// Files of one stream.
+pub(super) struct Group<'step> {
+    /// Some place in the directory that the room is made in.
+    beside: Vec<u8>,
+    sends: Vec<Send<'step>>,
+}
+
+/// A file that goes with a stream.
+#[derive(Clone, Copy)]
+struct Send<'step> {
+    step: &'step Step,
+    entry: usize,
+    attributes: &'step Attributes,
+    mtime: u32,
+    size: u64,
+}
+
+/// A file that arrived in a room, and what it has there.
+struct Arrived<'group, 'step> {
+    send: &'group Send<'step>,
+    path: Vec<u8>,
+    found: Wire,
+}
+
+impl Carrier<'_> {
+    /// Which of these go as streams. A directory that was there before has a stream of its own, so that files come from
+    /// where they would have been made.
+    pub(super) fn sorted<'step>(&self, plan: &Plan, steps: &'step [Step], lost: &HashSet<TreePath>) -> Sorted<'step> {
+        let mut sorted = Sorted { streams: Vec::new(), others: Vec::new() };
+        if self.manner.via == Via::Sftp {
+            sorted.others.extend(steps);
+            return sorted;
+        }
+        let made = plan.steps.iter().filter_map(|step| match step {
+            Step::MakeDirectory { entry, .. } => Some(self.path_of(*entry)),
+            _ => None,
+        });
+        let made: HashSet<TreePath> = made.collect();
+        let mut groups: HashMap<Vec<u8>, Group<'step>> = HashMap::new();
+        for step in steps {
+            match self.as_send(step).filter(|send| !is_lost(&self.path_of(send.entry), lost)) {
+                None => sorted.others.push(step),
+                Some(send) => {
+                    let beside = self.beside(send.entry, &made);
+                    let directory = split(&beside).0.to_vec();
+                    let group = groups.entry(directory).or_insert_with(|| Group { beside, sends: Vec::new() });
+                    group.sends.push(send);
+                }
+            }
+        }
+        for group in groups.into_values() {
+            match self.manner.via == Via::Tar || group.sends.len() >= MANY {
+                true => sorted.streams.push(group),
+                false => sorted.others.extend(group.sends.iter().map(|send| send.step)),
+            }
+        }
+        sorted
+    }
+
+    /// The step, where a tar can do it: a new small file without holes, at a time that SFTP can tell.
+    fn as_send<'step>(&self, step: &'step Step) -> Option<Send<'step>> {
+        let Step::Send { entry, why: Why::New, attributes } = step else { return None };
+        let (size, Extents::All) = self.tree.file(*entry)? else { return None };
+        let mtime = u32::try_from(attributes.mtime?).ok()?;
+        attributes.mode?;
+        (size < WORTH_RESUMING).then_some(Send { step, entry: *entry, attributes, mtime, size })
+    }
+
+    /// Some place in the lowest directory above a file that was there before, or in the source's own where that is made
+    /// too: the next run looks there for what this one leaves.
+    fn beside(&self, entry: usize, made: &HashSet<TreePath>) -> Vec<u8> {
+        let path = self.path_of(entry);
+        let root = self.tree.entries[entry].root;
+        if !self.tree.roots[root].is_directory {
+            return self.placement.remote(&path);
+        }
+        let top = self.placement.prefix(root);
+        let mut directory = path.parent().unwrap_or_default();
+        while directory != *top && made.contains(&directory) {
+            directory = directory.parent().unwrap_or_default();
+        }
+        self.placement.remote(&directory.join(b"0"))
+    }
+
+    /// Sends these, and gives back what has to go by itself.
+    pub(super) async fn streams<'step>(&self, groups: &[Group<'step>]) -> Result<Vec<&'step Step>, Trouble> {
+        let mut left = Vec::new();
+        let mut waiting = groups.iter();
+        let mut streams: FuturesUnordered<_> = waiting.by_ref().take(STREAMS).map(|group| self.stream(group)).collect();
+        while let Some(some) = streams.next().await {
+            left.extend(some?);
+            streams.extend(waiting.next().map(|group| self.stream(group)));
+        }
+        Ok(left)
+    }
+
+    async fn stream<'step>(&self, group: &Group<'step>) -> Result<Vec<&'step Step>, Trouble> {
+        let all = || Ok(group.sends.iter().map(|send| send.step).collect());
+        let room = self.places.room(&group.beside);
+        let starting = Extractor::start(self.connection, self.privilege);
+        let (made, started) = futures::join!(room.make(self.sftp), starting);
+        let umask = match made {
+            Ok(umask) => umask,
+            // Where no directory may be made, files may.
+            Err(SftpError::Refused(..)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let (umask, extractor) = match (umask, started) {
+            (Some(umask), Ok(extractor)) => (umask, extractor),
+            (_, Err(refusal)) => {
+                room.clear(self.sftp).await?;
+                self.refused(refusal).await?;
+                return all();
+            }
+            (None, Ok(extractor)) => {
+                extractor.close().await;
+                room.clear(self.sftp).await?;
+                return all();
+            }
+        };
+        // Whoever is first; it is the same for all.
+        let _ = self.umask.set(umask);
+        let members: Vec<Member> = group.sends.iter().map(|send| send.member(umask)).collect();
+        let sending = Sending { pace: self.manner.pace, teller: self.teller };
+        let extracted = extractor.extract(&room.path, Archive::new(self.contents, &members), &sending).await;
+        if let Err(refusal) = extracted {
+            // What fills a disk is to be away before anything else is sent, and a lost connection is told as such.
+            room.clear(self.sftp).await?;
+            self.refused(refusal).await?;
+            return all();
+        }
+        self.put(&room, &group.sends, umask).await
+    }
+
+    /// What a stream that was not taken means.
+    async fn refused(&self, refusal: Refusal) -> Result<(), Trouble> {
+        match refusal {
+            _ if self.manner.via != Via::Tar => Ok(()),
+            Refusal::Unable(why) => Err(Failure::new(Code::TransferUnavailable, why)
+                .hint("without --via the files go one by one where a host takes no stream")
+                .into()),
+            Refusal::Failed(why) => {
+                self.teller.remark(&format!("tar failed (`{why}`): the files are sent one by one")).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Brings what arrived whole to its place, and gives back the rest.
+    async fn put<'step>(&self, room: &Room, sends: &[Send<'step>], umask: u32) -> Result<Vec<&'step Step>, Trouble> {
+        let mut listed = match self.listed(room, sends.len()).await {
+            Err(SftpError::Refused(..)) => HashMap::new(),
+            listed => listed?,
+        };
+        let (mut arrived, mut left) = (Vec::with_capacity(sends.len()), Vec::new());
+        for (number, send) in sends.iter().enumerate() {
+            let is_whole = |found: &Wire| found.kind() == Some(FileKind::File) && found.size == Some(send.size);
+            match listed.remove(&number).filter(is_whole) {
+                Some(found) => arrived.push(Arrived { send, path: room.member(number.to_string().as_bytes()), found }),
+                None => left.push(send.step),
+            }
+        }
+        let arrived = self.proved(arrived, &mut left).await?;
+        let arrived = self.dressed(arrived, umask, &mut left).await?;
+        let mut asked: VecDeque<(&Send<'step>, Answer<()>)> = VecDeque::new();
+        for Arrived { send, path, .. } in &arrived {
+            if asked.len() == IN_FLIGHT
+                && let Some((send, answer)) = asked.pop_front()
+            {
+                self.renamed(send, answer, &mut left).await?;
+            }
+            let place = self.placement.remote(&self.path_of(send.entry));
+            // Nothing was there, so that no file has to make way for it.
+            let answer = match self.sftp.features().posix_rename {
+                true => self.sftp.posix_rename(path, &place).await?,
+                false => self.sftp.rename(path, &place).await?,
+            };
+            asked.push_back((send, answer));
+        }
+        let closing = room.close(self.sftp).await?;
+        for (send, answer) in asked {
+            self.renamed(send, answer, &mut left).await?;
+        }
+        room.closed(closing, self.sftp).await?;
+        Ok(left)
+    }
+
+    /// Those that have the right content, where more than the length is to prove a file.
+    async fn proved<'group, 'step>(
+        &self,
+        arrived: Vec<Arrived<'group, 'step>>,
+        left: &mut Vec<&'step Step>,
+    ) -> Result<Vec<Arrived<'group, 'step>>, Trouble> {
+        if self.manner.proof == Proof::Length {
+            return Ok(arrived);
+        }
+        // Where the host cannot tell, each is read back.
+        let at_once = (self.sftp.limits().await?.handles as usize).min(MANY_PROVED);
+        let (mut waiting, mut proved) = (arrived.into_iter(), Vec::new());
+        let mut proving: FuturesUnordered<_> =
+            waiting.by_ref().take(at_once.max(1)).map(|file| self.is_proved(file)).collect();
+        while let Some(result) = proving.next().await {
+            proving.extend(waiting.next().map(|file| self.is_proved(file)));
+            match result? {
+                (file, true) => proved.push(file),
+                (file, false) => left.push(file.send.step),
+            }
+        }
+        Ok(proved)
+    }
+
+    async fn is_proved<'group, 'step>(
+        &self,
+        file: Arrived<'group, 'step>,
+    ) -> Result<(Arrived<'group, 'step>, bool), Trouble> {
+        let is_whole = self.comparison.is_whole(file.send.entry, &file.path).await?;
+        Ok((file, is_whole))
+    }
+
+    async fn renamed<'step>(
+        &self,
+        send: &Send<'step>,
+        answer: Answer<()>,
+        left: &mut Vec<&'step Step>,
+    ) -> Result<(), SftpError> {
+        match answer.get().await {
+            Ok(()) => self.done(send.step),
+            Err(SftpError::Refused(..)) => left.push(send.step),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What is in a room, by its numbers; of those that were given only.
+    async fn listed(&self, room: &Room, count: usize) -> Result<HashMap<usize, Wire>, SftpError> {
+        let mut listing = self.sftp.list(&room.path).await?;
+        let mut found = HashMap::with_capacity(count);
+        while let Some(names) = listing.next().await? {
+            let known =
+                |Name { name, attributes }: Name| Some((number(&name).filter(|number| *number < count)?, attributes));
+            found.extend(names.into_iter().filter_map(known));
+        }
+        listing.close().await?;
+        Ok(found)
+    }
+
+    /// Gives files what tar did not give them; gives those that may be renamed now.
+    async fn dressed<'group, 'step>(
+        &self,
+        arrived: Vec<Arrived<'group, 'step>>,
+        umask: u32,
+        left: &mut Vec<&'step Step>,
+    ) -> Result<Vec<Arrived<'group, 'step>>, SftpError> {
+        let mut ready = Vec::with_capacity(arrived.len());
+        let mut waiting = VecDeque::new();
+        for file in arrived {
+            let lacks = file.lacks(umask);
+            if lacks.is_empty() {
+                ready.push(file);
+                continue;
+            }
+            if waiting.len() == IN_FLIGHT
+                && let Some((file, answers)) = waiting.pop_front()
+            {
+                dressed(file, answers, &mut ready, left).await?;
+            }
+            let mut answers = Vec::with_capacity(lacks.len());
+            for wire in &lacks {
+                answers.push(self.sftp.setstat(&file.path, wire).await?);
+            }
+            waiting.push_back((file, answers));
+        }
+        for (file, answers) in waiting {
+            dressed(file, answers, &mut ready, left).await?;
+        }
+        Ok(ready)
+    }
+}
+
+async fn dressed<'group, 'step>(
+    file: Arrived<'group, 'step>,
+    answers: Vec<Answer<()>>,
+    ready: &mut Vec<Arrived<'group, 'step>>,
+    left: &mut Vec<&'step Step>,
+) -> Result<(), SftpError> {
+    let mut is_done = true;
+    for answer in answers {
+        match answer.get().await {
+            Ok(()) => {}
+            Err(SftpError::Refused(..)) => is_done = false,
+            Err(error) => return Err(error),
+        }
+    }
+    match is_done {
+        true => ready.push(file),
+        false => left.push(file.send.step),
+    }
+    Ok(())
+}
+
+impl Send<'_> {
+    fn member(&self, umask: u32) -> Member {
+        let mode = attributes_to_set(self.attributes, || umask).mode.unwrap_or(0o600);
+        Member { entry: self.entry, size: self.size, mode, mtime: self.mtime }
+    }
+}
+
+impl Arrived<'_, '_> {
+    /// What is to be set yet, in this order.
+    fn lacks(&self, umask: u32) -> Vec<Wire> {
+        let wanted = match wants_half(self.send.attributes) {
+            true => with_both(self.send.attributes, &self.found),
+            false => *self.send.attributes,
+        };
+        let mut wire = attributes_to_set(&wanted, || umask);
+        let owner = wire.owner.take().filter(|owner| self.found.owner != Some(*owner));
+        let has_mode = self.found.mode.map(|mode| mode & 0o7777) == wire.mode;
+        let has_times = self.found.times.map(|(_, modified)| modified) == wire.times.map(|(_, modified)| modified);
+        // tar gives no time of access; chown(2) takes setuid and setgid away.
+        let is_dressed = owner.is_none() && has_mode && has_times && wanted.atime.is_none();
+        let owner = owner.map(|owner| Wire { owner: Some(owner), ..Wire::default() });
+        owner.into_iter().chain((!is_dressed).then_some(wire)).collect()
+    }
+}
