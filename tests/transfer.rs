@@ -43,3 +43,5 @@ mod streams;
 mod trees;
 #[path = "transfer/unchanged.rs"]
 mod unchanged;
+#[path = "transfer/unpacked.rs"]
+mod unpacked;

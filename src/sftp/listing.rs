@@ -20,14 +20,17 @@ pub struct Name {
 
 /// Names that a directory may have in all; a listing without end must not fill memory.
 const MOST: usize = 10_000_000;
-/// READDIR requests in flight.
-const AHEAD: usize = 4;
+/// READDIR requests in flight: at first, and at most in a directory that goes on and on.
+const AHEAD: (usize, usize) = (4, 24);
+/// Names in a reply that is not likely to be the last.
+const MANY: usize = 64;
 
 /// A directory that is being listed.
 pub struct Listing {
     sftp: Sftp,
     handle: Handle,
     asked: VecDeque<Answer<Vec<Name>>>,
+    ahead: usize,
     told: usize,
     over: bool,
 }
@@ -35,13 +38,13 @@ pub struct Listing {
 impl Listing {
     /// Begins to list a directory that was opened.
     pub(super) fn new(sftp: Sftp, handle: Handle) -> Self {
-        Self { sftp, handle, asked: VecDeque::new(), told: 0, over: false }
+        Self { sftp, handle, asked: VecDeque::new(), ahead: AHEAD.0, told: 0, over: false }
     }
 
     /// Some further names, without `.` and `..`; nothing at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<Name>>, SftpError> {
         loop {
-            while !self.over && self.asked.len() < AHEAD {
+            while !self.over && self.asked.len() < self.ahead {
                 self.asked.push_back(self.sftp.read_dir(&self.handle).await?);
             }
             let Some(answer) = self.asked.pop_front() else { return Ok(None) };
@@ -53,6 +56,9 @@ impl Listing {
                         return Err(SftpError::protocol("the server lists a directory without end"));
                     }
                     names.retain(|found| !matches!(&found.name[..], b"." | b".."));
+                    if names.len() >= MANY {
+                        self.ahead = (self.ahead + 2).min(AHEAD.1);
+                    }
                     if !names.is_empty() {
                         return Ok(Some(names));
                     }

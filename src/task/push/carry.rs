@@ -110,6 +110,7 @@ impl Carrier<'_> {
     /// Does every step. An error ends the host; what fails by itself is told to the teller.
     pub(super) async fn carry(&self, plan: &Plan) -> Result<(), Trouble> {
         let mut lost_directories = HashSet::new();
+        let mut sorted = self.sorted(plan);
         let mut steps = &plan.steps[..];
         while let Some(first) = steps.first() {
             let kind = stage(first);
@@ -125,7 +126,7 @@ impl Carrier<'_> {
                         self.each(&steps, FILES, &lost_directories).await?;
                     }
                 }
-                Stage::Contents => self.contents(plan, now, &lost_directories).await?,
+                Stage::Contents => self.contents(std::mem::take(&mut sorted), &lost_directories).await?,
                 Stage::HardLinks => self.files(&now.iter().collect::<Vec<_>>(), &lost_directories).await?,
             }
             steps = later;
@@ -134,10 +135,10 @@ impl Carrier<'_> {
     }
 
     /// Sends many small files as streams and everything else file by file, at the same time.
-    async fn contents(&self, plan: &Plan, steps: &[Step], lost: &HashSet<TreePath>) -> Result<(), Trouble> {
-        let Sorted { streams, others } = self.sorted(plan, steps, lost);
+    async fn contents(&self, sorted: Sorted<'_>, lost: &HashSet<TreePath>) -> Result<(), Trouble> {
+        let Sorted { streams, others } = sorted;
         // In a box, so that a unit that has nothing to stream is small.
-        let streamed = Box::pin(self.streams(&streams));
+        let streamed = Box::pin(self.streams(streams, lost));
         let (streamed, sent) = futures::join!(streamed, self.files(&others, lost));
         sent?;
         self.files(&streamed?, lost).await
@@ -191,7 +192,7 @@ impl Carrier<'_> {
 
     async fn each(&self, steps: &[&Step], at_once: usize, lost: &HashSet<TreePath>) -> Result<(), Trouble> {
         let (missing, possible): (Vec<&Step>, Vec<&Step>) =
-            steps.iter().copied().partition(|step| is_lost(&self.path(step), lost));
+            steps.iter().copied().partition(|step| self.is_lost(step, lost));
         self.teller.missing(missing.len());
         let mut waiting = possible.into_iter();
         let mut doing: FuturesUnordered<_> =
@@ -361,6 +362,15 @@ impl Carrier<'_> {
         self.placement.path(&self.tree.entries[entry]).into_owned()
     }
 
+    /// Whether the directory that something is to be in is not there.
+    pub(super) fn is_lost(&self, step: &Step, lost: &HashSet<TreePath>) -> bool {
+        if lost.is_empty() {
+            return false;
+        }
+        let path = self.path(step);
+        lost.contains(&path) || path.parent().is_some_and(|parent| lost.contains(&parent))
+    }
+
     fn path(&self, step: &Step) -> TreePath {
         match step {
             Step::MakeDirectory { entry, .. }
@@ -391,11 +401,6 @@ fn stage(step: &Step) -> Stage {
         Step::SetAttributes { .. } => Stage::Attributes,
         Step::Delete { .. } => Stage::Deletions,
     }
-}
-
-/// Whether the directory that something is to be in is not there.
-pub(super) fn is_lost(path: &TreePath, lost: &HashSet<TreePath>) -> bool {
-    !lost.is_empty() && (lost.contains(path) || path.parent().is_some_and(|parent| lost.contains(&parent)))
 }
 
 fn bits(mode: ModeWanted) -> u32 {

@@ -11,6 +11,7 @@ use crate::task::teller::Teller;
 use bytes::Bytes;
 use std::pin::pin;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 /// Says [`READY`] once it stands in the directory that the first line of its input names, unpacks the rest of it there with
 /// exactly the modes that the stream says, and brings all of it to the disk. One line, which every login shell takes.
@@ -50,12 +51,31 @@ pub(super) struct Sending<'a> {
     pub(super) teller: &'a Teller<'a>,
 }
 
+/// An extractor that is being started while other things are done. Dropped, it is given up.
+pub(super) struct Starting(JoinHandle<Result<Extractor, Refusal>>);
+
+impl Starting {
+    /// Waits until it is there.
+    pub(super) async fn ready(mut self) -> Result<Extractor, Refusal> {
+        (&mut self.0).await.unwrap_or_else(|panic| Err(Refusal::Failed(panic.to_string())))
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Extractor {
     /// Starts it, as the user whom the SFTP server runs as.
-    pub(super) async fn start(connection: &Arc<Connection>, privilege: Option<&Privilege>) -> Result<Self, Refusal> {
-        let inner = Inner::start(Arc::clone(connection), SCRIPT, privilege, &mut Trace::default()).await?;
-        let input = inner.input();
-        Ok(Self { inner, input })
+    pub(super) fn start(connection: &Arc<Connection>, privilege: Option<&Privilege>) -> Starting {
+        let (connection, privilege) = (Arc::clone(connection), privilege.cloned());
+        Starting(tokio::spawn(async move {
+            let inner = Inner::start(connection, SCRIPT, privilege.as_ref(), &mut Trace::default()).await?;
+            let input = inner.input();
+            Ok(Self { inner, input })
+        }))
     }
 
     /// Sends the archive into this directory and waits until all of it is on the disk there.

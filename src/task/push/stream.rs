@@ -5,9 +5,9 @@
 //! Whatever does not come whole, or may not be renamed, is handed back to be sent by itself, which then tells why.
 
 use super::archive::{Archive, Member};
-use super::carry::{Carrier, Proof, is_lost};
+use super::carry::{Carrier, Proof};
 use super::deliver::WORTH_RESUMING;
-use super::extractor::{Extractor, Refusal, Sending};
+use super::extractor::{Extractor, Refusal, Sending, Starting};
 use super::place::{attributes_to_set, split, wants_half, with_both};
 use super::room::{Room, number};
 use crate::outcome::{Code, Failure};
@@ -40,6 +40,7 @@ pub enum Via {
 }
 
 /// What is sent, by the way that it goes.
+#[derive(Default)]
 pub(super) struct Sorted<'step> {
     pub(super) streams: Vec<Group<'step>>,
     pub(super) others: Vec<&'step Step>,
@@ -50,6 +51,7 @@ pub(super) struct Group<'step> {
     /// Some place in the directory that the room is made in.
     beside: Vec<u8>,
     sends: Vec<Send<'step>>,
+    starting: Option<Starting>,
 }
 
 /// A file that goes with a stream.
@@ -70,38 +72,40 @@ struct Arrived<'group, 'step> {
 }
 
 impl Carrier<'_> {
-    /// Which of these go as streams. A directory that was there before has a stream of its own, so that files come from
-    /// where they would have been made.
-    pub(super) fn sorted<'step>(&self, plan: &Plan, steps: &'step [Step], lost: &HashSet<TreePath>) -> Sorted<'step> {
-        let mut sorted = Sorted { streams: Vec::new(), others: Vec::new() };
+    /// Which way everything goes that is sent. A directory that was there before has a stream of its own, so that files
+    /// come from where they would have been made. The host begins to get ready for the first streams.
+    pub(super) fn sorted<'step>(&self, plan: &'step Plan) -> Sorted<'step> {
+        let sent = plan.steps.iter().filter(|step| matches!(step, Step::Send { .. } | Step::MakeSymlink { .. }));
         if self.manner.via == Via::Sftp {
-            sorted.others.extend(steps);
-            return sorted;
+            return Sorted { streams: Vec::new(), others: sent.collect() };
         }
         let made = plan.steps.iter().filter_map(|step| match step {
             Step::MakeDirectory { entry, .. } => Some(self.path_of(*entry)),
             _ => None,
         });
         let made: HashSet<TreePath> = made.collect();
+        let mut others = Vec::new();
         let mut groups: HashMap<Vec<u8>, Group<'step>> = HashMap::new();
-        for step in steps {
-            match self.as_send(step).filter(|send| !is_lost(&self.path_of(send.entry), lost)) {
-                None => sorted.others.push(step),
-                Some(send) => {
-                    let beside = self.beside(send.entry, &made);
-                    let directory = split(&beside).0.to_vec();
-                    let group = groups.entry(directory).or_insert_with(|| Group { beside, sends: Vec::new() });
-                    group.sends.push(send);
-                }
-            }
+        for step in sent {
+            let Some(send) = self.as_send(step) else {
+                others.push(step);
+                continue;
+            };
+            let beside = self.beside(send.entry, &made);
+            let new = || Group { beside: beside.clone(), sends: Vec::new(), starting: None };
+            groups.entry(split(&beside).0.to_vec()).or_insert_with(new).sends.push(send);
         }
-        for group in groups.into_values() {
-            match self.manner.via == Via::Tar || group.sends.len() >= MANY {
-                true => sorted.streams.push(group),
-                false => sorted.others.extend(group.sends.iter().map(|send| send.step)),
-            }
+        let is_worth_it = |group: &Group| self.manner.via == Via::Tar || group.sends.len() >= MANY;
+        let (mut streams, few): (Vec<_>, Vec<_>) = groups.into_values().partition(is_worth_it);
+        others.extend(few.iter().flat_map(|group| &group.sends).map(|send| send.step));
+        for group in streams.iter_mut().take(STREAMS) {
+            group.starting = Some(self.starting());
         }
-        sorted
+        Sorted { streams, others }
+    }
+
+    fn starting(&self) -> Starting {
+        Extractor::start(self.connection, self.privilege)
     }
 
     /// The step, where a tar can do it: a new small file without holes, at a time that SFTP can tell.
@@ -130,22 +134,37 @@ impl Carrier<'_> {
     }
 
     /// Sends these, and gives back what has to go by itself.
-    pub(super) async fn streams<'step>(&self, groups: &[Group<'step>]) -> Result<Vec<&'step Step>, Trouble> {
+    pub(super) async fn streams<'step>(
+        &self,
+        groups: Vec<Group<'step>>,
+        lost: &HashSet<TreePath>,
+    ) -> Result<Vec<&'step Step>, Trouble> {
         let mut left = Vec::new();
-        let mut waiting = groups.iter();
-        let mut streams: FuturesUnordered<_> = waiting.by_ref().take(STREAMS).map(|group| self.stream(group)).collect();
+        let mut waiting = groups.into_iter();
+        let mut streams: FuturesUnordered<_> =
+            waiting.by_ref().take(STREAMS).map(|group| self.stream(group, lost)).collect();
         while let Some(some) = streams.next().await {
             left.extend(some?);
-            streams.extend(waiting.next().map(|group| self.stream(group)));
+            streams.extend(waiting.next().map(|group| self.stream(group, lost)));
         }
         Ok(left)
     }
 
-    async fn stream<'step>(&self, group: &Group<'step>) -> Result<Vec<&'step Step>, Trouble> {
-        let all = || Ok(group.sends.iter().map(|send| send.step).collect());
+    async fn stream<'step>(
+        &self,
+        mut group: Group<'step>,
+        lost: &HashSet<TreePath>,
+    ) -> Result<Vec<&'step Step>, Trouble> {
+        let all: Vec<&Step> = group.sends.iter().map(|send| send.step).collect();
+        if !lost.is_empty() {
+            group.sends.retain(|send| !self.is_lost(send.step, lost));
+            if group.sends.is_empty() {
+                return Ok(all);
+            }
+        }
         let room = self.places.room(&group.beside);
-        let starting = Extractor::start(self.connection, self.privilege);
-        let (made, started) = futures::join!(room.make(self.sftp), starting);
+        let starting = group.starting.take().unwrap_or_else(|| self.starting());
+        let (made, started) = futures::join!(room.make(self.sftp), starting.ready());
         let umask = match made {
             Ok(umask) => umask,
             // Where no directory may be made, files may.
@@ -157,12 +176,12 @@ impl Carrier<'_> {
             (_, Err(refusal)) => {
                 room.clear(self.sftp).await?;
                 self.refused(refusal).await?;
-                return all();
+                return Ok(all);
             }
             (None, Ok(extractor)) => {
                 extractor.close().await;
                 room.clear(self.sftp).await?;
-                return all();
+                return Ok(all);
             }
         };
         // Whoever is first; it is the same for all.
@@ -174,9 +193,12 @@ impl Carrier<'_> {
             // What fills a disk is to be away before anything else is sent, and a lost connection is told as such.
             room.clear(self.sftp).await?;
             self.refused(refusal).await?;
-            return all();
+            return Ok(all);
         }
-        self.put(&room, &group.sends, umask).await
+        let mut left = self.put(&room, &group.sends, umask).await?;
+        // What has no directory to go into is counted with the rest.
+        left.extend(all.into_iter().filter(|step| self.is_lost(step, lost)));
+        Ok(left)
     }
 
     /// What a stream that was not taken means.
