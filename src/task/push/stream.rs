@@ -20,6 +20,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Files that are worth a stream where nobody asked for one.
 const MANY: usize = 64;
+/// Content of one stream, in bytes, and its files: what a lost connection costs at most.
+const MOST: (u64, usize) = (64 * 1024 * 1024, 20_000);
 /// Streams to one host at once; each takes a session.
 const STREAMS: usize = 4;
 /// Requests in flight.
@@ -71,6 +73,25 @@ struct Arrived<'group, 'step> {
     found: Wire,
 }
 
+impl<'step> Group<'step> {
+    /// The same in streams of a bounded size.
+    fn parts(self) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        let mut content = 0;
+        for send in self.sends {
+            match parts.last_mut().filter(|part| part.sends.len() < MOST.1 && content < MOST.0) {
+                Some(part) => part.sends.push(send),
+                None => {
+                    parts.push(Self { beside: self.beside.clone(), sends: vec![send], starting: None });
+                    content = 0;
+                }
+            }
+            content += send.size;
+        }
+        parts
+    }
+}
+
 impl Carrier<'_> {
     /// Which way everything goes that is sent. A directory that was there before has a stream of its own, so that files
     /// come from where they would have been made. The host begins to get ready for the first streams.
@@ -96,8 +117,9 @@ impl Carrier<'_> {
             groups.entry(split(&beside).0.to_vec()).or_insert_with(new).sends.push(send);
         }
         let is_worth_it = |group: &Group| self.manner.via == Via::Tar || group.sends.len() >= MANY;
-        let (mut streams, few): (Vec<_>, Vec<_>) = groups.into_values().partition(is_worth_it);
+        let (many, few): (Vec<_>, Vec<_>) = groups.into_values().partition(is_worth_it);
         others.extend(few.iter().flat_map(|group| &group.sends).map(|send| send.step));
+        let mut streams: Vec<Group> = many.into_iter().flat_map(Group::parts).collect();
         for group in streams.iter_mut().take(STREAMS) {
             group.starting = Some(self.starting());
         }
