@@ -7,6 +7,7 @@ pub mod cli;
 
 // Who is called: files in, values out; no sockets, no clock.
 pub mod inventory;
+pub mod keys;
 pub mod known_hosts;
 pub mod selection;
 pub mod ssh_config;
