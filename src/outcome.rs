@@ -202,6 +202,12 @@ codes! {
     TransferFailed = "transfer.failed";
     /// The file system of the host is full.
     TransferNoSpace = "transfer.no_space";
+    /// A file of keys cannot be edited, or must not be: nothing was written.
+    KeysRefused = "keys.refused";
+    /// A login failed after a file of keys was edited: the old file stands again.
+    KeysRolledBack = "keys.rolled_back";
+    /// A login shows that a key does not do what it should.
+    KeysUnproved = "keys.unproved";
     /// `--timeout` passed.
     Timeout = "timeout";
     /// `--deadline` passed.

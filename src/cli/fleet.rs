@@ -5,7 +5,7 @@ use super::host_key_question::{HostKeyQuestion, Settled};
 use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
 use super::prompt::{self, Passphrases};
 use super::reach::{Reached, Remark};
-use crate::connection::{Connector, Destination, Keyring, KnownHostsError};
+use crate::connection::{Connector, Destination, KeySources, Keyring, KnownHostsError};
 use crate::event::Event;
 use crate::exit_code::{self, Stop};
 use crate::host::Roster;
@@ -46,11 +46,16 @@ pub(super) struct FleetRun<'a> {
     pub(super) remarks: Vec<Remark>,
     /// Files on this machine that the work opens.
     pub(super) local_files: LocalFiles,
+    /// Keys that are logged in with besides those of the hosts.
+    pub(super) further_keys: Vec<KeySources>,
 }
 
 impl FleetRun<'_> {
     /// Runs the work that `work` makes of the connections and gives the exit code.
-    pub(super) fn run<W: Work>(self, work: impl FnOnce(Arc<Connector>, Vec<Reached>) -> W) -> Result<u8, Failed> {
+    pub(super) fn run<W: Work>(
+        self,
+        work: impl FnOnce(Arc<Connector>, Vec<Reached>) -> Result<W, Failed>,
+    ) -> Result<u8, Failed> {
         let terminals = terminals(self.global.color);
         let dash = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
         let mode = match self.options.output {
@@ -80,16 +85,14 @@ impl FleetRun<'_> {
             connector.expect_files();
         }
         let connector = Arc::new(connector);
-        let report = Report::new(
-            self.settings(mode, terminals),
-            Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) },
-        )
-        .map_err(report_failed)?;
+        let settings = self.settings(mode, terminals);
         let plan = self.plan(spent, missing);
         let exit = self.options.exit;
         // As with ssh: one host's command, and its own status.
         let is_single = mode == OutputMode::Raw && self.hosts.len() == 1 && matches!(self.verb, "run" | "script");
-        let work = Arc::new(work(Arc::clone(&connector), self.hosts));
+        let work = Arc::new(work(Arc::clone(&connector), self.hosts)?);
+        let sinks = Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) };
+        let report = Report::new(settings, sinks).map_err(report_failed)?;
         let (events, thread) = spawn(report, EVENTS).map_err(Failed::fault)?;
         // On a worker, where the units are: every event that crosses threads wakes one up.
         let run = async { tokio::spawn(execute(plan, work, events, thread)).await };
@@ -112,7 +115,8 @@ impl FleetRun<'_> {
     /// to wait for a person while a server's clock is running.
     fn keyring(&self, runtime: &Runtime) -> Result<Keyring, Failed> {
         let person = Passphrases { allowed: self.may_ask(), quiet: self.global.quiet, deadline: self.options.deadline };
-        let sources = self.hosts.iter().flat_map(|host| host.destination.key_sources());
+        let of_hosts = self.hosts.iter().flat_map(|host| host.destination.key_sources());
+        let sources = of_hosts.chain(self.further_keys.iter().cloned());
         runtime.block_on(Keyring::prepare(sources, &person)).map_err(|error| {
             let hint = error.hint();
             Failed::mistake(error).hints(hint)

@@ -12,6 +12,7 @@ mod fleet;
 mod host_key_question;
 mod hosts;
 mod inventory;
+mod keys;
 mod man;
 mod options;
 mod privilege;
@@ -77,6 +78,8 @@ enum Verb {
     Push(push::Arguments),
     /// Fetch files and trees from every host
     Pull(pull::Arguments),
+    /// Who may log in: roll keys out, list them, take them back, over the whole fleet
+    Keys(keys::Arguments),
     /// Print who is selected, a name a line
     Hosts(hosts::Arguments),
     /// Show the inventory in Ansible's shapes, or check it
@@ -123,7 +126,7 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     };
     let mut program = Program::from_arg_matches(&matches).map_err(Failed::usage)?;
     program.global.origins = origins.that_count(&matches);
-    let verb = matches.subcommand().map(|(_, verb)| verb);
+    let verb = matches.subcommand().map(|(_, verb)| verb.subcommand().map_or(verb, |(_, inner)| inner));
     let typed = |option: &str| {
         let source =
             verb.filter(|verb| verb.try_contains_id(option).is_ok()).and_then(|verb| verb.value_source(option));
@@ -138,6 +141,7 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
         Verb::Script(arguments) => Some(&mut arguments.host.privilege),
         Verb::Push(arguments) => Some(&mut arguments.transfer.privilege),
         Verb::Pull(arguments) => Some(&mut arguments.transfer.privilege),
+        Verb::Keys(arguments) => arguments.privilege(),
         _ => None,
     };
     if let Some(privilege) = privilege.filter(|_| typed("ask_sudo_pass") && !typed("sudo_pass_fd")) {
@@ -153,6 +157,7 @@ impl Verb {
             Self::Script(arguments) => script::run(global, arguments),
             Self::Push(arguments) => push::run(global, arguments),
             Self::Pull(arguments) => pull::run(global, arguments),
+            Self::Keys(arguments) => keys::run(global, arguments),
             Self::Hosts(arguments) => hosts::run(global, &arguments),
             Self::Inventory(arguments) => inventory::run(global, &arguments),
             Self::Config(arguments) => config::run(global, &arguments),

@@ -8,8 +8,8 @@ use super::sources::{COMMAND_LINE, Known};
 use super::variables::{InventoryReach, Mistakes, inventory_reach};
 use crate::connection::algorithms::{self, Algorithms};
 use crate::connection::{
-    AddToAgent, Configured, Confirm, Destination, Display, Family, IdentitiesOnly, KeySources, LoginMethod, Profile,
-    ProxyCommand, Route, SocketOptions, Strictness,
+    AddToAgent, Configured, Confirm, Destination, Display, Family, IdentitiesOnly, KeyChoice, KeySources, LoginMethod,
+    Profile, ProxyCommand, Route, SocketOptions, Strictness,
 };
 use crate::host::Endpoint;
 use crate::inventory::{ConnectionVariables, HostIndex};
@@ -144,6 +144,7 @@ impl<'a> Reach<'a> {
             profile: self.profile(effective),
             host_key_alias: effective.host_key_alias.as_ref().map(ToString::to_string),
             password,
+            choice: KeyChoice::All,
         }
     }
 

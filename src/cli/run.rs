@@ -154,22 +154,25 @@ impl Job {
             hosts: called.hosts,
             remarks: called.remarks,
             local_files: LocalFiles::default(),
+            further_keys: Vec::new(),
         };
-        run.run(|connector, hosts| RunCommand {
-            caller: Caller { connector, detail },
-            calls: hosts
-                .into_iter()
-                .zip(lines.iter().zip(privileges))
-                .map(|(host, (command, privilege))| Call {
-                    destination: host.destination,
-                    command: Arc::clone(command),
-                    privilege,
-                })
-                .collect(),
-            script,
-            input,
-            terminal,
-            timeout,
+        run.run(|connector, hosts| {
+            Ok(RunCommand {
+                caller: Caller { connector, detail },
+                calls: hosts
+                    .into_iter()
+                    .zip(lines.iter().zip(privileges))
+                    .map(|(host, (command, privilege))| Call {
+                        destination: host.destination,
+                        command: Arc::clone(command),
+                        privilege,
+                    })
+                    .collect(),
+                script,
+                input,
+                terminal,
+                timeout,
+            })
         })
     }
 

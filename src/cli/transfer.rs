@@ -158,11 +158,12 @@ impl ReadyTransfer<'_> {
             hosts: called.hosts,
             remarks: called.remarks,
             local_files: LocalFiles { per_host: FILES_PER_HOST, shared: open_files() },
+            further_keys: Vec::new(),
         };
         run.run(|connector, hosts| {
             let hosts = hosts.into_iter().zip(privileges);
             let hosts = hosts.map(|(host, privilege)| TransferHost { destination: host.destination, privilege });
-            work(Caller { connector, detail }, hosts.collect())
+            Ok(work(Caller { connector, detail }, hosts.collect()))
         })
     }
 }

@@ -298,7 +298,7 @@ impl Attempt<'_> {
         Credentials {
             user: self.destination.endpoint.user.clone(),
             methods: profile.methods.iter().map(|&method| method_kind(method)).collect(),
-            offers: self.connector.keyring.offers(&profile.keys),
+            offers: self.connector.keyring.offers(&profile.keys).chosen(&self.destination.choice),
             password: self.destination.password.clone(),
             required_rsa_bits: profile.required_rsa_bits,
             rsa_hashes: profile.algorithms.rsa_hashes(),

@@ -4,6 +4,7 @@
 //! will be needed. [`KeyFile::unlock`] gives the private key. Nothing here asks anybody anything.
 
 use super::signer::SigningKey;
+use crate::known_hosts::PublicKey as BlobKey;
 use crate::secret::Secret;
 use russh::keys::{Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key};
 use std::fs::{self, File};
@@ -125,6 +126,15 @@ impl KeyFile {
         self.private = Some(Arc::new(SigningKey::new(key)));
         Ok(())
     }
+}
+
+/// The public half of a private key file, where it can be known without a passphrase; no private half leaves this.
+///
+/// # Errors
+/// Where the file is no private key, or others may read it.
+pub fn public_half(path: &Path) -> Result<Option<BlobKey>, KeyFileError> {
+    let file = KeyFile::read(path, rustix::process::getuid().as_raw())?;
+    Ok(file.public.and_then(|key| BlobKey::from_blob(&key.to_bytes().ok()?).ok()))
 }
 
 fn read_limited(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {

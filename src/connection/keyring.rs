@@ -5,9 +5,11 @@
 
 use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
+use super::options::KeyChoice;
 use super::signer::{Signer, SigningKey, connect_agent};
 use super::{AGENT_LIMIT, Ask};
 use crate::duration::human;
+use crate::known_hosts::PublicKey as BlobKey;
 use futures::future::join_all;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::Constraint;
@@ -120,6 +122,32 @@ pub(super) struct Offers {
     pub(super) missing: Arc<[String]>,
 }
 
+/// Whether the private half of a key can be used here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrivateHalf {
+    /// In a file or an agent.
+    Here,
+    /// In this file, whose passphrase nobody gave.
+    Locked(PathBuf),
+    /// Neither a file nor an agent has it.
+    Elsewhere,
+}
+
+impl Offers {
+    /// Those that a host is to be offered.
+    pub(super) fn chosen(self, choice: &KeyChoice) -> Self {
+        let keep = |offer: &&Offer| match choice {
+            KeyChoice::All => true,
+            KeyChoice::Only(key) => offer.certificate.is_none() && offer.is(key),
+            KeyChoice::Without(keys) => offer.certificate.is_some() || !keys.iter().any(|key| offer.is(key)),
+        };
+        match choice {
+            KeyChoice::All => self,
+            _ => Self { list: self.list.iter().filter(keep).cloned().collect(), missing: self.missing },
+        }
+    }
+}
+
 /// The keys of a run.
 #[derive(Default)]
 pub struct Keyring {
@@ -150,7 +178,10 @@ impl Keyring {
         let listed = agents.into_iter().map(|agent| async { (agent.clone(), list_agent(agent, ask).await) });
         ring.agents = join_all(listed).await.into_iter().collect();
         ring.waited = began.elapsed();
-        for source in &distinct {
+        // A file that is named by one host is unlocked, also where it is another's default.
+        let mut ordered: Vec<&KeySources> = distinct.iter().collect();
+        ordered.sort_by_key(|source| source.configured == Configured::No);
+        for source in ordered {
             for key in ring.read_files(source, ask)? {
                 give_to_agent(source, key.private()).await;
             }
@@ -170,6 +201,20 @@ impl Keyring {
     /// The keys for a host whose sources were prepared.
     pub(super) fn offers(&self, sources: &KeySources) -> Offers {
         self.offers.get(sources).cloned().unwrap_or_default()
+    }
+
+    /// Whether a login with this key could be tried.
+    pub(super) fn private_half(&self, sources: &KeySources, key: &BlobKey) -> PrivateHalf {
+        if self.offers(sources).list.iter().any(|offer| offer.is(key)) {
+            return PrivateHalf::Here;
+        }
+        let locked = sources.identity_files.iter().find(|path| {
+            let file = self.files.get(*path).and_then(|file| file.as_ref().ok());
+            file.is_some_and(|file| {
+                file.private.is_none() && file.public.as_ref().is_none_or(|public| is_same(public, key))
+            })
+        });
+        locked.map_or(PrivateHalf::Elsewhere, |path| PrivateHalf::Locked(path.clone()))
     }
 
     /// Returns the keys that were unlocked now.
@@ -405,7 +450,39 @@ fn unlock(file: &mut KeyFile, prompts: u32, ask: &dyn Ask) -> Result<(), KeyFile
     Ok(())
 }
 
+/// A key that an agent holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentEntry {
+    /// The key; of a certificate, the certificate.
+    pub key: BlobKey,
+    /// What it was added as.
+    pub comment: String,
+}
+
+/// What the agent at this socket holds, in its order.
+///
+/// # Errors
+/// Why it does not answer, in words.
+pub async fn agent_entries(socket: &Path, ask: &dyn Ask) -> Result<Vec<AgentEntry>, String> {
+    let keys = list_agent(socket, ask).await?;
+    let blob = |key: &AgentKey| match &key.certificate {
+        Some(certificate) => certificate.to_bytes().ok(),
+        None => key.public.to_bytes().ok(),
+    };
+    let entry = |key: AgentKey| Some(AgentEntry { key: BlobKey::from_blob(&blob(&key)?).ok()?, comment: key.comment });
+    Ok(keys.into_iter().filter_map(entry).collect())
+}
+
+fn is_same(public: &PublicKey, key: &BlobKey) -> bool {
+    public.to_bytes().is_ok_and(|blob| blob == key.blob())
+}
+
 impl Offer {
+    /// Whether it is this key, with or without a certificate.
+    fn is(&self, key: &BlobKey) -> bool {
+        is_same(&self.public, key)
+    }
+
     /// The size of an RSA key.
     pub(super) fn rsa_bits(&self) -> Option<u32> {
         let bits = self.public.key_data().rsa()?.key_size();

@@ -28,9 +28,11 @@ mod x11;
 pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
 pub use host_keys::Learned;
-pub use key_file::KeyFileError;
-pub use keyring::{AddToAgent, Configured, Confirm, IdentitiesOnly, KeySources, Keyring};
-pub use options::{Destination, LoginMethod, Profile, ProxyCommand, Route, Strictness};
+pub use key_file::{KeyFileError, public_half};
+pub use keyring::{
+    AddToAgent, AgentEntry, Configured, Confirm, IdentitiesOnly, KeySources, Keyring, PrivateHalf, agent_entries,
+};
+pub use options::{Destination, KeyChoice, LoginMethod, Profile, ProxyCommand, Route, Strictness};
 /// Signals that a remote process can be sent (RFC 4254 §6.9).
 pub use russh::Sig as Signal;
 pub use session::{Exec, Happening, Input, InputClosed, Process, Program, Terminal};
@@ -38,7 +40,7 @@ pub use trace::{Entry as TraceEntry, Trace};
 pub use x11::{Display, DisplayError};
 
 use crate::host::{Endpoint, HostName};
-use crate::known_hosts::{KnownHosts, ReadError, RevokedKeys, RevokedKeysError};
+use crate::known_hosts::{KnownHosts, PublicKey, ReadError, RevokedKeys, RevokedKeysError};
 use crate::secret::Secret;
 use client::{Client, Facts};
 use dial::Resolver;
@@ -146,6 +148,11 @@ impl Connector {
             let (known, _) = self.known_hosts.of(&hop.profile);
             hop.profile.asks_about_keys() && host_keys::would_ask(&known.lookup(&hop.host_query()))
         })
+    }
+
+    /// Whether a login with this key could be tried, from sources that the keyring was prepared with.
+    pub fn private_half(&self, sources: &KeySources, key: &PublicKey) -> PrivateHalf {
+        self.keyring.private_half(sources, key)
     }
 
     /// The keys that were taken on first sight and are still to be written.

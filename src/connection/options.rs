@@ -8,7 +8,7 @@ use super::gate::Server;
 use super::keyring::KeySources;
 use super::x11::Display;
 use crate::host::{Endpoint, HostName};
-use crate::known_hosts::{HostQuery, NameStyle};
+use crate::known_hosts::{HostQuery, NameStyle, PublicKey};
 use crate::secret::Secret;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -30,6 +30,21 @@ pub struct Destination {
     pub host_key_alias: Option<String>,
     /// For password and keyboard-interactive logins.
     pub password: Option<Secret>,
+    /// Which of the keys of its profile it is offered.
+    pub choice: KeyChoice,
+}
+
+/// Which of the keys that a host could be offered it is offered: a login may have to prove that one key opens the door, or
+/// that it opens without some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeyChoice {
+    /// All of them.
+    #[default]
+    All,
+    /// This one, without a certificate for it.
+    Only(PublicKey),
+    /// All but these; certificates for them hold for what their authority says.
+    Without(Arc<[PublicKey]>),
 }
 
 /// The way to a host.

@@ -272,6 +272,22 @@ impl Process {
     }
 }
 
+impl Connection {
+    /// Opens a session and closes it again: nothing is run in it.
+    ///
+    /// # Errors
+    /// Where the server refuses it, or the connection is lost.
+    pub async fn try_session(&self) -> Result<(), Failure> {
+        self.monitor.hurry();
+        match self.handle.channel_open_session().await {
+            // One that cannot be closed goes with its connection.
+            Ok(channel) => Ok(channel.close().await.unwrap_or_default()),
+            Err(russh::Error::ChannelOpenFailure(why)) => Err(open_refused(&why)),
+            Err(_) => Err(lost(self, "before a session was opened")),
+        }
+    }
+}
+
 fn signal_text(signal: &Sig) -> String {
     match signal {
         Sig::Custom(name) => name.clone(),

@@ -14,6 +14,7 @@ mod lanes;
 mod privilege;
 mod pull;
 mod push;
+pub mod rollout;
 mod segments;
 mod shell;
 mod teller;

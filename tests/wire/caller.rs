@@ -4,8 +4,8 @@ use crate::fleet::openssh::Daemon;
 use crate::fleet::{Fleet, Host, USER};
 use bugle::connection::algorithms::Algorithms;
 use bugle::connection::{
-    Ask, Configured, ConnectError, Connection, Connector, Destination, KeyFileError, KeySources, Keyring, LoginMethod,
-    Profile, ProxyCommand, Route, SocketOptions, Strictness, Terminal, Trace,
+    Ask, Configured, ConnectError, Connection, Connector, Destination, KeyChoice, KeyFileError, KeySources, Keyring,
+    LoginMethod, Profile, ProxyCommand, Route, SocketOptions, Strictness, Terminal, Trace,
 };
 use bugle::event::{Event, Phase, Stream, What};
 use bugle::host::{Endpoint, HostId, HostName, Roster};
@@ -117,6 +117,7 @@ impl Caller {
             profile: Arc::new(profile),
             host_key_alias: None,
             password: None,
+            choice: KeyChoice::All,
         };
         Self {
             destination,

@@ -1,0 +1,264 @@
+//! What is found on a host: accounts, the files that sshd reads their keys from, and what sshd thinks of those ([`look`]).
+
+use super::frames::{Frame, Mark};
+use crate::connection::Connection;
+use crate::keys::authorized::Document;
+use crate::outcome::{Code, Failure};
+use crate::task::inner::ask;
+use crate::task::privilege::Privilege;
+use crate::task::shell::quote;
+use bytes::Bytes;
+use std::sync::Arc;
+
+const SCRIPT: &str = include_str!("look.sh");
+
+/// Whose files are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Accounts {
+    /// Those of the user that the session belongs to.
+    Own,
+    /// Those of this one.
+    Named(Vec<String>),
+    /// Those of all who have a home directory.
+    Everyone,
+}
+
+/// An account and its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Who the script ran as.
+    pub(super) looked_as: u32,
+    pub(super) home: String,
+    pub(super) strict: Strict,
+    /// Whether the place is the default because sshd could not be asked, and its configuration says several things.
+    pub(super) assumed: bool,
+    /// Why nothing is known of it.
+    pub(super) unknown: Option<&'static str>,
+    pub(super) files: Vec<KeyFile>,
+}
+
+/// `StrictModes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Strict {
+    #[default]
+    Yes,
+    No,
+}
+
+/// A file that sshd reads keys from, whether it is there or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct KeyFile {
+    /// As sshd is told.
+    pub(super) path: String,
+    /// Where the link leads that it is, if it is one.
+    pub(super) link: Option<String>,
+    /// The directory, without links; the nearest one that is there.
+    pub(super) directory: String,
+    /// The directories that are missing below it.
+    pub(super) make: String,
+    pub(super) name: String,
+    /// The file and the directories above it up to the home directory.
+    pub(super) parts: Vec<Part>,
+    /// Why it cannot be read or written.
+    pub(super) obstacle: Option<String>,
+    /// What is in it, where it is there.
+    pub(super) content: Option<Content>,
+}
+
+/// A path on the way to the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) path: String,
+    /// Permission bits.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// The bytes of a file and the sum by which the host knows them again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sum: String,
+}
+
+impl KeyFile {
+    pub(super) fn document(&self) -> Document {
+        Document::parse(self.content.as_ref().map(|content| content.bytes.as_slice()).unwrap_or_default())
+    }
+
+    /// The file itself, where it is there.
+    pub(super) fn own_part(&self) -> Option<&Part> {
+        self.content.as_ref().and(self.parts.first())
+    }
+}
+
+/// Looks at the files of these accounts.
+///
+/// # Errors
+/// Where the host cannot be asked or answers nonsense.
+pub(super) async fn look(
+    connection: &Arc<Connection>,
+    privilege: Option<&Privilege>,
+    accounts: &Accounts,
+) -> Result<Vec<Account>, Failure> {
+    let mark = Mark::new();
+    let yes = |answer: bool| if answer { "yes" } else { "no" };
+    let names = match accounts {
+        Accounts::Named(names) => names.iter().map(|name| format!(" {}", quote(name))).collect(),
+        Accounts::Own | Accounts::Everyone => String::new(),
+    };
+    let script = format!(
+        "token={}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}",
+        mark.0,
+        yes(*accounts == Accounts::Own),
+        yes(*accounts == Accounts::Everyone),
+        yes(connection.server().to_lowercase().contains("dropbear")),
+    );
+    // A file that is written to meanwhile is read again.
+    for _ in 0..3 {
+        let answer = ask(connection, privilege, &script, Bytes::new()).await?;
+        match read(&mark.frames(&answer)) {
+            Reading::Accounts(accounts) => return Ok(accounts),
+            Reading::Moving => {}
+            Reading::Nonsense => {
+                let said = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
+                let failure = Failure::new(Code::SessionRefused, format!("the host runs no script of ours: `{said}`"));
+                return Err(failure.hint("check `command=` in authorized_keys, and ForceCommand in its sshd_config"));
+            }
+        }
+    }
+    Err(Failure::new(Code::KeysRefused, "the file of keys is being written to all the time"))
+}
+
+enum Reading {
+    Accounts(Vec<Account>),
+    Moving,
+    Nonsense,
+}
+
+fn read(frames: &[Frame<'_>]) -> Reading {
+    let mut accounts: Vec<Account> = Vec::new();
+    let mut me = 0;
+    if frames.last().is_none_or(|frame| frame.key != "done") {
+        return Reading::Nonsense;
+    }
+    for (index, frame) in frames.iter().enumerate() {
+        match (frame.key, accounts.last_mut()) {
+            ("me", _) => me = frame.text().parse().unwrap_or(u32::MAX),
+            ("account", _) => {
+                accounts.push(Account { name: frame.text(), looked_as: me, ..Account::default() });
+            }
+            ("content", Some(Account { files, .. })) => {
+                let sum = frame.text();
+                if frames.get(index + 1).is_none_or(|next| next.key != "end" || next.text() != sum) {
+                    return Reading::Moving;
+                }
+                if let Some(file) = files.last_mut() {
+                    file.content = Some(Content { bytes: frame.body.to_vec(), sum });
+                }
+            }
+            (_, Some(account)) => account.learn(frame),
+            (_, None) => {}
+        }
+    }
+    Reading::Accounts(accounts)
+}
+
+impl Account {
+    fn learn(&mut self, frame: &Frame<'_>) {
+        let text = frame.text();
+        match frame.key {
+            "uid" => self.uid = text.parse().unwrap_or(u32::MAX),
+            "gid" => self.gid = text.parse().unwrap_or(u32::MAX),
+            "home" => self.home = text,
+            "strict" => self.strict = if text.eq_ignore_ascii_case("no") { Strict::No } else { Strict::Yes },
+            "assumed" => self.assumed = true,
+            "unknown" => self.unknown = Some("there is no such account"),
+            "forbidden" => self.unknown = Some("only root may change the keys of another account"),
+            "none" => self.unknown = Some("sshd reads no keys from files (AuthorizedKeysFile none)"),
+            "file" => self.files.push(KeyFile { path: text, ..KeyFile::default() }),
+            key => {
+                if let Some(file) = self.files.last_mut() {
+                    file.learn(key, text);
+                }
+            }
+        }
+    }
+}
+
+impl KeyFile {
+    fn learn(&mut self, key: &str, text: String) {
+        match key {
+            "link" => self.link = Some(text),
+            "place" => self.directory = text,
+            "name" => self.name = text,
+            "make" => self.make = text,
+            "at" => self.parts.extend(Part::read(&text)),
+            "odd" => self.obstacle = Some(format!("`{}` is no file", self.path)),
+            "closed" => self.obstacle = Some(format!("`{text}` cannot be read")),
+            _ => {}
+        }
+    }
+}
+
+impl Part {
+    /// `drwxr-xr-x UID GID PATH`, the first three as `ls -ldn` has them.
+    fn read(text: &str) -> Option<Self> {
+        let mut fields = text.splitn(4, ' ');
+        let (mode, uid, gid, path) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let letters = mode.as_bytes().get(1..10)?;
+        let mut bits = 0;
+        for (index, letter) in letters.iter().enumerate() {
+            let shift = 8 - index;
+            bits |= u32::from(!matches!(letter, b'-' | b'S' | b'T')) << shift;
+            if matches!(letter, b's' | b'S' | b't' | b'T') {
+                bits |= 0o4000 >> (index / 3);
+            }
+        }
+        Some(Self { path: path.to_owned(), mode: bits, uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_read_as_ls_writes_them() {
+        for (written, mode) in [
+            ("-rw-------", 0o600),
+            ("drwxr-xr-x.", 0o755),
+            ("drwxrwsr-x+", 0o2775),
+            ("drwxrwxrwt", 0o1777),
+            ("-rwSr--r--", 0o4644),
+        ] {
+            let part = Part::read(&format!("{written} 1000 100 /home/a b")).unwrap();
+            assert_eq!((part.mode, part.uid, part.gid), (mode, 1000, 100), "{written}");
+            assert_eq!(part.path, "/home/a b");
+        }
+        assert_eq!(Part::read("  /x"), None);
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_read_again() {
+        let mark = Mark("t".into());
+        let answer = |end: &str| {
+            format!(
+                "\nt me 0\n\nt account joe\n\nt uid 7\n\nt file /h/k\n\nt place /h\n\nt name k\n\nt at -rw-r--r-- 7 8 /h/k\n\n\
+                 t at drwx------ 7 8 /h\n\nt content aa  -\nkeys\n\nt end {end}  -\n\nt done \n"
+            )
+        };
+        assert!(matches!(read(&mark.frames(answer("bb").as_bytes())), Reading::Moving));
+        let text = answer("aa");
+        let Reading::Accounts(accounts) = read(&mark.frames(text.as_bytes())) else { panic!() };
+        let file = &accounts[0].files[0];
+        assert_eq!((accounts[0].uid, accounts.len()), (7, 1));
+        assert_eq!(file.content, Some(Content { bytes: b"keys\n".to_vec(), sum: "aa  -".into() }));
+        assert_eq!(file.own_part().unwrap().mode, 0o644);
+        assert!(matches!(read(&mark.frames(b"\nt me 0\n")), Reading::Nonsense));
+    }
+}

@@ -1,0 +1,105 @@
+//! Who can log in where: [`KeyListing`] looks at the files of keys and changes nothing.
+
+use super::facts::{Accounts, look};
+use super::{RolloutHost, Whose, accounts_of};
+use crate::connection::{Connection, Destination, Trace};
+use crate::host::HostId;
+use crate::keys::authorized::{Entry, Fault, Line};
+use crate::outcome::{Code, Failure, Outcome};
+use crate::scheduler::{Ended, Unit, Work};
+use crate::task::caller::{Caller, OnHost, attempt};
+use crate::task::transfer::Conduct;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A line of a file on a host that lets somebody in, or looks as if it should.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Where.
+    pub host: HostId,
+    /// As whom.
+    pub user: String,
+    /// In which file.
+    pub path: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// The key, or why there is none.
+    pub key: Result<Entry, Fault>,
+}
+
+/// Gathers the keys of every host of a run.
+pub struct KeyListing {
+    /// The way to the hosts.
+    pub caller: Caller,
+    /// The hosts, in the order of the roster.
+    pub hosts: Vec<RolloutHost>,
+    /// Whose files are looked at.
+    pub whose: Whose,
+    /// How it is carried out.
+    pub conduct: Conduct,
+    /// Where what is found is put.
+    pub found: Arc<Mutex<Vec<Finding>>>,
+}
+
+impl Work for KeyListing {
+    async fn attempt(&self, unit: Unit) -> Ended {
+        attempt(self, unit).await
+    }
+}
+
+impl OnHost for KeyListing {
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn destination(&self, host: HostId) -> &Destination {
+        &self.hosts[host.index()].destination
+    }
+
+    async fn work(&self, unit: &Unit, connection: &Arc<Connection>, _: &mut Trace) -> Outcome {
+        let listing = async {
+            self.list(unit, connection).await?;
+            Ok(Outcome::Ok)
+        };
+        self.conduct.bound(unit, Box::pin(listing)).await
+    }
+}
+
+impl KeyListing {
+    async fn list(&self, unit: &Unit, connection: &Arc<Connection>) -> Result<(), Failure> {
+        let host = &self.hosts[unit.host.index()];
+        let which = accounts_of(host, &self.whose);
+        let accounts = look(connection, host.privilege.as_ref(), &which).await?;
+        let mut findings = Vec::new();
+        for account in accounts {
+            match account.unknown {
+                Some(why) if which != Accounts::Everyone => {
+                    return Err(Failure::new(Code::KeysRefused, format!("the keys of `{}`: {why}", account.name))
+                        .hint("--sudo looks at the keys of other accounts"));
+                }
+                Some(why) => unit.events.notice(1, format!("the keys of `{}`: {why}", account.name)).await,
+                None => {}
+            }
+            for file in &account.files {
+                if let Some(why) = &file.obstacle {
+                    unit.events.notice(0, format!("the keys of `{}`: {why}", account.name)).await;
+                }
+                for line in file.document().lines() {
+                    let key = match &line.content {
+                        Line::Key(entry) => Ok(entry.clone()),
+                        Line::Foreign(fault) => Err(fault.clone()),
+                        Line::Blank | Line::Comment => continue,
+                    };
+                    findings.push(Finding {
+                        host: unit.host,
+                        user: account.name.clone(),
+                        path: file.path.clone(),
+                        line: line.number.unwrap_or_default(),
+                        key,
+                    });
+                }
+            }
+        }
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(findings);
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+# Tells which files sshd reads the keys of accounts from, what stands in its way, and what is in them.
+# Given: token, self (yes: the account that this runs as), everyone (yes: all that may have keys), dropbear (yes), and the accounts as arguments.
+set -f
+LC_ALL=C
+export LC_ALL
+PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
+me=$(id -u)
+
+say() { printf '\n%s %s\n' "$token" "$*"; }
+
+if command -v sha256sum >/dev/null 2>&1; then sum() { sha256sum; }
+elif command -v md5sum >/dev/null 2>&1; then sum() { md5sum; }
+else sum() { cksum; }
+fi
+
+entry() {
+  getent passwd "$1" 2>/dev/null && return
+  while IFS= read -r line; do
+    case $line in "$1":*) printf '%s\n' "$line"; return ;; esac
+  done </etc/passwd
+}
+
+# The configuration of the sshd that serves this session, and where the session comes from: sudo takes the variable away.
+config=/etc/ssh/sshd_config from=$SSH_CONNECTION process=$$
+while [ "${process:-0}" -gt 1 ] && [ -r "/proc/$process/cmdline" ]; do
+  line=$(tr '\000' ' ' <"/proc/$process/cmdline")
+  case ${line%% *} in
+    sshd: | sshd | */sshd) case $line in *' -f '*) line=${line#*' -f '}; config=${line%% *}; break ;; esac ;;
+  esac
+  [ -n "$from" ] || from=$(tr '\000' '\n' <"/proc/$process/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
+  process=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$process/status" 2>/dev/null)
+done
+
+effective() {
+  [ "$me" = 0 ] || return 1
+  set -- "$1" $from
+  sshd=$(command -v sshd) || return 1
+  "$sshd" -T -f "$config" \
+    -C "user=$1,host=${2:-127.0.0.1},addr=${2:-127.0.0.1},laddr=${4:-127.0.0.1},lport=${5:-22}" 2>/dev/null
+}
+
+# What can be read of it by somebody who may not ask sshd.
+plain() {
+  set +f
+  grep -h -i -s -E '^[[:space:]]*(authorizedkeysfile|strictmodes|match)[[:space:]=]' \
+    "$config" "${config%/*}"/sshd_config.d/*.conf | sed 's/=/ /; s/"//g' | {
+    files= strict= matched=
+    while read -r key value; do
+      case $key in
+        [Mm]*) matched=yes ;;
+        [Ss]*) [ -n "$matched" ] || strict=${strict:-$value} ;;
+        *)
+          if [ -n "$matched" ] || { [ -n "$files" ] && [ "$files" != "$value" ]; }; then echo 'ambiguous yes'
+          else files=$value; fi ;;
+      esac
+    done
+    printf 'authorizedkeysfile %s\nstrictmodes %s\n' "$files" "$strict"
+  }
+  set -f
+}
+
+setting() { printf '%s\n' "$settings" | sed -n "s/^$1 //p" | sed 1q; }
+
+expanded() {
+  path= rest=$1
+  while [ -n "$rest" ]; do
+    case $rest in
+      %%*) path=$path% rest=${rest#??} ;;
+      %h*) path=$path$home rest=${rest#??} ;;
+      %u*) path=$path$user rest=${rest#??} ;;
+      %U*) path=$path$uid rest=${rest#??} ;;
+      *) behind=${rest#?} path=$path${rest%"$behind"} rest=$behind ;;
+    esac
+  done
+  case $path in /*) ;; *) path=$home/$path ;; esac
+}
+
+# Kind, permissions and owner of a path.
+facts() { ls -ldn -- "$1" 2>/dev/null | { read -r mode links owner group rest; printf '%s %s %s' "$mode" "$owner" "$group"; }; }
+
+file() {
+  say file "$1"
+  place=$1
+  if [ -L "$place" ]; then
+    place=$(readlink -f -- "$place" 2>/dev/null) || place=
+    say link "$place"
+    [ -n "$place" ] || return
+  fi
+  directory=${place%/*} name=${place##*/} make=
+  while [ -n "$directory" ] && [ ! -d "$directory" ] && [ ! -L "$directory" ]; do
+    make=${directory##*/}${make:+/$make}
+    directory=${directory%/*}
+  done
+  real=$(cd -P -- "${directory:-/}" 2>/dev/null && pwd -P) || { say closed "$directory"; return; }
+  say place "$real"
+  say name "$name"
+  say make "$make"
+  if [ -z "$make" ] && [ -e "$real/$name" ]; then
+    say at "$(facts "$real/$name") $real/$name"
+  fi
+  above=$real
+  while :; do
+    say at "$(facts "$above") $above"
+    [ "$above" != "$real_home" ] && [ "$above" != / ] || break
+    above=${above%/*}
+    above=${above:-/}
+  done
+  [ -z "$make" ] && [ -e "$real/$name" ] || return
+  if [ ! -f "$real/$name" ]; then say odd; return; fi
+  if [ ! -r "$real/$name" ]; then say closed "$real/$name"; return; fi
+  say content "$(sum <"$real/$name")"
+  cat -- "$real/$name"
+  say end "$(sum <"$real/$name")"
+}
+
+account() {
+  user=$1
+  line=$(entry "$user" | sed 1q)
+  if [ -n "$line" ]; then
+    rest=${line#*:*:}
+    uid=${rest%%:*} rest=${rest#*:}
+    gid=${rest%%:*} rest=${rest#*:*:}
+    home=${rest%%:*}
+  elif [ "$self" = yes ]; then
+    uid=$me gid=$(id -g) home=$HOME
+  else
+    say account "$user"
+    say unknown
+    return
+  fi
+  # Services without a home have no keys.
+  if [ "$everyone" = yes ]; then
+    case $home in '' | / | /nonexistent | /dev/null | /var/empty) return ;; esac
+  fi
+  real_home=$(cd -P -- "$home" 2>/dev/null && pwd -P)
+  say account "$user"
+  say uid "$uid"
+  say gid "$gid"
+  say home "$real_home"
+  if [ "$me" != 0 ] && [ "$me" != "$uid" ]; then say forbidden; return; fi
+  if [ "$dropbear" = yes ]; then
+    if [ "$uid" = 0 ] && [ -d /etc/dropbear ] && [ -e /etc/openwrt_release ]; then file /etc/dropbear/authorized_keys
+    else file "$home/.ssh/authorized_keys"; fi
+    return
+  fi
+  settings=$(effective "$user") || settings=$(plain)
+  [ -z "$(setting ambiguous)" ] || { say assumed; settings=; }
+  say strict "$(setting strictmodes)"
+  files=$(setting authorizedkeysfile)
+  for one in ${files:-.ssh/authorized_keys .ssh/authorized_keys2}; do
+    if [ "$one" = none ]; then say none; continue; fi
+    expanded "$one"
+    file "$path"
+  done
+}
+
+say me "$me"
+if [ "$everyone" = yes ]; then
+  { getent passwd 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r name rest; do account "$name"; done
+else
+  [ "$self" != yes ] || set -- "$(id -un)"
+  for name; do account "$name"; done
+fi
+say done

@@ -1,0 +1,528 @@
+//! Keys on one host: who may log in is made what it should be, and proved by logins of its own.
+//!
+//! [`Rollout`] lets keys in and shuts keys out, with [`RolloutOrder`] saying which; [`KeyListing`] only looks. A file is edited
+//! here, as a document, and replaced on trial (`transaction.rs`): it stands only once a new login has shown that nobody is
+//! shut out who should not be.
+
+mod facts;
+mod frames;
+mod listing;
+mod plan;
+mod proof;
+mod strict;
+mod transaction;
+
+pub use listing::{Finding, KeyListing};
+pub use proof::sources;
+
+use super::caller::{Caller, OnHost, attempt};
+use super::inner::ask;
+use super::privilege::Privilege;
+use super::transfer::{Conduct, Extent};
+use super::trouble::Trouble;
+use crate::connection::{Connection, Destination, Trace};
+use crate::event::Stream;
+use crate::host::HostId;
+use crate::keys::authorized::{Entry, NewKey, Options, Presence, Wanted};
+use crate::outcome::{Code, Failure, Outcome};
+use crate::scheduler::{Ended, Unit, Work};
+use bytes::Bytes;
+use facts::{Account, Accounts, KeyFile, look};
+use plan::Plan;
+use proof::Proof;
+use std::path::PathBuf;
+use std::sync::Arc;
+use strict::violations;
+use transaction::{Begun, Refused, Replacement, Transaction};
+
+/// How often a file is read again that somebody else writes to.
+const TRIES: u32 = 3;
+
+/// A key and where its private half is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bearer {
+    /// The key.
+    pub key: NewKey,
+    /// The file of its private half, where there is one here; the agent may have it too.
+    pub identity: Option<PathBuf>,
+}
+
+/// A key that is let in.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Who.
+    pub bearer: Arc<Bearer>,
+    /// With which options; nothing leaves those that are there.
+    pub options: Option<Options>,
+}
+
+/// Which keys are shut out.
+#[derive(Clone, Debug)]
+pub enum Absent {
+    /// None.
+    Nothing,
+    /// These.
+    These(Vec<Wanted>),
+    /// All that are not let in.
+    Others,
+}
+
+/// How the files of an account should be.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Who is let in.
+    pub present: Vec<Admission>,
+    /// Who is shut out.
+    pub absent: Absent,
+}
+
+/// Whose files are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of the user who logs in.
+    Login,
+    /// Those of this user.
+    User(String),
+    /// Those of all users.
+    Everyone,
+}
+
+/// One thing to be done on a host.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// To whose files.
+    pub whose: Whose,
+    /// How they should be.
+    pub wish: Wish,
+    /// A key that must not log in afterwards.
+    pub refused: Option<Arc<Bearer>>,
+}
+
+/// What is done about modes and owners that make sshd ignore keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// They are told, and the host is left alone.
+    Refuse,
+    /// They are mended.
+    Mend,
+}
+
+/// Whether a host may be left without a proven way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caution {
+    /// It may not.
+    Careful,
+    /// It is what is wanted (`--force`).
+    Forced,
+}
+
+/// What is done on every host.
+#[derive(Clone, Debug)]
+pub struct RolloutOrder {
+    /// In this order; one that fails is the last.
+    pub errands: Vec<Errand>,
+    /// About modes and owners.
+    pub repair: Repair,
+    /// About ways in.
+    pub caution: Caution,
+    /// How it is carried out.
+    pub conduct: Conduct,
+}
+
+/// A host whose keys are looked after.
+pub struct RolloutHost {
+    /// Where.
+    pub destination: Destination,
+    /// As whom, where not as the login user.
+    pub privilege: Option<Privilege>,
+}
+
+/// Keys let in and shut out on every host of a run.
+pub struct Rollout {
+    /// The way to the hosts.
+    pub caller: Caller,
+    /// The hosts, in the order of the roster.
+    pub hosts: Vec<RolloutHost>,
+    /// What is done.
+    pub order: RolloutOrder,
+}
+
+impl Work for Rollout {
+    async fn attempt(&self, unit: Unit) -> Ended {
+        attempt(self, unit).await
+    }
+}
+
+impl OnHost for Rollout {
+    fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    fn destination(&self, host: HostId) -> &Destination {
+        &self.hosts[host.index()].destination
+    }
+
+    async fn work(&self, unit: &Unit, connection: &Arc<Connection>, _: &mut Trace) -> Outcome {
+        let site = Site { rollout: self, host: &self.hosts[unit.host.index()], connection, unit };
+        self.order.conduct.bound(unit, Box::pin(site.all())).await
+    }
+}
+
+/// The work on one host.
+struct Site<'a> {
+    rollout: &'a Rollout,
+    host: &'a RolloutHost,
+    connection: &'a Arc<Connection>,
+    unit: &'a Unit,
+}
+
+/// Whether anything was done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    None,
+    Some,
+    /// Somebody else was faster; nothing was done.
+    Stale,
+}
+
+impl Site<'_> {
+    async fn all(&self) -> Result<Outcome, Trouble> {
+        let mut changed = false;
+        for errand in &self.rollout.order.errands {
+            changed |= self.errand(errand).await?;
+        }
+        Ok(if changed { Outcome::Changed } else { Outcome::Ok })
+    }
+
+    async fn errand(&self, errand: &Errand) -> Result<bool, Trouble> {
+        let (mut changed, mut removed) = (false, false);
+        let accounts = look(self.connection, self.privilege(), &accounts_of(self.host, &errand.whose)).await?;
+        for mut account in accounts {
+            for attempt in 1.. {
+                match self.account(errand, &account, &mut removed).await? {
+                    Effect::Stale if attempt < TRIES => {
+                        let again = Accounts::Named(vec![account.name.clone()]);
+                        let found = look(self.connection, self.privilege(), &again).await?.into_iter().next();
+                        account = found.ok_or_else(|| refused("the account is gone"))?;
+                    }
+                    Effect::Stale => return Err(refused("somebody else writes to the file all the time").into()),
+                    effect => {
+                        changed |= effect == Effect::Some;
+                        break;
+                    }
+                }
+            }
+        }
+        if errand.whose == Whose::Everyone && !removed {
+            self.say("not there in any file\n".into()).await;
+        }
+        if let Some(bearer) = errand.refused.as_ref().filter(|_| self.is_real()) {
+            self.prove_refused(errand, bearer).await?;
+        }
+        Ok(changed)
+    }
+
+    fn privilege(&self) -> Option<&Privilege> {
+        self.host.privilege.as_ref()
+    }
+
+    fn is_real(&self) -> bool {
+        self.rollout.order.conduct.extent == Extent::Whole
+    }
+
+    async fn say(&self, text: String) {
+        self.unit.events.output(Stream::Stdout, Bytes::from(text)).await;
+    }
+
+    /// Brings the files of one account into shape.
+    async fn account(&self, errand: &Errand, account: &Account, removed: &mut bool) -> Result<Effect, Trouble> {
+        let everyone = errand.whose == Whose::Everyone;
+        if let Some(why) = account.unknown {
+            let hint = "--sudo looks after the keys of other accounts";
+            // Nothing can be taken from a file that is not read.
+            return if everyone { Ok(Effect::None) } else { Err(refused_for(account, why).hint(hint).into()) };
+        }
+        if let Some(why) = account.files.iter().find_map(|file| obstacle(account, file)) {
+            return Err(refused_for(account, &why).into());
+        }
+        let plan = Plan::new(account, &errand.wish).map_err(|error| refused_for(account, &error.to_string()))?;
+        *removed |= !plan.removed.is_empty();
+        let repairs = if errand.wish.present.is_empty() { Vec::new() } else { self.repairs(account, &plan)? };
+        if account.assumed && !errand.wish.present.is_empty() {
+            let text = "its sshd_config names several AuthorizedKeysFile, and sshd cannot be asked without root";
+            self.unit.events.notice(0, format!("{text}: {} is assumed", account.files[0].path)).await;
+        }
+        if !self.is_real() {
+            self.tell_plan(account, &plan, &repairs).await;
+            return Ok(Effect::None);
+        }
+        let is_own = account.name == self.host.destination.endpoint.user;
+        let gone = plan.removed_keys();
+        let careful = self.rollout.order.caution == Caution::Careful;
+        if is_own && careful && !gone.is_empty() {
+            self.prove_way_without(&gone, account).await?;
+        }
+        let mended = !repairs.is_empty();
+        if mended {
+            let script: String = repairs.iter().map(|(script, _)| script.as_str()).collect();
+            ask(self.connection, self.privilege(), &script, Bytes::new()).await.map_err(|failure| {
+                refused_for(account, &format!("what sshd would refuse could not be mended: {}", failure.message))
+            })?;
+        }
+        let Some(trials) = self.replace(account, &plan).await? else { return Ok(Effect::Stale) };
+        let proved = self.prove(errand, account, &plan, is_own).await;
+        let proved = match proved {
+            Ok(proved) => proved,
+            Err(failure) if trials.is_empty() => return Err(failure.into()),
+            Err(failure) => return Err(put_all_back(trials, failure).await.into()),
+        };
+        for trial in trials {
+            trial.keep().await.map_err(|refused| said(account, refused))?;
+        }
+        self.tell(account, &plan, &proved, &repairs, errand).await;
+        Ok(if plan.edits.is_empty() && !mended { Effect::None } else { Effect::Some })
+    }
+
+    /// What has to be mended, each as a script and as a person would type it.
+    fn repairs(&self, account: &Account, plan: &Plan) -> Result<Vec<(String, Vec<String>)>, Failure> {
+        let touched = |index: &usize| plan.edits.iter().any(|(edited, _)| edited == index);
+        let files = account.files.iter().enumerate();
+        let files = files.filter(|(index, file)| file.content.is_some() || touched(index)).map(|(_, file)| file);
+        let mut repairs: Vec<(String, Vec<String>)> = Vec::new();
+        for violation in files.flat_map(|file| violations(account, file)) {
+            let repair = (violation.script(), violation.commands());
+            if !repairs.contains(&repair) {
+                repairs.push(repair);
+            }
+        }
+        if repairs.is_empty() || self.rollout.order.repair == Repair::Mend {
+            return Ok(repairs);
+        }
+        let commands: Vec<String> = repairs.into_iter().flat_map(|(_, commands)| commands).collect();
+        let why = format!("sshd would ignore the keys (StrictModes) until this is done: {}", commands.join("; "));
+        Err(refused_for(account, &why).hint("--repair does it"))
+    }
+
+    async fn tell_plan(&self, account: &Account, plan: &Plan, repairs: &[(String, Vec<String>)]) {
+        let mut text = Vec::new();
+        for command in repairs.iter().flat_map(|(_, commands)| commands) {
+            text.extend_from_slice(format!("would repair: {command}\n").as_bytes());
+        }
+        text.extend(plan.difference(account));
+        if text.is_empty() && !plan.present.is_empty() {
+            text = b"nothing to do\n".to_vec();
+        }
+        self.unit.events.output(Stream::Stdout, Bytes::from(text)).await;
+    }
+
+    /// Puts every file that changes in its place, on trial. Nothing where one was changed by somebody else.
+    async fn replace(&self, account: &Account, plan: &Plan) -> Result<Option<Vec<Transaction>>, Failure> {
+        let mut trials = Vec::new();
+        for (index, document) in &plan.edits {
+            let file = &account.files[*index];
+            let replacement = Replacement { account, file, bytes: document.to_bytes() };
+            match Transaction::begin(self.connection, self.privilege(), &replacement).await {
+                Ok(Begun::Written(trial)) => trials.push(trial),
+                Ok(Begun::Changed) => {
+                    for trial in trials {
+                        trial.put_back().await.map_err(|refused| said(account, refused))?;
+                    }
+                    return Ok(None);
+                }
+                Err(refused) => return Err(put_all_back(trials, said(account, refused)).await),
+            }
+        }
+        Ok(Some(trials))
+    }
+
+    /// Logs in with every key that should log in, and as this run does where its way may have been touched.
+    ///
+    /// Gives what was found of each key, in order.
+    async fn prove(
+        &self,
+        errand: &Errand,
+        account: &Account,
+        plan: &Plan,
+        is_own: bool,
+    ) -> Result<Vec<Proof>, Failure> {
+        let connector = &self.rollout.caller.connector;
+        let destination = &self.host.destination;
+        let mut proofs = Vec::new();
+        for admission in &errand.wish.present {
+            // What logs in with an authority is a certificate.
+            if admission.options.as_ref().is_some_and(Options::is_authority) {
+                proofs.push(Proof::NotHere);
+                continue;
+            }
+            let found = proof::of_key(connector, destination, &account.name, &admission.bearer).await;
+            match found.map_err(|failure| unproved(&admission.bearer, &failure))? {
+                Proof::Refused(failure) => return Err(unproved(&admission.bearer, &failure)),
+                proof => proofs.push(proof),
+            }
+        }
+        let added_unproved = plan.present.iter().zip(&proofs);
+        let added_unproved = added_unproved
+            .into_iter()
+            .any(|(presence, proof)| *presence == Presence::Added && matches!(proof, Proof::NotHere));
+        let forced = self.rollout.order.caution == Caution::Forced;
+        if is_own && !forced && (plan.takes_away() || added_unproved) {
+            let own = proof::of_own_way(connector, destination, &plan.removed_keys()).await;
+            own.map_err(|failure| {
+                let text = format!("after it, there is no way in for this run: {}", failure.message);
+                Failure { message: text, code: Code::KeysUnproved, ..failure }
+            })?;
+        }
+        Ok(proofs)
+    }
+
+    /// Before anything is taken away: there is a way in that does not need it.
+    async fn prove_way_without(
+        &self,
+        keys: &[crate::known_hosts::PublicKey],
+        account: &Account,
+    ) -> Result<(), Failure> {
+        let own = proof::of_own_way(&self.rollout.caller.connector, &self.host.destination, keys).await;
+        own.map_err(|failure| {
+            let text = format!("without it, this run would have no way in: {}", failure.message);
+            refused_for(account, &text).hint("log in with another key (-I) or a password, or say --force")
+        })
+    }
+
+    async fn prove_refused(&self, errand: &Errand, bearer: &Bearer) -> Result<(), Failure> {
+        let user = match &errand.whose {
+            Whose::User(user) => user,
+            Whose::Login | Whose::Everyone => &self.host.destination.endpoint.user,
+        };
+        let connector = &self.rollout.caller.connector;
+        match proof::of_key(connector, &self.host.destination, user, bearer).await? {
+            Proof::Refused(_) => self.say(format!("refused: {}\n", bearer.key)).await,
+            Proof::NotHere => self.say(format!("not tried: {}, its private half is not here\n", bearer.key)).await,
+            Proof::LogsIn => {
+                let text = format!("the old key {} still logs in", bearer.key);
+                return Err(Failure::new(Code::KeysUnproved, text).hint(
+                    "another file, AuthorizedKeysCommand or a certificate lets it in: see `sshd -T` on the host",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(
+        &self,
+        account: &Account,
+        plan: &Plan,
+        proofs: &[Proof],
+        repairs: &[(String, Vec<String>)],
+        errand: &Errand,
+    ) {
+        let whose = if account.name == self.host.destination.endpoint.user {
+            String::new()
+        } else {
+            format!("{}: ", account.name)
+        };
+        let mut text = String::new();
+        for command in repairs.iter().flat_map(|(_, commands)| commands) {
+            text += &format!("{whose}repaired: {command}\n");
+        }
+        for ((admission, presence), proof) in errand.wish.present.iter().zip(&plan.present).zip(proofs) {
+            let word = match presence {
+                Presence::Added => "added",
+                Presence::There => "already there",
+                Presence::Changed => "options changed",
+            };
+            let proof = match proof {
+                Proof::LogsIn => "logs in",
+                Proof::NotHere | Proof::Refused(_) => "not proved: the private half is not here",
+            };
+            text += &format!("{whose}{word}: {} ({proof})\n", admission.bearer.key);
+        }
+        for entry in &plan.removed {
+            text += &format!("{whose}removed: {}\n", named(entry));
+        }
+        if errand.whose != Whose::Everyone {
+            for missed in &plan.missed {
+                text += &format!("{whose}not there: {missed}\n");
+            }
+        }
+        self.say(text).await;
+    }
+}
+
+fn accounts_of(host: &RolloutHost, whose: &Whose) -> Accounts {
+    match whose {
+        Whose::Everyone => Accounts::Everyone,
+        Whose::User(user) => Accounts::Named(vec![user.clone()]),
+        Whose::Login if host.privilege.is_some() => Accounts::Named(vec![host.destination.endpoint.user.clone()]),
+        Whose::Login => Accounts::Own,
+    }
+}
+
+/// `SHA256:… COMMENT` of a line.
+fn named(entry: &Entry) -> String {
+    let comment = String::from_utf8_lossy(&entry.comment);
+    format!("{} {comment}", entry.key.fingerprint()).trim_end().to_owned()
+}
+
+/// Why a file is not touched.
+fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
+    if let Some(why) = &file.obstacle {
+        return Some(why.clone());
+    }
+    let is_below_home =
+        |path: &str| path.strip_prefix(&account.home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_missing = file.content.is_none() && !file.make.is_empty();
+    if is_missing && account.home.is_empty() {
+        return Some(format!("`{}` cannot be made: there is no home directory", file.path));
+    }
+    if is_missing && !is_below_home(&file.directory) {
+        return Some(format!("`{}` cannot be made: the directory above it is not there", file.path));
+    }
+    // A user's link must not lead root to another file.
+    let is_others = account.looked_as == 0 && account.uid != 0;
+    let leads_out = !is_below_home(&file.directory) && file.parts.iter().any(|part| part.uid == account.uid);
+    if is_others && (file.link.is_some() || leads_out) {
+        let place = file.link.as_ref().unwrap_or(&file.directory);
+        return Some(format!("`{}` leads to `{place}` by a link, which root does not follow", file.path));
+    }
+    None
+}
+
+async fn put_all_back(trials: Vec<Transaction>, failure: Failure) -> Failure {
+    let was_written = !trials.is_empty();
+    for trial in trials.into_iter().rev() {
+        match trial.put_back().await {
+            Ok(()) => {}
+            Err(Refused::ByHost(why)) => {
+                return Failure { message: format!("{}; {why}", failure.message), ..failure };
+            }
+            // The host does it by itself then.
+            Err(Refused::Session(_)) => {}
+        }
+    }
+    if was_written && failure.code == Code::KeysUnproved {
+        let message = format!("{}; the old file stands again", failure.message);
+        return Failure { code: Code::KeysRolledBack, message, ..failure };
+    }
+    failure
+}
+
+fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
+    let text = format!("{} does not log in: {}", bearer.key, failure.message);
+    let hint = "AllowUsers, DenyUsers, `from=`, `expiry-time=` and the account's shell decide too: `sshd -T` on the host shows";
+    Failure::new(Code::KeysUnproved, text).hint(hint)
+}
+
+fn said(account: &Account, refused: Refused) -> Failure {
+    match refused {
+        Refused::ByHost(why) => refused_for(account, &why),
+        Refused::Session(failure) => failure,
+    }
+}
+
+fn refused_for(account: &Account, why: &str) -> Failure {
+    refused(&format!("the keys of `{}`: {why}", account.name))
+}
+
+fn refused(why: &str) -> Failure {
+    Failure::new(Code::KeysRefused, why)
+}

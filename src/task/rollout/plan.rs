@@ -1,0 +1,153 @@
+//! What has to be done to the files of one account so that they are as they should be: [`Plan`]. Nothing is done here.
+
+use super::facts::{Account, KeyFile};
+use super::{Absent, Wish};
+use crate::keys::authorized::{Document, Entry, LineTooLong, OptionsRule, Presence};
+use crate::known_hosts::PublicKey;
+
+/// The edits of one account's files.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The files that change, by their place among the account's, and what they become.
+    pub(super) edits: Vec<(usize, Document)>,
+    /// What became of each key that should be there, in order.
+    pub(super) present: Vec<Presence>,
+    /// The lines that go.
+    pub(super) removed: Vec<Entry>,
+    /// What should go and is not there, in words.
+    pub(super) missed: Vec<String>,
+}
+
+impl Plan {
+    /// Finds the edits. New keys go into the first file that is there, or is to be there.
+    pub(super) fn new(account: &Account, wish: &Wish) -> Result<Self, LineTooLong> {
+        let mut plan = Self::default();
+        let mut documents: Vec<Document> = account.files.iter().map(KeyFile::document).collect();
+        let first = account.files.iter().position(|file| file.content.is_some()).unwrap_or_default();
+        for admission in &wish.present {
+            let rule = admission.options.as_ref().map_or(OptionsRule::Keep, OptionsRule::Set);
+            let key = admission.bearer.key.key();
+            let authority = admission.options.as_ref().is_some_and(|options| options.is_authority());
+            let holds = |document: &Document| {
+                document.entries().any(|entry| entry.key == *key && entry.is_authority() == authority)
+            };
+            let holding: Vec<usize> = (0..documents.len()).filter(|index| holds(&documents[*index])).collect();
+            let mut presence = Presence::There;
+            for index in if holding.is_empty() { vec![first] } else { holding } {
+                let Some(document) = documents.get_mut(index) else { continue };
+                match document.let_in(&admission.bearer.key, rule)? {
+                    Presence::There => {}
+                    other => presence = other,
+                }
+            }
+            plan.present.push(presence);
+        }
+        for document in &mut documents {
+            match &wish.absent {
+                Absent::Nothing => {}
+                Absent::These(wanted) => {
+                    plan.removed.extend(document.remove(|entry| wanted.iter().any(|wanted| wanted.matches(entry))));
+                }
+                Absent::Others => {
+                    let is_declared =
+                        |entry: &Entry| wish.present.iter().any(|admission| *admission.bearer.key.key() == entry.key);
+                    plan.removed.extend(document.remove(|entry| !is_declared(entry)));
+                }
+            }
+        }
+        if let Absent::These(wanted) = &wish.absent {
+            let missed = wanted.iter().filter(|wanted| !plan.removed.iter().any(|entry| wanted.matches(entry)));
+            plan.missed = missed.map(ToString::to_string).collect();
+        }
+        plan.edits = documents.into_iter().enumerate().filter(|(_, document)| document.is_changed()).collect();
+        Ok(plan)
+    }
+
+    /// The keys that go, each once.
+    pub(super) fn removed_keys(&self) -> Vec<PublicKey> {
+        let mut keys: Vec<PublicKey> = Vec::new();
+        for entry in &self.removed {
+            if !keys.contains(&entry.key) {
+                keys.push(entry.key.clone());
+            }
+        }
+        keys
+    }
+
+    /// Whether lines that were there become others or go: then a way in may be lost.
+    pub(super) fn takes_away(&self) -> bool {
+        !self.removed.is_empty() || self.present.contains(&Presence::Changed)
+    }
+
+    /// The lines that go and come, file by file, as a person reads them.
+    pub(super) fn difference(&self, account: &Account) -> Vec<u8> {
+        let mut text = Vec::new();
+        for (index, document) in &self.edits {
+            let path = account.files.get(*index).map(|file| file.path.as_str()).unwrap_or_default();
+            text.extend_from_slice(format!("{path}\n").as_bytes());
+            for change in document.changes() {
+                for (sign, line) in [(b"- ", &change.before), (b"+ ", &change.after)] {
+                    if let Some(line) = line {
+                        text.extend_from_slice(&[&sign[..], line, b"\n"].concat());
+                    }
+                }
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Content;
+    use super::super::{Admission, Bearer};
+    use super::*;
+    use crate::keys::authorized::NewKey;
+    use std::sync::Arc;
+
+    const ONE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+    const TWO: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC";
+
+    fn account(files: &[Option<&str>]) -> Account {
+        let file = |(number, text): (usize, &Option<&str>)| KeyFile {
+            path: format!("/k{number}"),
+            content: text.map(|text| Content { bytes: text.into(), sum: String::new() }),
+            ..KeyFile::default()
+        };
+        Account { files: files.iter().enumerate().map(file).collect(), ..Account::default() }
+    }
+
+    fn wish(present: &[(&str, Option<&str>)], absent: Absent) -> Wish {
+        let admission = |(key, options): &(&str, Option<&str>)| Admission {
+            bearer: Arc::new(Bearer { key: NewKey::parse(key.as_bytes()).unwrap(), identity: None }),
+            options: options.map(|options| options.parse().unwrap()),
+        };
+        Wish { present: present.iter().map(admission).collect(), absent }
+    }
+
+    #[test]
+    fn a_key_is_there_in_whichever_file_it_is() {
+        let found = account(&[None, Some(ONE)]);
+        let plan = Plan::new(&found, &wish(&[(ONE, None), (TWO, None)], Absent::Nothing)).unwrap();
+        assert_eq!(plan.present, [Presence::There, Presence::Added]);
+        assert_eq!(String::from_utf8(plan.difference(&found)).unwrap(), format!("/k1\n+ {TWO}\n"));
+        assert!(!plan.takes_away());
+        let none = account(&[None, None]);
+        let plan = Plan::new(&none, &wish(&[(ONE, Some("restrict"))], Absent::Nothing)).unwrap();
+        assert_eq!(String::from_utf8(plan.difference(&none)).unwrap(), format!("/k0\n+ restrict {ONE}\n"));
+    }
+
+    #[test]
+    fn what_is_removed_goes_from_every_file() {
+        let text = format!("{ONE} me\nrestrict {ONE} again\n{TWO} you\n");
+        let found = account(&[Some(&text), Some(ONE)]);
+        let wanted = Absent::These(vec![ONE.parse().unwrap(), "nobody".parse().unwrap()]);
+        let plan = Plan::new(&found, &wish(&[], wanted)).unwrap();
+        assert_eq!((plan.removed.len(), plan.removed_keys().len(), plan.edits.len()), (3, 1, 2));
+        assert_eq!(plan.missed, ["nobody"]);
+        assert!(plan.takes_away());
+        let exclusive = Plan::new(&found, &wish(&[(TWO, Some("restrict"))], Absent::Others)).unwrap();
+        assert_eq!((exclusive.removed.len(), &exclusive.present[..]), (3, &[Presence::Changed][..]));
+        assert_eq!(exclusive.edits[0].1.to_bytes(), format!("restrict {TWO} you\n").as_bytes());
+    }
+}

@@ -1,0 +1,77 @@
+//! What sshd refuses under `StrictModes`: `safe_path` in misc.c of OpenSSH, said beforehand, with what would mend it.
+
+use super::facts::{Account, KeyFile, Part, Strict};
+use crate::task::shell::quote;
+
+/// Bits with which somebody else could write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Something on the way to the keys that makes sshd ignore them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    part: Part,
+    /// Who should own it, where somebody else does.
+    owner: Option<u32>,
+}
+
+/// What sshd would refuse about a file and the directories above it.
+pub(super) fn violations(account: &Account, file: &KeyFile) -> Vec<Violation> {
+    if account.strict == Strict::No {
+        return Vec::new();
+    }
+    let found = file.parts.iter().filter_map(|part| {
+        let owner = (part.uid != 0 && part.uid != account.uid).then_some(account.uid);
+        let violation = Violation { part: part.clone(), owner };
+        (owner.is_some() || part.mode & OTHERS_WRITE != 0).then_some(violation)
+    });
+    found.collect()
+}
+
+impl Violation {
+    /// The commands that mend it, as a person would type them.
+    pub(super) fn commands(&self) -> Vec<String> {
+        let path = quote(&self.part.path);
+        let owner = self.owner.map(|uid| format!("chown {uid} {path}"));
+        let mode = (self.part.mode & OTHERS_WRITE != 0).then(|| format!("chmod go-w {path}"));
+        owner.into_iter().chain(mode).collect()
+    }
+
+    /// A script that mends it and nothing that was put in its place meanwhile: links are not followed.
+    pub(super) fn script(&self) -> String {
+        let path = quote(&self.part.path);
+        let is_inside = |here: &str| {
+            let owner = self.owner.map(|uid| format!("chown -h {uid} {here} && ")).unwrap_or_default();
+            let mode = if self.part.mode & OTHERS_WRITE != 0 { format!("chmod go-w {here}") } else { ":".into() };
+            format!("{owner}{mode}")
+        };
+        let (directory, name) = self.part.path.rsplit_once('/').unwrap_or(("", &self.part.path));
+        let directory = quote(if directory.is_empty() { "/" } else { directory });
+        let (of_directory, of_file) = (is_inside("."), is_inside(&quote(&format!("./{name}"))));
+        format!(
+            "if [ -d {path} ]; then (cd -P -- {path} && [ \"$(pwd -P)\" = {path} ] && {of_directory})\n\
+             else (cd -P -- {directory} && [ \"$(pwd -P)\" = {directory} ] && [ ! -L {file} ] && {of_file}); fi || exit 1\n",
+            file = quote(&format!("./{name}")),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(path: &str, mode: u32, uid: u32) -> Part {
+        Part { path: path.into(), mode, uid, gid: 5 }
+    }
+
+    #[test]
+    fn what_others_could_write_is_refused_as_sshd_does() {
+        let account = Account { uid: 1000, ..Account::default() };
+        let file = |parts: &[Part]| KeyFile { parts: parts.to_vec(), ..KeyFile::default() };
+        let good = file(&[part("/h/.ssh/k", 0o644, 1000), part("/h/.ssh", 0o755, 0), part("/h", 0o711, 1000)]);
+        assert_eq!(violations(&account, &good), []);
+        let bad = file(&[part("/h/.ssh/k", 0o660, 1000), part("/h/.ssh", 0o702, 7), part("/h", 0o700, 8)]);
+        let commands: Vec<_> = violations(&account, &bad).iter().flat_map(Violation::commands).collect();
+        assert_eq!(commands, ["chmod go-w /h/.ssh/k", "chown 1000 /h/.ssh", "chmod go-w /h/.ssh", "chown 1000 /h"]);
+        assert_eq!(violations(&Account { strict: Strict::No, ..account }, &bad), []);
+    }
+}
