@@ -31,6 +31,8 @@ pub struct Listing {
     handle: Handle,
     asked: VecDeque<Answer<Vec<Name>>>,
     ahead: usize,
+    /// More is asked for when no more than so many requests are in flight.
+    enough: usize,
     told: usize,
     over: bool,
 }
@@ -38,14 +40,22 @@ pub struct Listing {
 impl Listing {
     /// Begins to list a directory that was opened.
     pub(super) fn new(sftp: Sftp, handle: Handle) -> Self {
-        Self { sftp, handle, asked: VecDeque::new(), ahead: AHEAD.0, told: 0, over: false }
+        Self { sftp, handle, asked: VecDeque::new(), ahead: AHEAD.0, enough: AHEAD.1, told: 0, over: false }
+    }
+
+    /// Asks at once for as much as so many names are likely to need, and for more only where they were not all.
+    pub fn expect(&mut self, names: usize) {
+        self.ahead = (names / MANY + 2).clamp(AHEAD.0, AHEAD.1);
+        self.enough = 0;
     }
 
     /// Some further names, without `.` and `..`; nothing at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<Name>>, SftpError> {
         loop {
-            while !self.over && self.asked.len() < self.ahead {
-                self.asked.push_back(self.sftp.read_dir(&self.handle).await?);
+            if self.asked.len() <= self.enough {
+                while !self.over && self.asked.len() < self.ahead {
+                    self.asked.push_back(self.sftp.read_dir(&self.handle).await?);
+                }
             }
             let Some(answer) = self.asked.pop_front() else { return Ok(None) };
             match answer.get().await {
@@ -67,6 +77,12 @@ impl Listing {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Ends the listing without waiting for the answer, which says nothing about the names.
+    pub async fn leave(self) -> Result<(), SftpError> {
+        let _answer = self.sftp.close(&self.handle).await?;
+        Ok(())
     }
 
     /// Ends the listing.

@@ -14,11 +14,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// So many are a stream without being asked for.
-const MANY: usize = 100;
+const MANY: usize = 300;
 
 /// A tree with many small files, and a large one.
 fn sources(place: &Place) -> Vec<(String, Vec<u8>)> {
-    let small = (0..MANY as u64).map(|number| (format!("tree/{}/{number}", number % 5), noise(number, 3000)));
+    let small = (0..MANY as u64).map(|number| (format!("tree/{}/{number}", number % 5), noise(number, 1000)));
     let files: Vec<_> = small.chain([("tree/large".into(), noise(1000, 1_500_000))]).collect();
     for (name, content) in &files {
         place.file_with_mode(name, content, 0o644);
@@ -174,6 +174,19 @@ fn the_way_is_chosen_by_how_many_there_are_or_by_the_user() {
 }
 
 #[test]
+fn much_goes_in_several_streams_at_once_as_far_as_the_host_has_sessions() {
+    for (max_sessions, way) in [(10, "auto"), (2, "auto"), (2, "tar")] {
+        let scene = Scene::of(Behaviour { max_sessions, ..Behaviour::default() });
+        let sizes = || (0..MANY as u64).map(|number| (format!("tree/{number}"), noise(number, 30_000)));
+        sizes().for_each(|(name, content)| drop(scene.source(&name, content)));
+        push(&scene, &["--via", way]).exited(0).talked("");
+        assert_arrived(scene.home(), &sizes().collect::<Vec<_>>());
+        assert_eq!(scene.host().counts().most_sessions, max_sessions.min(5));
+        assert!((1..=4).contains(&streams(&scene)));
+    }
+}
+
+#[test]
 fn with_sudo_tar_runs_as_the_same_user_as_the_sftp_server() {
     if login_name() != "root" || sftp_server().is_none() {
         return eprintln!("skipped: not root, or no sftp-server");
@@ -246,7 +259,7 @@ fn what_a_tar_loses_or_spoils_is_noticed_and_sent_again() {
             }
             // What was put into the room and is not ours is never removed.
             assert_eq!(scene.left().len(), usize::from(damage.contains("mkdir")), "{damage}");
-            assert_eq!(answer.stdout.split(' ').next(), Some("107"), "{}", answer.stdout);
+            assert_eq!(answer.stdout.split(' ').next(), Some("307"), "{}", answer.stdout);
         }
     }
 }
@@ -279,12 +292,12 @@ fn a_file_that_cannot_be_read_or_changes_is_told_as_ever() {
     let running = scene.push().args(["-r", "tree", "."]).start();
     wait(scene.host().until("a stream", |_| streams(&scene) == 1));
     // What was scanned is not what is there any more; it may have been read by now.
-    fs::write(scene.place.path().join("tree/4/99"), "changed").unwrap();
+    fs::write(scene.place.path().join("tree/4/299"), "changed").unwrap();
     let answer = running.wait();
     let failed = answer.code() == 1;
     assert!(!failed || answer.stderr.contains("was changed while it was being sent"), "{}", answer.stderr);
     for (name, content) in &files {
-        if !failed || name != "tree/4/99" {
+        if !failed || name != "tree/4/299" {
             assert!(scene.read(name) == *content, "{name}");
         }
     }
@@ -298,7 +311,7 @@ fn a_full_disk_is_named_whatever_tar_says_of_it() {
         let place = scene.home().join("small");
         fs::create_dir(&place).unwrap();
         let Some(_disk) = Tmpfs::over(&place, 1 << 20) else { return };
-        let sizes = || (0..MANY as u64).map(|number| (format!("tree/{number}"), noise(number, 20_000)));
+        let sizes = || (0..MANY as u64).map(|number| (format!("tree/{number}"), noise(number, 7_000)));
         sizes().for_each(|(name, content)| drop(scene.source(&name, content)));
         let answer = scene.push().args(["-r", "--via", way, "tree", "small"]).run().exited(1);
         assert_eq!(streams(&scene), 1);
@@ -427,9 +440,9 @@ fn two_streams_to_one_place_at_once_do_not_disturb_each_other() {
 #[test]
 fn a_rate_holds_for_streams_too() {
     let scene = Scene::serving([]);
-    (0..MANY as u64).for_each(|number| drop(scene.source(&format!("tree/{number}"), noise(number, 10_000))));
+    (0..MANY as u64).for_each(|number| drop(scene.source(&format!("tree/{number}"), noise(number, 3_000))));
     let began = std::time::Instant::now();
-    push(&scene, &["--limit-rate", "1M"]).exited(0).said("101 changed (976.6 KiB sent)\n");
+    push(&scene, &["--limit-rate", "1M"]).exited(0).said("301 changed (878.9 KiB sent)\n");
     // The last part need not be waited for.
     assert!(began.elapsed().as_millis() > 600, "{:?}", began.elapsed());
     assert_eq!(streams(&scene), 1);

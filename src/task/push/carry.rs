@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 /// Files that are under way at once; each has a handle open for a part of that time.
-const FILES: usize = 256;
+pub(super) const FILES: usize = 256;
 
 /// What carrying a plan out needs.
 pub(super) struct Carrier<'a> {
@@ -117,7 +117,10 @@ impl Carrier<'_> {
             let count = steps.iter().take_while(|step| stage(step) == kind).count();
             let (now, later) = steps.split_at(count);
             match kind {
-                Stage::Directories => self.directories(now, &mut lost_directories).await?,
+                Stage::Directories => {
+                    let directories = self.directories(now, &mut lost_directories);
+                    futures::join!(directories, Box::pin(self.rooms(&mut sorted.streams))).0?;
+                }
                 Stage::Deletions if self.teller.has_failed() => self.teller.withheld(now.len()),
                 // A directory has to be empty before it is removed, and attributes of a directory come after its contents'.
                 Stage::Deletions | Stage::Attributes => {

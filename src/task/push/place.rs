@@ -2,6 +2,7 @@
 
 use super::room::{Room, remove_room};
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Status};
+use crate::task::command::token;
 use crate::task::transfer::Interrupted;
 use crate::tree::temporary::{Role, Run, beside};
 use crate::tree::{Attributes, ModeWanted, TreePath};
@@ -58,7 +59,7 @@ impl Places {
     /// A temporary directory beside this place. It counts as there from now on.
     pub(super) fn room(&self, place: &[u8]) -> Room {
         // No file can have this name either.
-        let name = self.run.name_on_host(b"\0\0", self.host);
+        let name = self.run.name_on_host(format!("\0{}", token()).as_bytes(), self.host);
         let path = [split(place).0, &name].concat();
         lock(&self.rooms).insert(path.clone());
         Room::new(path, Arc::clone(&self.rooms))

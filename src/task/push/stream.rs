@@ -5,7 +5,7 @@
 //! Whatever does not come whole, or may not be renamed, is handed back to be sent by itself, which then tells why.
 
 use super::archive::{Archive, Member};
-use super::carry::{Carrier, Proof};
+use super::carry::{Carrier, FILES, Proof};
 use super::deliver::WORTH_RESUMING;
 use super::extractor::{Extractor, Refusal, Sending, Starting};
 use super::place::{attributes_to_set, split, wants_half, with_both};
@@ -18,10 +18,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{HashMap, HashSet, VecDeque};
 
-/// Files that are worth a stream where nobody asked for one.
-const MANY: usize = 64;
-/// Content of one stream, in bytes, and its files: what a lost connection costs at most.
-const MOST: (u64, usize) = (64 * 1024 * 1024, 20_000);
+/// Files that are worth a stream where nobody asked for one: as many as go one by one in one go ([`FILES`]) are there as
+/// soon that way, and no shell has to be started for them.
+const MANY: usize = FILES;
+/// Content of one stream, in bytes: there are several where there is enough for them. While one is unpacked another is put
+/// into its places; and each has a window of its own (2 MiB with OpenSSH), which is little on a long way.
+const CONTENT: (u64, u64) = (2 * 1024 * 1024, 8 * 1024 * 1024);
+/// Files of one stream.
+const MOST: usize = 2_000;
 /// Streams to one host at once; each takes a session.
 const STREAMS: usize = 4;
 /// Requests in flight.
@@ -53,7 +57,20 @@ pub(super) struct Group<'step> {
     /// Some place in the directory that the room is made in.
     beside: Vec<u8>,
     sends: Vec<Send<'step>>,
-    starting: Option<Starting>,
+    ready: Option<Ready>,
+}
+
+/// What a stream needs on the host, as far as it was asked for before.
+struct Ready {
+    starting: Starting,
+    made: Option<Result<(Room, Option<u32>), SftpError>>,
+}
+
+/// What came of a stream.
+struct Streamed<'step> {
+    /// What has to go by itself.
+    left: Vec<&'step Step>,
+    refusal: Option<Refusal>,
 }
 
 /// A file that goes with a stream.
@@ -76,13 +93,15 @@ struct Arrived<'group, 'step> {
 impl<'step> Group<'step> {
     /// The same in streams of a bounded size.
     fn parts(self) -> Vec<Self> {
+        let all: u64 = self.sends.iter().map(|send| send.size).sum();
+        let most = (all / STREAMS as u64 + 1).clamp(CONTENT.0, CONTENT.1);
         let mut parts: Vec<Self> = Vec::new();
         let mut content = 0;
         for send in self.sends {
-            match parts.last_mut().filter(|part| part.sends.len() < MOST.1 && content < MOST.0) {
+            match parts.last_mut().filter(|part| part.sends.len() < MOST && content < most) {
                 Some(part) => part.sends.push(send),
                 None => {
-                    parts.push(Self { beside: self.beside.clone(), sends: vec![send], starting: None });
+                    parts.push(Self { beside: self.beside.clone(), sends: vec![send], ready: None });
                     content = 0;
                 }
             }
@@ -113,7 +132,7 @@ impl Carrier<'_> {
                 continue;
             };
             let beside = self.beside(send.entry, &made);
-            let new = || Group { beside: beside.clone(), sends: Vec::new(), starting: None };
+            let new = || Group { beside: beside.clone(), sends: Vec::new(), ready: None };
             groups.entry(split(&beside).0.to_vec()).or_insert_with(new).sends.push(send);
         }
         let is_worth_it = |group: &Group| self.manner.via == Via::Tar || group.sends.len() >= MANY;
@@ -121,13 +140,31 @@ impl Carrier<'_> {
         others.extend(few.iter().flat_map(|group| &group.sends).map(|send| send.step));
         let mut streams: Vec<Group> = many.into_iter().flat_map(Group::parts).collect();
         for group in streams.iter_mut().take(STREAMS) {
-            group.starting = Some(self.starting());
+            group.ready = Some(self.ready());
         }
         Sorted { streams, others }
     }
 
-    fn starting(&self) -> Starting {
-        Extractor::start(self.connection, self.privilege)
+    fn ready(&self) -> Ready {
+        Ready { starting: Extractor::start(self.connection, self.privilege), made: None }
+    }
+
+    /// Makes the rooms of the first streams: their directories are there, or are being made by requests that were sent.
+    pub(super) async fn rooms(&self, groups: &mut [Group<'_>]) {
+        let making = groups.iter_mut().filter_map(|group| Some((group.ready.as_mut()?, &group.beside)));
+        let making = making.map(async |(ready, beside)| ready.made = Some(self.room(beside).await));
+        futures::future::join_all(making).await;
+    }
+
+    /// A room and the umask, or no umask where it cannot be used.
+    async fn room(&self, beside: &[u8]) -> Result<(Room, Option<u32>), SftpError> {
+        let room = self.places.room(beside);
+        match room.make(self.sftp).await {
+            Ok(umask) => Ok((room, umask)),
+            // Where no directory may be made, files may.
+            Err(SftpError::Refused(..)) => Ok((room, None)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The step, where a tar can do it: a new small file without holes, at a time that SFTP can tell.
@@ -162,48 +199,66 @@ impl Carrier<'_> {
         lost: &HashSet<TreePath>,
     ) -> Result<Vec<&'step Step>, Trouble> {
         let mut left = Vec::new();
+        let (mut refusals, mut any) = (Vec::new(), false);
         let mut waiting = groups.into_iter();
         let mut streams: FuturesUnordered<_> =
             waiting.by_ref().take(STREAMS).map(|group| self.stream(group, lost)).collect();
-        while let Some(some) = streams.next().await {
-            left.extend(some?);
+        while let Some(streamed) = streams.next().await {
+            let streamed = streamed?;
             streams.extend(waiting.next().map(|group| self.stream(group, lost)));
+            left.extend(streamed.left);
+            any |= streamed.refusal.is_none();
+            refusals.extend(streamed.refusal);
+        }
+        if self.manner.via == Via::Tar {
+            // A host may take one, and not several at once.
+            self.tell(refusals.into_iter().filter(|refusal| !any || matches!(refusal, Refusal::Failed(_)))).await?;
         }
         Ok(left)
+    }
+
+    /// What streams that were not taken mean to somebody who asked for them.
+    async fn tell(&self, mut refusals: impl Iterator<Item = Refusal>) -> Result<(), Trouble> {
+        match refusals.next() {
+            None => Ok(()),
+            Some(Refusal::Unable(why)) => Err(Failure::new(Code::TransferUnavailable, why)
+                .hint("without --via the files go one by one where a host takes no stream")
+                .into()),
+            Some(Refusal::Failed(why)) => {
+                self.teller.remark(&format!("tar failed (`{why}`): the files are sent one by one")).await;
+                Ok(())
+            }
+        }
     }
 
     async fn stream<'step>(
         &self,
         mut group: Group<'step>,
         lost: &HashSet<TreePath>,
-    ) -> Result<Vec<&'step Step>, Trouble> {
+    ) -> Result<Streamed<'step>, Trouble> {
         let all: Vec<&Step> = group.sends.iter().map(|send| send.step).collect();
-        if !lost.is_empty() {
-            group.sends.retain(|send| !self.is_lost(send.step, lost));
-            if group.sends.is_empty() {
-                return Ok(all);
+        let Ready { starting, made } = group.ready.take().unwrap_or_else(|| self.ready());
+        let make = async {
+            match made {
+                Some(made) => made,
+                None => self.room(&group.beside).await,
             }
-        }
-        let room = self.places.room(&group.beside);
-        let starting = group.starting.take().unwrap_or_else(|| self.starting());
-        let (made, started) = futures::join!(room.make(self.sftp), starting.ready());
-        let umask = match made {
-            Ok(umask) => umask,
-            // Where no directory may be made, files may.
-            Err(SftpError::Refused(..)) => None,
-            Err(error) => return Err(error.into()),
         };
+        let (made, started) = futures::join!(make, starting.ready());
+        let (room, umask) = made?;
+        group.sends.retain(|send| !self.is_lost(send.step, lost));
         let (umask, extractor) = match (umask, started) {
-            (Some(umask), Ok(extractor)) => (umask, extractor),
-            (_, Err(refusal)) => {
+            (Some(umask), Ok(extractor)) if !group.sends.is_empty() => (umask, extractor),
+            (_, started) => {
                 room.clear(self.sftp).await?;
-                self.refused(refusal).await?;
-                return Ok(all);
-            }
-            (None, Ok(extractor)) => {
-                extractor.close().await;
-                room.clear(self.sftp).await?;
-                return Ok(all);
+                let refusal = match started {
+                    Ok(extractor) => {
+                        extractor.close().await;
+                        None
+                    }
+                    Err(refusal) => Some(refusal),
+                };
+                return Ok(Streamed { left: all, refusal });
             }
         };
         // Whoever is first; it is the same for all.
@@ -214,27 +269,12 @@ impl Carrier<'_> {
         if let Err(refusal) = extracted {
             // What fills a disk is to be away before anything else is sent, and a lost connection is told as such.
             room.clear(self.sftp).await?;
-            self.refused(refusal).await?;
-            return Ok(all);
+            return Ok(Streamed { left: all, refusal: Some(refusal) });
         }
         let mut left = self.put(&room, &group.sends, umask).await?;
         // What has no directory to go into is counted with the rest.
         left.extend(all.into_iter().filter(|step| self.is_lost(step, lost)));
-        Ok(left)
-    }
-
-    /// What a stream that was not taken means.
-    async fn refused(&self, refusal: Refusal) -> Result<(), Trouble> {
-        match refusal {
-            _ if self.manner.via != Via::Tar => Ok(()),
-            Refusal::Unable(why) => Err(Failure::new(Code::TransferUnavailable, why)
-                .hint("without --via the files go one by one where a host takes no stream")
-                .into()),
-            Refusal::Failed(why) => {
-                self.teller.remark(&format!("tar failed (`{why}`): the files are sent one by one")).await;
-                Ok(())
-            }
-        }
+        Ok(Streamed { left, refusal: None })
     }
 
     /// Brings what arrived whole to its place, and gives back the rest.
@@ -325,13 +365,14 @@ impl Carrier<'_> {
     /// What is in a room, by its numbers; of those that were given only.
     async fn listed(&self, room: &Room, count: usize) -> Result<HashMap<usize, Wire>, SftpError> {
         let mut listing = self.sftp.list(&room.path).await?;
+        listing.expect(count);
         let mut found = HashMap::with_capacity(count);
         while let Some(names) = listing.next().await? {
             let known =
                 |Name { name, attributes }: Name| Some((number(&name).filter(|number| *number < count)?, attributes));
             found.extend(names.into_iter().filter_map(known));
         }
-        listing.close().await?;
+        listing.leave().await?;
         Ok(found)
     }
 
