@@ -77,6 +77,15 @@ impl Failed {
         Self::mistake_text(texts.join("\n"))
     }
 
+    /// Says at which place of a file a mistake is.
+    #[must_use]
+    pub(super) fn at(mut self, place: &str) -> Self {
+        if let Kind::Text { text, .. } = &mut self.kind {
+            *text = format!("{place}: {text}");
+        }
+        self
+    }
+
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

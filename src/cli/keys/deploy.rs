@@ -51,7 +51,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
 /// A key with its options; a line that sshd would not read is a mistake.
 pub(super) fn admission(bearer: &Arc<Bearer>, options: Option<&Options>) -> Result<Admission, Failed> {
     bearer.key.line(options).map_err(|error| Failed::mistake_text(format!("{}: {error}", bearer.key)))?;
-    Ok(Admission { bearer: Arc::clone(bearer), options: options.cloned() })
+    Ok(Admission { bearer: Arc::clone(bearer), options: options.cloned(), like: None })
 }
 
 /// Options that are to be written.

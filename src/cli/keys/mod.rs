@@ -2,7 +2,11 @@
 
 mod bearers;
 mod deploy;
+mod list;
+mod revoke;
 mod rollout;
+mod rotate;
+mod sync;
 
 use super::failure::Failed;
 use super::options::GlobalOptions;
@@ -19,19 +23,36 @@ pub(super) struct Arguments {
 enum Verb {
     /// Let keys in on every host, and prove it by logging in with them
     Deploy(deploy::Arguments),
+    /// Take keys back, unless that would shut this run out
+    Revoke(revoke::Arguments),
+    /// Put a new key in the place of an old one, a canary first
+    Rotate(rotate::Arguments),
+    /// Make who may log in what a file or a directory declares
+    Sync(sync::Arguments),
+    /// Show who may log in where
+    List(list::Arguments),
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
     match arguments.verb {
         Verb::Deploy(arguments) => deploy::run(global, arguments),
+        Verb::Revoke(arguments) => revoke::run(global, arguments),
+        Verb::Rotate(arguments) => rotate::run(global, arguments),
+        Verb::Sync(arguments) => sync::run(global, arguments),
+        Verb::List(arguments) => list::run(global, arguments),
     }
 }
 
 impl Arguments {
     /// The options about sudo, for a verb that has them.
     pub(super) fn privilege(&mut self) -> Option<&mut PrivilegeOptions> {
-        match &mut self.verb {
-            Verb::Deploy(arguments) => Some(&mut arguments.rollout.privilege),
-        }
+        let rollout = match &mut self.verb {
+            Verb::Deploy(arguments) => &mut arguments.rollout,
+            Verb::Revoke(arguments) => &mut arguments.rollout,
+            Verb::Rotate(arguments) => &mut arguments.rollout,
+            Verb::Sync(arguments) => &mut arguments.rollout,
+            Verb::List(arguments) => &mut arguments.rollout,
+        };
+        Some(&mut rollout.privilege)
     }
 }

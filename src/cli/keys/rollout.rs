@@ -115,7 +115,7 @@ impl Ready<'_> {
                 let mut profile = (*destination.profile).clone();
                 for identity in identities.iter().filter(|path| path.exists()) {
                     if !profile.keys.identity_files.contains(identity) {
-                        profile.keys.identity_files.insert(0, identity.clone());
+                        profile.keys.identity_files.push(identity.clone());
                     }
                 }
                 // The old one is kept beside it, so that no other profile gets its address.

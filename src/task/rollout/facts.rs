@@ -31,7 +31,10 @@ pub(super) struct Account {
     pub(super) gid: u32,
     /// Who the script ran as.
     pub(super) looked_as: u32,
+    /// The home directory, without links; empty where it is not there.
     pub(super) home: String,
+    /// The home directory as passwd(5) names it.
+    pub(super) named_home: String,
     pub(super) strict: Strict,
     /// Whether the place is the default because sshd could not be asked, and its configuration says several things.
     pub(super) assumed: bool,
@@ -175,6 +178,7 @@ impl Account {
             "uid" => self.uid = text.parse().unwrap_or(u32::MAX),
             "gid" => self.gid = text.parse().unwrap_or(u32::MAX),
             "home" => self.home = text,
+            "named" => self.named_home = text,
             "strict" => self.strict = if text.eq_ignore_ascii_case("no") { Strict::No } else { Strict::Yes },
             "assumed" => self.assumed = true,
             "unknown" => self.unknown = Some("there is no such account"),

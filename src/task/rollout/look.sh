@@ -137,6 +137,7 @@ account() {
   say uid "$uid"
   say gid "$gid"
   say home "$real_home"
+  say named "$home"
   if [ "$me" != 0 ] && [ "$me" != "$uid" ]; then say forbidden; return; fi
   if [ "$dropbear" = yes ]; then
     if [ "$uid" = 0 ] && [ -d /etc/dropbear ] && [ -e /etc/openwrt_release ]; then file /etc/dropbear/authorized_keys

@@ -54,6 +54,8 @@ pub struct Admission {
     pub bearer: Arc<Bearer>,
     /// With which options; nothing leaves those that are there.
     pub options: Option<Options>,
+    /// A key whose options a new line gets where none are said: who takes its place may do no more.
+    pub like: Option<Wanted>,
 }
 
 /// Which keys are shut out.
@@ -246,6 +248,9 @@ impl Site<'_> {
             return Err(refused_for(account, &why).into());
         }
         let plan = Plan::new(account, &errand.wish).map_err(|error| refused_for(account, &error.to_string()))?;
+        if let Some(why) = plan.edits.iter().find_map(|(index, _)| cannot_be_made(account, &account.files[*index])) {
+            return Err(refused_for(account, &why).into());
+        }
         *removed |= !plan.removed.is_empty();
         let repairs = if errand.wish.present.is_empty() { Vec::new() } else { self.repairs(account, &plan)? };
         if account.assumed && !errand.wish.present.is_empty() {
@@ -468,23 +473,31 @@ fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
     if let Some(why) = &file.obstacle {
         return Some(why.clone());
     }
-    let is_below_home =
-        |path: &str| path.strip_prefix(&account.home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let is_missing = file.content.is_none() && !file.make.is_empty();
-    if is_missing && account.home.is_empty() {
-        return Some(format!("`{}` cannot be made: there is no home directory", file.path));
-    }
-    if is_missing && !is_below_home(&file.directory) {
-        return Some(format!("`{}` cannot be made: the directory above it is not there", file.path));
-    }
     // A user's link must not lead root to another file.
     let is_others = account.looked_as == 0 && account.uid != 0;
-    let leads_out = !is_below_home(&file.directory) && file.parts.iter().any(|part| part.uid == account.uid);
+    let is_hers = file.path.starts_with(&account.named_home);
+    let leads_out = is_hers && !is_below_home(account, &file.directory);
     if is_others && (file.link.is_some() || leads_out) {
         let place = file.link.as_ref().unwrap_or(&file.directory);
         return Some(format!("`{}` leads to `{place}` by a link, which root does not follow", file.path));
     }
     None
+}
+
+/// Why a file that is not there cannot be.
+fn cannot_be_made(account: &Account, file: &KeyFile) -> Option<String> {
+    let why = match file.content {
+        Some(_) => return None,
+        None if file.make.is_empty() => return None,
+        None if account.home.is_empty() => "there is no home directory",
+        None if !is_below_home(account, &file.directory) => "the directory above it is not there",
+        None => return None,
+    };
+    Some(format!("`{}` cannot be made: {why}", file.path))
+}
+
+fn is_below_home(account: &Account, path: &str) -> bool {
+    path.strip_prefix(&account.home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 async fn put_all_back(trials: Vec<Transaction>, failure: Failure) -> Failure {

@@ -1,8 +1,8 @@
 //! What has to be done to the files of one account so that they are as they should be: [`Plan`]. Nothing is done here.
 
 use super::facts::{Account, KeyFile};
-use super::{Absent, Wish};
-use crate::keys::authorized::{Document, Entry, LineTooLong, OptionsRule, Presence};
+use super::{Absent, Admission, Wish};
+use crate::keys::authorized::{Document, Entry, LineTooLong, Options, OptionsRule, Presence};
 use crate::known_hosts::PublicKey;
 
 /// The edits of one account's files.
@@ -25,13 +25,16 @@ impl Plan {
         let mut documents: Vec<Document> = account.files.iter().map(KeyFile::document).collect();
         let first = account.files.iter().position(|file| file.content.is_some()).unwrap_or_default();
         for admission in &wish.present {
-            let rule = admission.options.as_ref().map_or(OptionsRule::Keep, OptionsRule::Set);
+            let inherited = inherited(admission, &documents);
             let key = admission.bearer.key.key();
             let authority = admission.options.as_ref().is_some_and(|options| options.is_authority());
             let holds = |document: &Document| {
                 document.entries().any(|entry| entry.key == *key && entry.is_authority() == authority)
             };
             let holding: Vec<usize> = (0..documents.len()).filter(|index| holds(&documents[*index])).collect();
+            // What is there already keeps its options unless others are said.
+            let inherited = inherited.filter(|_| holding.is_empty());
+            let rule = admission.options.as_ref().or(inherited.as_ref()).map_or(OptionsRule::Keep, OptionsRule::Set);
             let mut presence = Presence::There;
             for index in if holding.is_empty() { vec![first] } else { holding } {
                 let Some(document) = documents.get_mut(index) else { continue };
@@ -97,10 +100,18 @@ impl Plan {
     }
 }
 
+/// The options of the key that another one is to be like.
+fn inherited(admission: &Admission, documents: &[Document]) -> Option<Options> {
+    let like = admission.like.as_ref()?;
+    let mut entries = documents.iter().flat_map(Document::entries);
+    let entry = entries.find(|entry| like.matches(entry) && !entry.is_authority())?;
+    Some(Options::found(&entry.options))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::Bearer;
     use super::super::facts::Content;
-    use super::super::{Admission, Bearer};
     use super::*;
     use crate::keys::authorized::NewKey;
     use std::sync::Arc;
@@ -121,6 +132,7 @@ mod tests {
         let admission = |(key, options): &(&str, Option<&str>)| Admission {
             bearer: Arc::new(Bearer { key: NewKey::parse(key.as_bytes()).unwrap(), identity: None }),
             options: options.map(|options| options.parse().unwrap()),
+            like: None,
         };
         Wish { present: present.iter().map(admission).collect(), absent }
     }

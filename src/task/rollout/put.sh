@@ -69,10 +69,9 @@ for part in $make; do
 done
 unset IFS
 
-receive() {
-  [ "$length" -gt 0 ] || return 0
-  head -c "$length" || dd bs=1 count="$length" 2>/dev/null
-}
+if head -c 1 </dev/null >/dev/null 2>&1; then receive() { head -c "$length"; }
+else receive() { dd bs=1 count="$length" 2>/dev/null; }
+fi
 why=$( (umask "$mask"; set -C; receive >"./$new") 2>&1 ) || fail refused "$why"
 [ "$(wc -c <"./$new")" -eq "$length" ] || fail refused "it did not arrive whole${why:+: $why}"
 if [ -n "$owner" ]; then why=$(chown -h "$owner" "./$new" 2>&1) || fail refused "$why"; fi

@@ -27,6 +27,18 @@ pub(super) fn violations(account: &Account, file: &KeyFile) -> Vec<Violation> {
     found.collect()
 }
 
+/// A path as it is once what sshd would refuse about it is mended.
+pub(super) fn mended(account: &Account, part: &Part) -> Part {
+    let mut part = part.clone();
+    if account.strict == Strict::Yes {
+        part.mode &= !OTHERS_WRITE;
+        if part.uid != 0 {
+            part.uid = account.uid;
+        }
+    }
+    part
+}
+
 impl Violation {
     /// The commands that mend it, as a person would type them.
     pub(super) fn commands(&self) -> Vec<String> {

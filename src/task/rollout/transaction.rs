@@ -5,6 +5,7 @@
 
 use super::facts::{Account, KeyFile};
 use super::frames::{Frame, Mark};
+use super::strict::mended;
 use crate::connection::{Connection, Happening, Trace};
 use crate::event::Stream;
 use crate::outcome::{Code, Failure, RemoteExit};
@@ -49,9 +50,11 @@ pub(super) struct Replacement<'a> {
 impl Replacement<'_> {
     fn script(&self, mark: &Mark) -> String {
         let Self { account, file, bytes } = self;
-        // A file that was there keeps its owner and its mode; a new one is its user's alone.
-        let (mode, uid, gid) =
-            file.own_part().map_or((0o600, account.uid, account.gid), |part| (part.mode & 0o777, part.uid, part.gid));
+        // A file that was there keeps its owner and its mode, as they are once they are mended; a new one is its user's alone.
+        let (mode, uid, gid) = file.own_part().map_or((0o600, account.uid, account.gid), |part| {
+            let part = mended(account, part);
+            (part.mode & 0o777, part.uid, part.gid)
+        });
         let owner = if account.looked_as == 0 { format!("{uid}:{gid}") } else { String::new() };
         let expected = file.content.as_ref().map_or("none", |content| content.sum.as_str());
         format!(

@@ -1,0 +1,32 @@
+//! Who may log in, as `bugle keys` settles it: the binary against real servers with accounts and homes of their own, and the
+//! files that stand there afterwards.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
+// Who is skipped says so aloud.
+#![allow(clippy::print_stderr)]
+
+mod fleet;
+
+#[path = "program/bugle.rs"]
+#[allow(dead_code, reason = "the tests of the other verbs use the rest")]
+mod bugle;
+#[path = "keys/deploying.rs"]
+mod deploying;
+#[path = "keys/host.rs"]
+mod host;
+#[path = "keys/listing.rs"]
+mod listing;
+#[path = "keys/mistakes.rs"]
+mod mistakes;
+#[path = "program/redactor.rs"]
+#[allow(dead_code, reason = "the tests of the other verbs use the rest")]
+mod redactor;
+#[path = "keys/revoking.rs"]
+mod revoking;
+#[path = "keys/rotating.rs"]
+mod rotating;
+#[path = "program/streams.rs"]
+#[allow(dead_code, reason = "the tests of the other verbs use the rest")]
+mod streams;
+#[path = "keys/syncing.rs"]
+mod syncing;

@@ -1,0 +1,270 @@
+//! `bugle keys deploy`: what stands on the host afterwards, and who gets in.
+
+use crate::fleet::Cut;
+use crate::fleet::relay::{Cable, Direction, Fault};
+use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID};
+use crate::fleet::tmpfs::Tmpfs;
+use crate::host::{Host, facts};
+use rustix::process::Signal;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::process::Command;
+
+const FOREIGN: &[u8] =
+    b"# mine\r\n\n  \t\nnot a key at all\ncommand=\"not closed ssh-ed25519 AAAA\n\xff\xfe\0binary\r\n";
+
+#[test]
+fn a_key_is_added_once_and_the_second_run_writes_nothing() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    let before = host.text("root");
+    host.keys("deploy").arg("--key").arg(key.public()).run().is(0, "added: SHA256:<fingerprint> alice (logs in)\n", "");
+    assert_eq!(host.text("root"), format!("{before}{}\n", key.line));
+    assert!(host.lets_in("root", &key.private));
+    let after = facts(&host.file("root"));
+    host.keys("deploy").arg("--key").arg(&key.private).run().is(
+        0,
+        "already there: SHA256:<fingerprint> alice (logs in)\n",
+        "",
+    );
+    assert_eq!(facts(&host.file("root")), after);
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn every_foreign_byte_stays_where_it_is() {
+    let Some(host) = Host::start() else { return };
+    let (key, own) = (host.key("alice").unwrap(), host.read("root"));
+    let before = [FOREIGN, &own[..], b"# no line feed at the end"].concat();
+    host.write("root", &before);
+    fs::set_permissions(host.file("root"), Permissions::from_mode(0o644)).unwrap();
+    host.keys("deploy").arg("--key").arg(key.public()).run().exited(0);
+    assert_eq!(host.read("root"), [&before[..], b"\n", key.line.as_bytes(), b"\n"].concat());
+    assert_eq!(facts(&host.file("root")).2, 0o644);
+    let options = ["--options", "from=\"127.0.0.0/8\",no-agent-forwarding"];
+    host.keys("deploy").arg("--key").arg(key.public()).args(options).run().is(
+        0,
+        "options changed: SHA256:<fingerprint> alice (logs in)\n",
+        "",
+    );
+    let line = format!("\n{} {}\n", options[1], key.line);
+    assert_eq!(host.read("root"), [&before[..], line.as_bytes()].concat());
+}
+
+#[test]
+fn another_account_gets_a_directory_and_a_file_of_its_own() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    host.keys("deploy").arg("--key").arg(key.public()).args(["--for", STRANGER]).run().is(
+        0,
+        "stranger: added: SHA256:<fingerprint> alice (logs in)\n",
+        "",
+    );
+    assert_eq!(host.text(STRANGER), format!("{}\n", key.line));
+    let (owner, group, mode, ..) = facts(&host.file(STRANGER));
+    assert_eq!((owner, group, mode), (STRANGER_ID, STRANGER_ID, 0o600));
+    let (owner, group, mode, ..) = facts(&host.home(STRANGER).join(".ssh"));
+    assert_eq!((owner, group, mode), (STRANGER_ID, STRANGER_ID, 0o700));
+    assert!(host.lets_in(STRANGER, &key.private) && !host.lets_in("root", &key.private));
+    host.keys("deploy")
+        .arg("--key")
+        .arg(key.public())
+        .args(["--for", "nobodyatall"])
+        .run()
+        .exited(1)
+        .told("keys.refused: the keys of `nobodyatall`: there is no such account\n");
+}
+
+#[test]
+fn what_sshd_would_ignore_is_refused_and_mended_on_request() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    let directory = host.home(STRANGER).join(".ssh");
+    host.write(STRANGER, "# hers\n");
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    chown(host.file(STRANGER), Some(1), Some(1)).unwrap();
+    let deploy = || host.keys("deploy").arg("--key").arg(key.public()).args(["--for", STRANGER]);
+    deploy().run().is(
+        1,
+        "",
+        "host: keys.refused: the keys of `stranger`: sshd would ignore the keys (StrictModes) until this is done: \
+         chown 48221 <daemon>/stranger/.ssh/authorized_keys; chmod go-w <daemon>/stranger/.ssh\nhint: --repair does it\n",
+    );
+    assert_eq!(host.text(STRANGER), "# hers\n");
+    let mended = deploy().arg("--repair").run();
+    mended.exited(0).said(
+        "stranger: repaired: chown 48221 <daemon>/stranger/.ssh/authorized_keys\nstranger: repaired: chmod go-w <daemon>/stranger/.ssh\n\
+         stranger: added: SHA256:<fingerprint> alice (logs in)\n",
+    );
+    assert_eq!(facts(&directory).2, 0o755);
+    assert!(host.lets_in(STRANGER, &key.private));
+}
+
+#[test]
+fn the_file_is_the_one_that_sshd_reads() {
+    let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/keys/%u.%U {}/more/%u"]) else { return };
+    let directory = host.daemon.directory();
+    fs::create_dir(directory.join("keys")).unwrap();
+    fs::set_permissions(directory.join("keys"), Permissions::from_mode(0o755)).unwrap();
+    let own = directory.join("keys/root.0");
+    fs::copy(host.file("root"), &own).unwrap();
+    let (unused, before) = (host.read("root"), fs::read_to_string(&own).unwrap());
+    let key = host.key("alice").unwrap();
+    host.keys("deploy")
+        .arg("--key")
+        .arg(key.public())
+        .run()
+        .exited(0)
+        .said("added: SHA256:<fingerprint> alice (logs in)\n");
+    assert_eq!(fs::read_to_string(&own).unwrap(), format!("{before}{}\n", key.line));
+    assert_eq!(host.read("root"), unused);
+    host.keys("deploy").arg("--key").arg(key.public()).args(["--for", STRANGER]).run().exited(0);
+    let theirs = directory.join("keys").join(format!("stranger.{STRANGER_ID}"));
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), format!("{}\n", key.line));
+    assert_eq!((facts(&theirs).0, facts(&theirs).2), (STRANGER_ID, 0o600));
+    // A key is there in whichever file it is.
+    fs::create_dir(directory.join("more")).unwrap();
+    let other = host.key("bob").unwrap();
+    fs::write(directory.join("more/root"), format!("{}\n", other.line)).unwrap();
+    host.keys("deploy")
+        .arg("--key")
+        .arg(other.public())
+        .run()
+        .exited(0)
+        .said("already there: SHA256:<fingerprint> bob (logs in)\n");
+}
+
+#[test]
+fn a_host_without_files_of_keys_is_refused() {
+    let Some(host) = Host::with(&["Match User stranger", "AuthorizedKeysFile none", "Match All"]) else { return };
+    let key = host.key("alice").unwrap();
+    let answer = host.keys("deploy").arg("--key").arg(key.public()).args(["--for", STRANGER]).run();
+    answer.exited(1).told("keys.refused: the keys of `stranger`: sshd reads no keys from files");
+}
+
+#[test]
+fn a_key_that_does_not_log_in_is_taken_back_with_all_that_was_made() {
+    let Some(host) = Host::with(&["AllowUsers root"]) else { return };
+    let key = host.key("alice").unwrap();
+    let deploy = || host.keys("deploy").arg("--key").arg(key.public());
+    let answer = deploy().args(["--for", STRANGER]).run().exited(1);
+    assert!(answer.stdout.is_empty());
+    answer
+        .told("host: keys.rolled_back: SHA256:<fingerprint> alice does not log in: ")
+        .told("the old file stands again");
+    assert!(!host.home(STRANGER).join(".ssh").exists());
+
+    host.write(STRANGER, "# hers\n");
+    let before = facts(&host.file(STRANGER));
+    deploy().args(["--for", STRANGER]).run().exited(1).told("keys.rolled_back");
+    assert_eq!((host.text(STRANGER).as_str(), facts(&host.file(STRANGER))), ("# hers\n", before));
+    host.assert_nothing_left(STRANGER);
+
+    let before = (host.read("root"), facts(&host.file("root")));
+    for options in ["from=\"192.0.2.0/24\"", "expiry-time=\"20200101\""] {
+        deploy().args(["--options", options]).run().exited(1).told("keys.rolled_back");
+        assert_eq!((host.read("root"), facts(&host.file("root"))), before, "{options}");
+    }
+}
+
+#[test]
+fn a_command_in_front_of_our_own_key_does_not_shut_us_out() {
+    let Some(host) = Host::start() else { return };
+    let before = (host.read("root"), facts(&host.file("root")));
+    let own = host.daemon.key();
+    let answer = host.keys("deploy").arg("--key").arg(own).args(["--options", "command=\"echo \\\"no\\\"\""]).run();
+    answer.exited(1).told("keys.rolled_back: after it, there is no way in for this run: ");
+    assert_eq!((host.read("root"), facts(&host.file("root"))), before);
+    host.keys("deploy").arg("--key").arg(host.daemon.key()).run().exited(0);
+}
+
+#[test]
+fn a_key_whose_private_half_is_elsewhere_is_added_and_said_to_be_unproved() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("bob").unwrap();
+    host.keys("deploy").arg("--key").arg(key.of_a_colleague()).run().is(
+        0,
+        "added: SHA256:<fingerprint> bob (not proved: the private half is not here)\n",
+        "",
+    );
+    assert!(host.lets_in("root", &key.private));
+}
+
+#[test]
+fn a_dry_run_shows_the_lines_and_writes_nothing() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    let before = (host.read("root"), facts(&host.file("root")));
+    let answer = host.keys("deploy").arg("--key").arg(key.public()).args(["--dry-run", "--options", "restrict"]).run();
+    let answer = answer.exited(0);
+    assert!(
+        answer.stdout.ends_with(&format!("/home/.ssh/authorized_keys\n+ restrict {}\n", key.line)),
+        "{}",
+        answer.stdout
+    );
+    assert_eq!((host.read("root"), facts(&host.file("root"))), before);
+}
+
+#[test]
+fn root_follows_no_link_of_a_user() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    let secret = host.place.file("secret", "root's own\n");
+    host.write(STRANGER, "");
+    fs::remove_file(host.file(STRANGER)).unwrap();
+    symlink(&secret, host.file(STRANGER)).unwrap();
+    let deploy = || host.keys("deploy").arg("--key").arg(key.public()).args(["--for", STRANGER]).run();
+    deploy().exited(1).told("by a link, which root does not follow");
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "root's own\n");
+}
+
+#[test]
+fn a_full_or_read_only_disk_leaves_the_old_file_whole() {
+    let Some(disk) = Tmpfs::new(2 * 4096) else { return };
+    let place = format!("AuthorizedKeysFile {}/%u", disk.path().display());
+    let Some(host) = Host::with(&["StrictModes no", &place]) else { return };
+    let (key, own) = (host.key("alice").unwrap(), disk.path().join("root"));
+    fs::copy(host.file("root"), &own).unwrap();
+    fs::write(disk.path().join("filler"), [0; 4096]).unwrap();
+    let before = (fs::read(&own).unwrap(), facts(&own));
+    let deploy = || host.keys("deploy").arg("--key").arg(key.public()).run();
+    deploy().exited(1).told("keys.refused: the keys of `root`: ").told("No space left on device");
+    fs::remove_file(disk.path().join("filler")).unwrap();
+    let remount = |how: &str| {
+        let mounted = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(disk.path()).status().unwrap();
+        assert!(mounted.success());
+    };
+    remount("ro");
+    deploy().exited(1).told("Read-only file system");
+    assert_eq!((fs::read(&own).unwrap(), facts(&own)), before);
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
+    remount("rw");
+    deploy().exited(0);
+}
+
+#[test]
+fn a_controller_that_is_killed_before_the_proof_leaves_the_old_file() {
+    let Some(host) = Host::start() else { return };
+    // The second connection, which proves the key, hears nothing.
+    let host = host.behind([Cable::default(), Cable::failing(Direction::ToClient, 0, Fault::Cut(Cut::Freeze))]);
+    let key = host.key("alice").unwrap();
+    let before = (host.read("root"), facts(&host.file("root")));
+    let running = host.keys("deploy").arg("--key").arg(key.public()).start();
+    let relay = host.daemon.relay.as_ref().unwrap();
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let started = std::time::Instant::now();
+        while !is_so() {
+            assert!(started.elapsed() < crate::bugle::PATIENCE, "{what}");
+            std::thread::yield_now();
+        }
+    };
+    until("the second login begins", &|| relay.traffic().connections == 2);
+    assert!(host.text("root").ends_with(&format!("{}\n", key.line)), "the key is on trial");
+    running.signal(Signal::KILL);
+    until("the host puts the old file back", &|| host.read("root") == before.0);
+    assert_eq!(facts(&host.file("root")), before.1);
+    until("nothing is left of the trial", &|| {
+        let names = fs::read_dir(host.home("root").join(".ssh")).unwrap();
+        names.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".bugle")).count() == 0
+    });
+}

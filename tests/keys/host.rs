@@ -1,0 +1,137 @@
+//! A host on which keys are looked after: a real sshd that reads `.ssh/authorized_keys` as strictly as it is delivered, with
+//! root and a stranger as its accounts.
+
+use crate::bugle::{Bugle, Place};
+use crate::fleet::openssh::{Daemon, find, keygen};
+use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID, Sftp, sshd};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// As sshd is delivered.
+const STRICT: [&str; 2] = ["StrictModes yes", "AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2"];
+
+pub struct Host {
+    pub daemon: Daemon,
+    pub place: Place,
+}
+
+impl Host {
+    /// `None`, said aloud, where it cannot have accounts of its own.
+    pub fn start() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    /// With these lines of sshd_config.
+    pub fn with(options: &[&str]) -> Option<Self> {
+        Self::of(sshd(Sftp::Absent, &[options, &STRICT].concat())?)
+    }
+
+    fn of(daemon: Daemon) -> Option<Self> {
+        if !daemon.directory().join(STRANGER).exists() {
+            eprintln!("skipped: no second account without root");
+            return None;
+        }
+        let host = Self { daemon, place: Place::new() };
+        let own = fs::read(host.daemon.directory().join("authorized_keys")).unwrap();
+        fs::create_dir_all(host.root().join(".ssh")).unwrap();
+        host.write("root", own);
+        fs::set_permissions(host.root().join(".ssh"), Permissions::from_mode(0o700)).unwrap();
+        fs::remove_dir_all(host.home(STRANGER).join(".ssh")).unwrap();
+        Some(host)
+    }
+
+    /// The same host, called through a relay.
+    pub fn behind(self, cables: impl IntoIterator<Item = crate::fleet::relay::Cable>) -> Self {
+        Self { daemon: self.daemon.behind(cables), ..self }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.home("root")
+    }
+
+    pub fn home(&self, user: &str) -> PathBuf {
+        self.daemon.directory().join(if user == "root" { "home" } else { user })
+    }
+
+    /// The file of a user's keys.
+    pub fn file(&self, user: &str) -> PathBuf {
+        self.home(user).join(".ssh/authorized_keys")
+    }
+
+    pub fn read(&self, user: &str) -> Vec<u8> {
+        fs::read(self.file(user)).unwrap()
+    }
+
+    pub fn text(&self, user: &str) -> String {
+        String::from_utf8(self.read(user)).unwrap()
+    }
+
+    /// Writes a user's file of keys, as the user's own.
+    pub fn write(&self, user: &str, content: impl AsRef<[u8]>) {
+        let (file, id) = (self.file(user), if user == "root" { 0 } else { STRANGER_ID });
+        let directory = file.parent().unwrap();
+        fs::create_dir_all(directory).unwrap();
+        fs::write(&file, content).unwrap();
+        for (path, mode) in [(directory, 0o700), (&file, 0o600)] {
+            chown(path, Some(id), Some(id)).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+    }
+
+    /// A new key, of which both halves are there.
+    pub fn key(&self, name: &str) -> Option<Key> {
+        let path = self.place.path().join(format!("id_{name}"));
+        keygen(&path, &["-t", "ed25519", "-C", name])?;
+        Some(Key { line: fs::read_to_string(path.with_extension("pub")).unwrap().trim().to_owned(), private: path })
+    }
+
+    /// `bugle keys VERB host`, to which more is added.
+    pub fn keys(&self, verb: &str) -> Bugle {
+        Bugle::on_daemon(&self.daemon, ["host"]).at(&self.place).args(["keys", verb, "host"])
+    }
+
+    /// Whether OpenSSH's client logs in with a key.
+    pub fn lets_in(&self, user: &str, key: &Path) -> bool {
+        let mut ssh = Command::new(find("ssh").unwrap());
+        ssh.args(["-F", "none", "-p", &self.daemon.port.to_string()]).arg("-i").arg(key);
+        for option in ["BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "GlobalKnownHostsFile=/dev/null"] {
+            ssh.args(["-o", option]);
+        }
+        ssh.arg("-o").arg(format!("UserKnownHostsFile={}", self.daemon.known_hosts().display()));
+        ssh.arg(format!("{user}@127.0.0.1")).arg("true").output().unwrap().status.success()
+    }
+
+    /// What is left of a trial in a user's `.ssh`.
+    pub fn assert_nothing_left(&self, user: &str) {
+        let names = fs::read_dir(self.home(user).join(".ssh")).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(".bugle")).collect();
+        assert_eq!(left, Vec::<std::ffi::OsString>::new());
+    }
+}
+
+pub struct Key {
+    pub private: PathBuf,
+    /// The line of its public half.
+    pub line: String,
+}
+
+impl Key {
+    pub fn public(&self) -> PathBuf {
+        self.private.with_extension("pub")
+    }
+
+    /// The public half alone, in another place.
+    pub fn of_a_colleague(&self) -> PathBuf {
+        let path = self.private.with_extension("colleague");
+        fs::copy(self.public(), &path).unwrap();
+        path
+    }
+}
+
+/// Who a file belongs to, its permissions, and when it was written.
+pub fn facts(path: &Path) -> (u32, u32, u32, i64, i64) {
+    let facts = fs::symlink_metadata(path).unwrap();
+    (facts.uid(), facts.gid(), facts.mode() & 0o7777, facts.mtime(), facts.mtime_nsec())
+}

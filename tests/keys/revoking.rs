@@ -1,0 +1,68 @@
+//! `bugle keys revoke`: who goes, and who cannot be made to.
+
+use crate::fleet::sftp_daemon::STRANGER;
+use crate::host::{Host, facts};
+use std::fs;
+
+#[test]
+fn a_key_goes_by_any_of_its_names_and_everything_else_stays() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    let own = host.text("root");
+    let blob = key.line.split(' ').nth(1).unwrap().to_owned();
+    for name in [key.public().display().to_string(), key.private.display().to_string(), "alice".into(), blob] {
+        host.write("root", format!("# x\r\n{}\n{own}restrict {} again\nnonsense\n", key.line, key.line));
+        fs::write(host.home("root").join(".ssh/authorized_keys2"), format!("{}\n# two", key.line)).unwrap();
+        // What has another comment is another matter where the comment says what is meant.
+        let all = name != "alice";
+        let answer = host.keys("revoke").arg(&name).run().exited(0);
+        let last = if all { String::new() } else { format!("restrict {} again\n", key.line) };
+        assert_eq!(host.text("root"), format!("# x\r\n{own}{last}nonsense\n"), "{name}");
+        assert_eq!(fs::read(host.home("root").join(".ssh/authorized_keys2")).unwrap(), b"# two");
+        assert!(answer.stdout.starts_with("removed: SHA256:<fingerprint> alice"), "{}", answer.stdout);
+        assert_eq!(host.lets_in("root", &key.private), !all);
+    }
+    let before = facts(&host.file("root"));
+    host.keys("revoke").arg("nobody@nowhere").run().is(0, "not there: nobody@nowhere\n", "");
+    assert_eq!(facts(&host.file("root")), before);
+}
+
+#[test]
+fn the_key_of_this_session_stays_unless_another_way_in_is_proved() {
+    let Some(host) = Host::start() else { return };
+    let before = (host.read("root"), facts(&host.file("root")));
+    let revoke = || host.keys("revoke").arg(host.daemon.key());
+    revoke()
+        .run()
+        .exited(1)
+        .told("keys.refused: the keys of `root`: without it, this run would have no way in: ")
+        .told("--force");
+    assert_eq!((host.read("root"), facts(&host.file("root"))), before);
+    let other = host.key("other").unwrap();
+    host.write("root", format!("{}{}\n", String::from_utf8(before.0.clone()).unwrap(), other.line));
+    // A way that lets in and runs nothing is none.
+    host.write("root", format!("{}command=\"true\" {}\n", String::from_utf8(before.0.clone()).unwrap(), other.line));
+    let both = [host.daemon.key(), other.private.clone()].map(|key| format!("IdentityFile={}", key.display()));
+    revoke().args(["-o", &both[0], "-o", &both[1]]).run().exited(1).told("keys.refused");
+    host.write("root", format!("{}{}\n", String::from_utf8(before.0).unwrap(), other.line));
+    revoke().arg("-I").arg(&other.private).run().exited(0).said("removed: SHA256:<fingerprint> user\n");
+    assert_eq!(host.text("root"), format!("{}\n", other.line));
+    host.keys("revoke").arg("other").arg("-I").arg(&other.private).arg("--force").run().exited(0);
+    assert_eq!(host.text("root"), "");
+}
+
+#[test]
+fn a_person_who_leaves_goes_from_the_files_of_all_users() {
+    let Some(host) = Host::start() else { return };
+    let (alice, bob) = (host.key("alice").unwrap(), host.key("bob").unwrap());
+    let own = host.text("root");
+    host.write("root", format!("{own}{}\n", alice.line));
+    host.write(STRANGER, format!("{}\nfrom=\"127.0.0.1\" {}\n", bob.line, alice.line));
+    let dry = host.keys("revoke").arg(alice.public()).args(["--everywhere", "--dry-run"]).run().exited(0);
+    assert_eq!(dry.stdout.matches("\n- ").count(), 2, "{}", dry.stdout);
+    let answer = host.keys("revoke").arg(alice.public()).arg("--everywhere").run();
+    answer.exited(0).said("removed: SHA256:<fingerprint> alice\nstranger: removed: SHA256:<fingerprint> alice\n");
+    assert_eq!((host.text("root"), host.text(STRANGER)), (own, format!("{}\n", bob.line)));
+    let again = host.keys("revoke").arg(alice.public()).arg("--everywhere").run();
+    again.exited(0).said("not there in any file\n");
+}
