@@ -23,6 +23,8 @@ mod mistakes;
 mod redactor;
 #[path = "keys/revoking.rs"]
 mod revoking;
+#[path = "keys/rivals.rs"]
+mod rivals;
 #[path = "keys/rotating.rs"]
 mod rotating;
 #[path = "program/streams.rs"]

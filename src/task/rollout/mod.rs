@@ -429,7 +429,15 @@ impl Site<'_> {
         for command in repairs.iter().flat_map(|(_, commands)| commands) {
             text += &format!("{whose}repaired: {command}\n");
         }
+        let before = || self.rollout.order.errands.iter().take_while(|other| !std::ptr::eq(*other, errand));
         for ((admission, presence), proof) in errand.wish.present.iter().zip(&plan.present).zip(proofs) {
+            let is_told = |other: &Errand| {
+                let mut present = other.wish.present.iter();
+                other.whose == errand.whose && present.any(|told| Arc::ptr_eq(&told.bearer, &admission.bearer))
+            };
+            if *presence == Presence::There && before().any(is_told) {
+                continue;
+            }
             let word = match presence {
                 Presence::Added => "added",
                 Presence::There => "already there",

@@ -1,0 +1,102 @@
+//! Others who change the same file at the same time.
+
+use crate::bugle::Bugle;
+use crate::fleet::openssh::find;
+use crate::fleet::sftp_daemon::STRANGER;
+use crate::host::{Host, facts};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// A login shell in which, `times` over, somebody adds a line between our looking at the file and our writing it.
+fn with_a_rival(host: &Host, times: usize) {
+    let place = host.daemon.directory().display().to_string();
+    let count = host.place.file("count", "");
+    let shell = format!(
+        "#!/bin/sh\ncase \"$*\" in *expected=*)\n  [ \"$(wc -l <{count})\" -ge {times} ] || {{ echo \"# rival\" >>{place}/home/.ssh/authorized_keys; \
+         echo >>{count}; }} ;;\nesac\nexec /bin/sh \"$@\"\n",
+        count = count.display()
+    );
+    let path = host.daemon.directory().join("shell");
+    fs::write(&path, shell).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    // The file is mounted where the server reads it: its bytes may change, its place may not.
+    let passwd = host.daemon.directory().join("passwd");
+    let text = fs::read_to_string(&passwd).unwrap();
+    let home = format!("{place}/home:");
+    fs::write(&passwd, text.replace(&format!("{home}/bin/sh"), &format!("{home}{}", path.display()))).unwrap();
+}
+
+#[test]
+fn what_a_second_admin_adds_meanwhile_stays() {
+    let Some(host) = Host::start() else { return };
+    let (key, own) = (host.key("alice").unwrap(), host.text("root"));
+    with_a_rival(&host, 2);
+    host.keys("deploy").arg("--key").arg(key.public()).run().exited(0);
+    assert_eq!(host.text("root"), format!("{own}# rival\n# rival\n{}\n", key.line));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn a_file_that_somebody_writes_to_all_the_time_is_left_to_him() {
+    let Some(host) = Host::start() else { return };
+    let (key, own) = (host.key("alice").unwrap(), host.text("root"));
+    with_a_rival(&host, 1000);
+    let answer = host.keys("deploy").arg("--key").arg(key.public()).run().exited(1);
+    answer.told("keys.refused: somebody else writes to the file all the time");
+    assert_eq!(host.text("root"), format!("{own}# rival\n# rival\n# rival\n"));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn a_host_that_fails_is_the_last_of_a_rotation() {
+    let Some(host) = Host::start() else { return };
+    let (new, before) = (host.key("new").unwrap(), host.text("root"));
+    let bad = host.place.file("bad.ini", "bad ansible_host=127.0.0.1 ansible_port=1\n");
+    let answer = Bugle::on_daemon(&host.daemon, ["host"]).at(&host.place).arg("-i").arg(bad);
+    let answer = answer.args(["keys", "rotate", "bad,host", "--retries", "0", "--old"]).arg(host.daemon.key());
+    let answer = answer.arg("--new").arg(&new.private).run();
+    answer.exited(4).told("1 never started");
+    assert_eq!(host.text("root"), before);
+}
+
+#[test]
+fn ssh_copy_id_finds_the_key_that_was_deployed_and_the_other_way_round() {
+    let Some(host) = Host::start() else { return };
+    if find("ssh-copy-id").is_none() {
+        return;
+    }
+    let key = host.key("alice").unwrap();
+    fs::create_dir_all(host.place.path().join(".ssh")).unwrap();
+    let copy = |login: &Path, more: &[&str]| {
+        let known_hosts = host.daemon.known_hosts().display().to_string();
+        let config = format!(
+            "Host *\n  IdentityFile {}\n  IdentityAgent none\n  UserKnownHostsFile {known_hosts}\n  BatchMode yes\n",
+            login.display()
+        );
+        let config = host.place.file("config", config);
+        let mut command = Command::new("ssh-copy-id");
+        command.args(more).arg("-F").arg(config).arg("-i").arg(key.public());
+        command.args(["-p", &host.daemon.port.to_string(), "root@127.0.0.1"]).env("HOME", host.place.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    // Whatever else logs in, it takes for the key.
+    copy(&host.daemon.key(), &["-f"]);
+    let copied = (host.text("root"), facts(&host.file("root")));
+    assert!(copied.0.ends_with(&format!("{}\n", key.line)), "{}", copied.0);
+    host.keys("deploy")
+        .arg("--key")
+        .arg(key.public())
+        .run()
+        .exited(0)
+        .said("already there: SHA256:<fingerprint> alice (logs in)\n");
+    assert_eq!((host.text("root"), facts(&host.file("root"))), copied);
+    host.keys("revoke").arg(key.public()).run().exited(0);
+    host.keys("deploy").arg("--key").arg(key.public()).run().exited(0);
+    assert_eq!(host.text("root"), copied.0);
+    copy(&key.private, &[]);
+    assert_eq!(host.text("root"), copied.0);
+    assert!(!host.home(STRANGER).join(".ssh").exists());
+}
