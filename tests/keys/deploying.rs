@@ -2,7 +2,7 @@
 
 use crate::fleet::Cut;
 use crate::fleet::relay::{Cable, Direction, Fault};
-use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID};
+use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID, Sftp, dropbear};
 use crate::fleet::tmpfs::Tmpfs;
 use crate::host::{Host, facts};
 use rustix::process::Signal;
@@ -267,4 +267,16 @@ fn a_controller_that_is_killed_before_the_proof_leaves_the_old_file() {
         let names = fs::read_dir(host.home("root").join(".ssh")).unwrap();
         names.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".bugle")).count() == 0
     });
+}
+
+#[test]
+fn dropbear_reads_the_file_that_was_written() {
+    let Some(daemon) = dropbear(Sftp::Absent, &[]) else { return };
+    let Some(host) = Host::of(daemon) else { return };
+    let key = host.key("alice").unwrap();
+    for user in ["root", STRANGER] {
+        let answer = host.keys("deploy").arg("--key").arg(key.public()).args(["--for", user]).run().exited(0);
+        assert!(answer.stdout.ends_with("added: SHA256:<fingerprint> alice (logs in)\n"), "{}", answer.stdout);
+        assert!(host.lets_in(user, &key.private));
+    }
 }

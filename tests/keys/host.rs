@@ -28,7 +28,8 @@ impl Host {
         Self::of(sshd(Sftp::Absent, &[options, &STRICT].concat())?)
     }
 
-    fn of(daemon: Daemon) -> Option<Self> {
+    /// A server that runs already.
+    pub fn of(daemon: Daemon) -> Option<Self> {
         if !daemon.directory().join(STRANGER).exists() {
             eprintln!("skipped: no second account without root");
             return None;

@@ -13,10 +13,13 @@ use std::process::Command;
 fn with_a_rival(host: &Host, times: usize) {
     let place = host.daemon.directory().display().to_string();
     let count = host.place.file("count", "");
+    // We look and write by turns.
     let shell = format!(
-        "#!/bin/sh\ncase \"$*\" in *expected=*)\n  [ \"$(wc -l <{count})\" -ge {times} ] || {{ echo \"# rival\" >>{place}/home/.ssh/authorized_keys; \
-         echo >>{count}; }} ;;\nesac\nexec /bin/sh \"$@\"\n",
-        count = count.display()
+        "#!/bin/sh\necho >>{count}\nn=$(wc -l <{count})\n\
+         if [ $((n % 2)) -eq 0 ] && [ \"$n\" -le {last} ]; then echo '# rival' >>{place}/home/.ssh/authorized_keys; fi\n\
+         exec /bin/sh \"$@\"\n",
+        count = count.display(),
+        last = 2 * times,
     );
     let path = host.daemon.directory().join("shell");
     fs::write(&path, shell).unwrap();

@@ -115,7 +115,7 @@ pub(super) async fn look(
         Accounts::Own | Accounts::Everyone => String::new(),
     };
     let script = format!(
-        "token={}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}",
+        "{{\ntoken={}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}\n}}\n",
         mark.0,
         yes(*accounts == Accounts::Own),
         yes(*accounts == Accounts::Everyone),
@@ -123,7 +123,7 @@ pub(super) async fn look(
     );
     // A file that is written to meanwhile is read again.
     for _ in 0..3 {
-        let answer = ask(connection, privilege, &script, Bytes::new()).await?;
+        let answer = run(connection, privilege, script.clone()).await?;
         match read(&mark.frames(&answer)) {
             Reading::Accounts(accounts) => return Ok(accounts),
             Reading::Moving => {}
@@ -136,6 +136,18 @@ pub(super) async fn look(
     }
     Err(Failure::new(Code::KeysRefused, "the file of keys is being written to all the time"))
 }
+
+/// Runs a script that is sent on standard input: not every login shell takes several lines as an argument.
+pub(super) async fn run(
+    connection: &Arc<Connection>,
+    privilege: Option<&Privilege>,
+    script: String,
+) -> Result<Vec<u8>, Failure> {
+    ask(connection, privilege, SHELL, Bytes::from(script)).await
+}
+
+/// What reads a script from its standard input.
+pub(super) const SHELL: &str = "exec /bin/sh -s";
 
 enum Reading {
     Accounts(Vec<Account>),

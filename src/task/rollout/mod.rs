@@ -16,7 +16,6 @@ pub use listing::{Finding, KeyListing};
 pub use proof::sources;
 
 use super::caller::{Caller, OnHost, attempt};
-use super::inner::ask;
 use super::privilege::Privilege;
 use super::transfer::{Conduct, Extent};
 use super::trouble::Trouble;
@@ -27,7 +26,7 @@ use crate::keys::authorized::{Entry, NewKey, Options, Presence, Wanted};
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::{Ended, Unit, Work};
 use bytes::Bytes;
-use facts::{Account, Accounts, KeyFile, look};
+use facts::{Account, Accounts, KeyFile, look, run};
 use plan::Plan;
 use proof::Proof;
 use std::path::PathBuf;
@@ -270,7 +269,7 @@ impl Site<'_> {
         let mended = !repairs.is_empty();
         if mended {
             let script: String = repairs.iter().map(|(script, _)| script.as_str()).collect();
-            ask(self.connection, self.privilege(), &script, Bytes::new()).await.map_err(|failure| {
+            run(self.connection, self.privilege(), format!("{{\n{script}}}\n")).await.map_err(|failure| {
                 refused_for(account, &format!("what sshd would refuse could not be mended: {}", failure.message))
             })?;
         }

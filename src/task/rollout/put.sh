@@ -69,6 +69,7 @@ for part in $make; do
 done
 unset IFS
 
+say ready
 if head -c 1 </dev/null >/dev/null 2>&1; then receive() { head -c "$length"; }
 else receive() { dd bs=1 count="$length" 2>/dev/null; }
 fi

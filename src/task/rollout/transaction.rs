@@ -3,7 +3,7 @@
 //! The script on the host holds the old file beside the new one until it is told to keep the new one. Whatever ends it before,
 //! a word of ours, a lost connection, a controller that was killed, puts the old file back: the host does it by itself.
 
-use super::facts::{Account, KeyFile};
+use super::facts::{Account, KeyFile, SHELL};
 use super::frames::{Frame, Mark};
 use super::strict::mended;
 use crate::connection::{Connection, Happening, Trace};
@@ -58,7 +58,7 @@ impl Replacement<'_> {
         let owner = if account.looked_as == 0 { format!("{uid}:{gid}") } else { String::new() };
         let expected = file.content.as_ref().map_or("none", |content| content.sum.as_str());
         format!(
-            "token={} directory={} make={} name={} expected={} length={} mask={:03o} owner={owner}\n{SCRIPT}",
+            "{{\ntoken={} directory={} make={} name={} expected={} length={} mask={:03o} owner={owner}\n{SCRIPT}exit 0\n}}\n",
             mark.0,
             quote(&file.directory),
             quote(&file.make),
@@ -80,14 +80,15 @@ impl Transaction {
         let mark = Mark::new();
         let script = replacement.script(&mark);
         let mut trace = Trace::default();
-        let started = Inner::start(Arc::clone(connection), &script, privilege, &mut trace);
+        let started = Inner::start(Arc::clone(connection), SHELL, privilege, &mut trace);
         let inner = started.await.map_err(Refused::Session)?;
         let mut transaction = Self { inner, mark, heard: Vec::new() };
         let input = transaction.inner.input();
-        let (_, answer) = futures::join!(
-            input.write(Bytes::from(replacement.bytes.clone())),
-            transaction.hear(&["refused", "changed", "end"])
-        );
+        // The file goes only when the script is read: a shell may read further than it needs to.
+        let (_, ready) = futures::join!(input.write(Bytes::from(script)), transaction.hear(&["refused", "ready"]));
+        ready?;
+        let bytes = Bytes::from(replacement.bytes.clone());
+        let (_, answer) = futures::join!(input.write(bytes), transaction.hear(&["refused", "changed", "end"]));
         let frames = transaction.mark.frames(&transaction.heard);
         let last = frames.last().map(|frame| (frame.key, frame.text()));
         let whole = frames.iter().any(|frame| frame.key == "written" && frame.body == replacement.bytes);
