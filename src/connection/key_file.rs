@@ -1,10 +1,10 @@
 //! Private key files of every kind that OpenSSH writes, and the public halves beside them.
 //!
-//! [`KeyFile::read`] looks at a file without its passphrase: enough to offer the key and to know whether a passphrase
+//! [`KeyFile::open`] looks at a file without its passphrase: enough to offer the key and to know whether a passphrase
 //! will be needed. [`KeyFile::unlock`] gives the private key. Nothing here asks anybody anything.
 
 use super::signer::SigningKey;
-use crate::known_hosts::PublicKey as BlobKey;
+use crate::known_hosts::{self, PublicKey as BlobKey};
 use crate::secret::Secret;
 use russh::keys::{Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key};
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 const LIMIT: u64 = 64 * 1024;
 
 /// A private key file that was read.
-pub(super) struct KeyFile {
+pub struct KeyFile {
     /// Where it is.
     pub(super) path: PathBuf,
     /// The public half, where it can be known without a passphrase.
@@ -66,6 +66,14 @@ pub enum KeyFileError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The certificate beside a key is of another key.
+    #[error("the certificate `{}` is not of the key `{}`", path.display(), key.display())]
+    OtherCertificate {
+        /// The certificate's file.
+        path: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
     /// It is encrypted and the passphrase does not open it.
     #[error("wrong passphrase for the key file `{}`", .0.display())]
     WrongPassphrase(PathBuf),
@@ -88,6 +96,61 @@ impl KeyFileError {
 }
 
 impl KeyFile {
+    /// Reads a private key file of this user, as [`read`](Self::read).
+    ///
+    /// # Errors
+    /// What is no private key, or one that others can read.
+    pub fn open(path: &Path) -> Result<Self, KeyFileError> {
+        Self::read(path, rustix::process::getuid().as_raw())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The private half, unless it is still locked.
+    pub fn private(&self) -> Option<&PrivateKey> {
+        self.private.as_ref().map(|key| key.private())
+    }
+
+    /// The public half, where it can be known without a passphrase.
+    pub fn public(&self) -> Option<known_hosts::PublicKey> {
+        known_hosts::PublicKey::from_blob(&self.public.as_ref()?.to_bytes().ok()?).ok()
+    }
+
+    /// The comment: of the key itself, else, as for one that is still locked, of the `.pub` file beside it if that is of the
+    /// same key.
+    pub fn comment(&self) -> Option<String> {
+        let own = self.private().map(PrivateKey::comment).filter(|comment| !comment.is_empty());
+        let text = |comment: &[u8]| String::from_utf8_lossy(comment).into_owned();
+        own.map(|comment| text(comment.as_bytes())).or_else(|| {
+            let beside = read_public(&beside(&self.path, ".pub"))?;
+            let is_same = self.public.as_ref().is_some_and(|public| public.key_data() == beside.key_data());
+            (is_same && !beside.comment().is_empty()).then(|| text(beside.comment().as_bytes()))
+        })
+    }
+
+    /// The certificate in the file beside it, `NAME-cert.pub`, where there is one.
+    ///
+    /// # Errors
+    /// What is no certificate, or one of another key.
+    pub fn certificate(&self) -> Result<Option<Certificate>, KeyFileError> {
+        let path = self.certificate_path();
+        let Some(certificate) = read_certificate(&path)? else { return Ok(None) };
+        match &self.public {
+            Some(public) if public.key_data() != certificate.public_key() => {
+                Err(KeyFileError::OtherCertificate { path, key: self.path.clone() })
+            }
+            _ => Ok(Some(certificate)),
+        }
+    }
+
+    /// Where its certificate is looked for.
+    pub fn certificate_path(&self) -> PathBuf {
+        beside(&self.path, "-cert.pub")
+    }
+
     /// Reads a private key file and, without a passphrase, as much of the key as that allows.
     ///
     /// A file that group or others may read is refused as OpenSSH does (sshkey_perm_ok in authfile.c), where it belongs
@@ -118,7 +181,10 @@ impl KeyFile {
     }
 
     /// Opens an encrypted key. Slow on purpose (bcrypt takes tenths of a second): once a run, off the runtime.
-    pub(super) fn unlock(&mut self, passphrase: &Secret) -> Result<(), KeyFileError> {
+    ///
+    /// # Errors
+    /// Where the passphrase does not open it.
+    pub fn unlock(&mut self, passphrase: &Secret) -> Result<(), KeyFileError> {
         let key = decode_secret_key(&self.text, Some(passphrase.expose()))
             .or_else(|error| legacy_ec::decode(&self.text, passphrase).ok_or(error))
             .map_err(|_| KeyFileError::WrongPassphrase(self.path.clone()))?;

@@ -3,6 +3,7 @@
 //! [`Keyring::prepare`] reads the identity files and lists the agents that the hosts of a run name, and asks for each
 //! missing passphrase once. [`Keyring::offers`] then gives a host's keys in OpenSSH's order. It never talks to a host.
 
+use super::agent::{Agent, KeyLimits};
 use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
 use super::options::KeyChoice;
@@ -12,7 +13,6 @@ use crate::duration::human;
 use crate::known_hosts::PublicKey as BlobKey;
 use futures::future::join_all;
 use russh::keys::agent::AgentIdentity;
-use russh::keys::agent::Constraint;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Which keys a host may be offered: the part of its configuration that the keyring needs. Hosts with equal sources
@@ -428,12 +429,12 @@ async fn ask_agent(path: &Path) -> Result<Vec<AgentKey>, String> {
 
 /// An agent that does not take a key is no reason not to log in with it.
 async fn give_to_agent(source: &KeySources, key: &PrivateKey) {
-    let (AddToAgent::Yes { lifetime, confirm }, Some(socket)) = (source.add_to_agent, &source.agent) else { return };
-    let lifetime = lifetime.map(|seconds| Constraint::KeyLifetime { seconds });
-    let confirm = (confirm == Confirm::Yes).then_some(Constraint::Confirm);
-    let constraints: Vec<Constraint> = lifetime.into_iter().chain(confirm).collect();
-    let adding = async { connect_agent(socket).await.ok()?.add_identity(key, &constraints).await.ok() };
-    let _ = timeout(AGENT_LIMIT, adding).await;
+    let (AddToAgent::Yes { lifetime, confirm }, Some(socket)) = (source.add_to_agent, source.agent.clone()) else {
+        return;
+    };
+    let (key, limits) = (key.clone(), KeyLimits { lifetime, confirm });
+    let adding = move || Agent::open(&socket, Some(AGENT_LIMIT))?.add_private(&key, key.comment().as_bytes(), limits);
+    let _ = spawn_blocking(adding).await;
 }
 
 fn unlock(file: &mut KeyFile, prompts: u32, ask: &dyn Ask) -> Result<(), KeyFileError> {

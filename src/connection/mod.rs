@@ -5,6 +5,7 @@
 //! exchange keys, check the host key, log in. [`Process`] then runs commands on it. It retries nothing: a
 //! [`ConnectError`] says whether trying again makes sense, and the scheduler decides.
 
+mod agent;
 pub mod algorithms;
 mod auth;
 mod client;
@@ -25,10 +26,11 @@ mod tunnel;
 mod wire;
 mod x11;
 
+pub use agent::{Agent, AgentError, Held, KeyLimits};
 pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
 pub use host_keys::Learned;
-pub use key_file::{KeyFileError, public_half};
+pub use key_file::{KeyFile, KeyFileError, public_half};
 pub use keyring::{
     AddToAgent, AgentEntry, Configured, Confirm, IdentitiesOnly, KeySources, Keyring, PrivateHalf, agent_entries,
 };
