@@ -13,7 +13,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const VERBS: [&str; 9] = ["run", "script", "push", "pull", "hosts", "inventory", "config", "completions", "man"];
+const VERBS: [&str; 10] =
+    ["run", "script", "push", "pull", "known-hosts", "hosts", "inventory", "config", "completions", "man"];
+/// Verbs that have verbs of their own, and those.
+const FAMILIES: [(&str, &[&str]); 1] = [("known-hosts", &["list", "remove", "import"])];
 /// Characters of a line of prose.
 const WIDEST: usize = 132;
 
@@ -202,7 +205,7 @@ fn calls_of(page: &Page) -> Vec<(String, Vec<String>)> {
 
 /// The arguments with `--help` where the parser still sees it: after everything that is bugle's own.
 fn with_help(arguments: &[String], options: &BTreeMap<String, BTreeMap<String, Takes>>) -> Result<Vec<String>, String> {
-    let mut verb: Option<&str> = None;
+    let mut verb: Option<String> = None;
     let mut positional = 0;
     let mut at = 0;
     while at < arguments.len() {
@@ -211,7 +214,7 @@ fn with_help(arguments: &[String], options: &BTreeMap<String, BTreeMap<String, T
             break;
         }
         if word.starts_with('-') && word != "-" {
-            let known = &options[verb.unwrap_or_default()];
+            let known = &options[verb.as_deref().unwrap_or_default()];
             // `-vvv` is `-v` said three times.
             let name = if word.starts_with("-v") { "-v" } else { word.split('=').next().unwrap() };
             let takes = known.get(name).ok_or_else(|| format!("there is no option `{name}`"))?;
@@ -220,11 +223,17 @@ fn with_help(arguments: &[String], options: &BTreeMap<String, BTreeMap<String, T
             at += if has_value && !word.contains('=') { 2 } else { 1 };
             continue;
         }
-        match verb {
+        match verb.as_deref() {
             None if !VERBS.contains(&word) => return Err(format!("there is no verb `{word}`")),
-            None => verb = Some(word),
+            None => verb = Some(word.to_owned()),
             Some("run" | "script") if positional == 1 => break,
-            Some(_) => positional += 1,
+            Some(first) => match FAMILIES.iter().find(|(family, _)| *family == first) {
+                Some((_, members)) if !members.contains(&word) => {
+                    return Err(format!("there is no verb `{first} {word}`"));
+                }
+                Some(_) => verb = Some(format!("{first} {word}")),
+                None => positional += 1,
+            },
         }
         at += 1;
     }
@@ -232,10 +241,25 @@ fn with_help(arguments: &[String], options: &BTreeMap<String, BTreeMap<String, T
     Ok([&arguments[..at], &["--help".to_owned()], &arguments[at..]].concat())
 }
 
+/// The options of every verb, and under no name those that are written before one.
+fn known_options() -> BTreeMap<String, BTreeMap<String, Takes>> {
+    let mut known: BTreeMap<String, _> = VERBS.iter().map(|&verb| (verb.to_owned(), options(&help(&[verb])))).collect();
+    for (family, members) in FAMILIES {
+        known.extend(members.iter().map(|member| (format!("{family} {member}"), options(&help(&[family, member])))));
+    }
+    known.insert(String::new(), options(&help(&[])));
+    known
+}
+
+/// The verbs that a help text lists.
+fn verbs(help: &str) -> Vec<&str> {
+    let (_, rest) = help.split_once("Commands:\n").unwrap();
+    rest.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next()).collect()
+}
+
 #[test]
 fn every_command_line_in_the_pages_parses() {
-    let mut known: BTreeMap<String, _> = VERBS.iter().map(|&verb| (verb.to_owned(), options(&help(&[verb])))).collect();
-    known.insert(String::new(), options(&help(&[])));
+    let known = known_options();
     let mut checked = BTreeSet::new();
     let mut faults = Vec::new();
     for (place, arguments) in pages().iter().flat_map(calls_of) {
@@ -273,13 +297,13 @@ fn a_wrong_command_line_would_be_noticed() {
 fn the_pages_describe_every_verb_and_every_option() {
     let text: String = pages().into_iter().filter(|page| page.name != "CHANGELOG.md").map(|page| page.text).collect();
     let listed = help(&[]);
-    let (_, rest) = listed.split_once("Commands:\n").unwrap();
-    let verbs: Vec<&str> =
-        rest.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(verbs, [&VERBS[..], &["help"]].concat());
-    for verb in VERBS {
+    assert_eq!(verbs(&listed), [&VERBS[..], &["help"]].concat());
+    for (family, members) in FAMILIES {
+        assert_eq!(verbs(&help(&[family])), [members, &["help"]].concat());
+    }
+    for (verb, options) in known_options() {
         assert!(text.contains(&format!("`bugle {verb}")), "no page describes `bugle {verb}`");
-        for name in options(&help(&[verb])).into_keys().filter(|name| name.starts_with("--")) {
+        for name in options.into_keys().filter(|name| name.starts_with("--")) {
             let named = Regex::new(&format!(r"{name}(?:[^\w-]|$)")).unwrap();
             assert!(named.is_match(&text), "no page describes {name} of `bugle {verb}`");
         }

@@ -124,7 +124,7 @@ fn removal_leaves_what_ssh_keygen_leaves() {
             let Some(output) = ssh_keygen(directory.path(), &["-R", &name, "-f", "theirs"]) else { return };
             assert!(output.status.success(), "{output:?}");
             let mut theirs = fs::read(directory.path().join("theirs")).unwrap();
-            let (ours, removed) = Document::parse(text.clone()).without(&name);
+            let (ours, removed) = Document::parse(text.clone()).without(&[&name]);
             assert_eq!(removed.is_empty(), ours == text);
             // ssh-keygen ends every line of a file that it rewrites.
             if !ours.ends_with(b"\n") && theirs.ends_with(b"\n") {
@@ -422,7 +422,7 @@ fn writers_that_come_at_once_lose_nothing_and_write_nothing_twice() {
             start.wait();
             for round in 0..rounds {
                 let name = format!("host-0-{round}");
-                rewrite(path, |document| document.without("gone").0).unwrap();
+                rewrite(path, |document| document.without(&["gone"]).0).unwrap();
                 rewrite(path, |document| [document.as_bytes(), format!("# {name}\n").as_bytes()].concat()).unwrap();
             }
         });
@@ -449,8 +449,11 @@ fn rewriting_keeps_the_former_file_and_the_link() {
     let text = format!("a,b {}\nc {}\n@revoked a {}\nb bad line", key(1), key(2), key(3));
     write_private(&path, text.as_bytes());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    assert_eq!(rewrite(&link, |document| document.without("nobody").0).unwrap(), Rewritten::Unchanged);
-    let Rewritten::Replaced { backup } = rewrite(&link, |document| document.without("a").0).unwrap() else { panic!() };
+    assert_eq!(rewrite(&link, |document| document.without(&["nobody"]).0).unwrap(), Rewritten::Unchanged);
+    let Rewritten::Replaced { backup: Some(backup) } = rewrite(&link, |document| document.without(&["a"]).0).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(fs::read_to_string(backup).unwrap(), text);
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("c {}\n@revoked a {}\nb bad line", key(2), key(3)));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
@@ -500,7 +503,7 @@ proptest! {
         let document = Document::parse(text.clone());
         prop_assert_eq!(document.lines().flat_map(|line| line.text).copied().collect::<Vec<_>>(), text.clone());
         prop_assert_eq!(document.as_bytes(), &text[..]);
-        let (left, removed) = document.without("web01");
+        let (left, removed) = document.without(&["web01"]);
         let kept = document.lines().filter(|line| !removed.contains(&line.number)).flat_map(|line| line.text);
         prop_assert_eq!(kept.copied().collect::<Vec<_>>(), left);
     }

@@ -17,6 +17,8 @@ mod exit_codes;
 mod faults;
 #[path = "program/interrupts.rs"]
 mod interrupts;
+#[path = "program/known_hosts.rs"]
+mod known_hosts;
 #[path = "program/mistakes.rs"]
 mod mistakes;
 #[path = "program/moving.rs"]

@@ -2,6 +2,7 @@
 
 use super::failure::Failed;
 use super::options::{GlobalOptions, TargetOptions};
+use super::shown::write_json;
 use super::sources::Known;
 use crate::exit_code;
 use crate::inventory::HostIndex;
@@ -44,18 +45,12 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     } else if arguments.fold {
         writeln!(out, "{}", fold(selection.names().map(|name| name.as_str())))?;
     } else if let Some(target) = &arguments.json {
-        let list: Vec<_> = selection
+        let list = selection
             .hosts
             .iter()
             .map(|host| json!({ "name": host.name.as_str(), "groups": groups_of(&known, host), "user": host.user, "port": host.port }))
             .collect();
-        let text = serde_json::to_string_pretty(&list).map_err(Failed::fault)?;
-        if target == "-" {
-            writeln!(out, "{text}")?;
-        } else {
-            std::fs::write(target, text + "\n")
-                .map_err(|error| Failed::mistake_text(format!("cannot write `{target}`: {error}")))?;
-        }
+        write_json(target, &list)?;
     } else {
         for host in &selection.hosts {
             if arguments.groups {

@@ -13,6 +13,7 @@ mod host_key_question;
 mod hosts;
 mod inventory;
 mod keys;
+mod known_hosts;
 mod man;
 mod options;
 mod privilege;
@@ -80,6 +81,8 @@ enum Verb {
     Pull(pull::Arguments),
     /// Who may log in: roll keys out, list them, take them back, over the whole fleet
     Keys(keys::Arguments),
+    /// Look at, collect, check and edit the host keys of the fleet
+    KnownHosts(known_hosts::Arguments),
     /// Print who is selected, a name a line
     Hosts(hosts::Arguments),
     /// Show the inventory in Ansible's shapes, or check it
@@ -158,6 +161,7 @@ impl Verb {
             Self::Push(arguments) => push::run(global, arguments),
             Self::Pull(arguments) => pull::run(global, arguments),
             Self::Keys(arguments) => keys::run(global, arguments),
+            Self::KnownHosts(arguments) => known_hosts::run(global, &arguments),
             Self::Hosts(arguments) => hosts::run(global, &arguments),
             Self::Inventory(arguments) => inventory::run(global, &arguments),
             Self::Config(arguments) => config::run(global, &arguments),

@@ -187,7 +187,7 @@ impl Destination {
     }
 
     /// Whose key it must show.
-    pub(super) fn host_query(&self) -> HostQuery {
+    pub fn host_query(&self) -> HostQuery {
         HostQuery { host: self.endpoint.address.clone(), port: self.endpoint.port, alias: self.host_key_alias.clone() }
     }
 

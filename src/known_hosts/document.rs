@@ -3,10 +3,14 @@
 //! The main type is [`Document`]. Its edits answer with the new text; what is not meant by an edit stays byte for byte.
 //! It touches no file (see [`rewrite`](super::rewrite)).
 
+use std::collections::HashSet;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use super::line::{Line, Marker};
+use super::hosts::{KnownHosts, Place, Problem};
+use super::line::{Line, Malformed, Marker};
 use super::names::HashedName;
+use super::trusted::{ReadError, read_trusted};
 
 /// The text of a file with what each line means.
 #[derive(Clone, Debug)]
@@ -33,6 +37,14 @@ impl Document {
         Self { text, lines }
     }
 
+    /// Reads a file; one that does not exist is `None`.
+    ///
+    /// # Errors
+    /// When it cannot be read or others may write it.
+    pub fn read(path: &Path) -> Result<Option<Self>, ReadError> {
+        Ok(read_trusted(path)?.map(Self::parse))
+    }
+
     /// The text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
@@ -54,14 +66,21 @@ impl Document {
         self.lines().filter(move |line| line.content.matches(&name))
     }
 
-    /// The text without the lines that hold keys of `name`, and the numbers of those lines, as `ssh-keygen -R`: lines
-    /// with a marker stay, a line that also names other hosts goes whole. Malformed lines stay.
-    pub fn without(&self, name: &str) -> (Vec<u8>, Vec<usize>) {
-        let name = name.to_ascii_lowercase();
+    /// The numbers of the lines that speak of each of these names, as [`find`](Self::find) would have them one by one; for
+    /// very many names at once.
+    pub fn find_all<N: AsRef<str>>(&self, names: &[N]) -> Vec<Vec<usize>> {
+        let known = KnownHosts::from_text(PathBuf::new(), &self.text);
+        names.iter().map(|name| known.lines_of(&name.as_ref().to_ascii_lowercase())).collect()
+    }
+
+    /// The text without the lines that hold keys of any of `names`, and the numbers of those lines, as `ssh-keygen -R`:
+    /// lines with a marker stay, a line that also names other hosts goes whole. Malformed lines stay.
+    pub fn without<N: AsRef<str>>(&self, names: &[N]) -> (Vec<u8>, Vec<usize>) {
+        let found: HashSet<usize> = self.find_all(names).into_iter().flatten().collect();
         let mut removed = Vec::new();
         let text = self.edit(|line| {
             let gone = matches!(line.content, Line::Entry(entry) if entry.marker == Marker::None)
-                && line.content.matches(&name);
+                && found.contains(&line.number);
             if gone {
                 removed.push(line.number);
             }
@@ -101,7 +120,22 @@ impl Document {
         (text, changed)
     }
 
-    fn edit(&self, mut replacement: impl FnMut(DocumentLine<'_>) -> Option<Vec<u8>>) -> Vec<u8> {
+    /// Every line that cannot be understood, under the name of the file.
+    pub fn problems(&self, path: &Path) -> Vec<Problem> {
+        let problem = |line: DocumentLine<'_>| {
+            let Line::Malformed(Malformed { fault, column, .. }) = line.content else { return None };
+            let text = line.text.strip_suffix(b"\n").unwrap_or(line.text);
+            Some(Problem {
+                place: Place { file: path.into(), line: line.number },
+                column: *column,
+                fault: fault.clone(),
+                text: String::from_utf8_lossy(text).into_owned(),
+            })
+        };
+        self.lines().filter_map(problem).collect()
+    }
+
+    pub(crate) fn edit(&self, mut replacement: impl FnMut(DocumentLine<'_>) -> Option<Vec<u8>>) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.text.len());
         for line in self.lines() {
             if let Some(bytes) = replacement(line) {
@@ -123,7 +157,7 @@ pub(crate) fn split_lines(text: &[u8]) -> impl Iterator<Item = (Range<usize>, &[
 }
 
 /// What follows the names of an unmarked line.
-fn after_names(text: &[u8]) -> &[u8] {
+pub(crate) fn after_names(text: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let names = text.iter().position(|byte| !blank(byte)).unwrap_or_default();
     let end = text[names..].iter().position(blank).map_or(text.len(), |length| names + length);

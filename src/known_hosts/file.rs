@@ -68,8 +68,8 @@ pub enum Rewritten {
     Unchanged,
     /// The file is new; the former one stands beside it.
     Replaced {
-        /// The former file, `NAME.old`.
-        backup: PathBuf,
+        /// The former file, `NAME.old`; `None` where it was empty.
+        backup: Option<PathBuf>,
     },
 }
 
@@ -145,7 +145,7 @@ fn compose(
     Ok(outcome)
 }
 
-fn styled(name: &str, style: NameStyle) -> Result<String, WriteError> {
+pub(super) fn styled(name: &str, style: NameStyle) -> Result<String, WriteError> {
     match style {
         NameStyle::Clear => Ok(name.into()),
         NameStyle::Hashed => Ok(HashedName::new(name, fresh_salt()?).to_string()),
@@ -187,22 +187,26 @@ pub fn rewrite(path: &Path, edit: impl FnOnce(&Document) -> Vec<u8>) -> Result<R
         return Ok(Rewritten::Unchanged);
     }
     let mode = file.metadata().map_err(failed)?.mode() & 0o644;
-    let backup = replace(path, &text, mode).map_err(failed)?;
+    let backup = replace(path, &text, mode, document.as_bytes()).map_err(failed)?;
     Ok(Rewritten::Replaced { backup })
 }
 
-fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<PathBuf> {
+fn replace(path: &Path, text: &[u8], mode: u32, former: &[u8]) -> io::Result<Option<PathBuf>> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
     temporary.write_all(text)?;
     temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
     temporary.as_file().sync_all()?;
-    let mut backup = OsString::from(path);
-    backup.push(".old");
-    let backup = PathBuf::from(backup);
-    match fs::remove_file(&backup) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => fs::hard_link(path, &backup)?,
+    let backup = (!former.is_empty()).then(|| {
+        let mut backup = OsString::from(path);
+        backup.push(".old");
+        PathBuf::from(backup)
+    });
+    if let Some(backup) = &backup {
+        match fs::remove_file(backup) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::hard_link(path, backup)?,
+        }
     }
     temporary.persist(path)?;
     File::open(directory)?.sync_all()?;

@@ -175,6 +175,10 @@ impl KnownHosts {
     }
 
     fn findings(&self, name: &str) -> Vec<Finding> {
+        self.rows_of(name).into_iter().map(|row| self.finding(row)).collect()
+    }
+
+    fn rows_of(&self, name: &str) -> Vec<usize> {
         let mut rows = self.exact.get(name.as_bytes()).cloned().unwrap_or_default();
         rows.extend(self.patterns.iter().copied().filter(|&row| self.rows[row].names.matches(name)));
         let message = Message::new(name);
@@ -183,7 +187,17 @@ impl KnownHosts {
             rows.extend(same_salt.iter().filter(|row| row.hash == hash).map(|row| row.row));
         }
         rows.sort_unstable();
-        rows.into_iter().map(|row| self.finding(row)).collect()
+        rows
+    }
+
+    /// The numbers of the lines that speak of a name (lower case, `host` or `[host]:port`), over all files.
+    pub(crate) fn lines_of(&self, name: &str) -> Vec<usize> {
+        self.rows_of(name).into_iter().map(|row| self.rows[row].line).collect()
+    }
+
+    /// Every name that stands somewhere as it is, in lower case.
+    pub(crate) fn clear_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.exact.keys().map(|name| &**name)
     }
 
     fn finding(&self, row: usize) -> Finding {

@@ -9,7 +9,7 @@ use super::key::{KeyError, PublicKey};
 use super::names::Names;
 
 /// What stands in front of the names (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Marker {
     /// Nothing: a key of the hosts themselves.
     None,

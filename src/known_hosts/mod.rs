@@ -4,7 +4,7 @@
 //! [`HostKeys`] of its own that a connection can take along: it orders the offer of key types, holds the certificate
 //! authorities and judges the key that the server shows ([`Verdict`]). [`RevokedKeys`] holds the files of
 //! `RevokedHostKeys`. [`Document`] is one file as text, for showing and editing it with every foreign byte kept;
-//! [`append`] and [`rewrite`] are the two ways into a file, both under a lock.
+//! [`append`] and [`rewrite`] are the two ways into a file, both under a lock; [`merge`] brings collected lines in.
 //!
 //! The rules are those of hostfile.c and `check_host_key` in sshconnect.c of OpenSSH, with these differences, each
 //! to the safe side: an unreadable file is an error instead of no keys; a malformed line for a host refuses that host
@@ -21,6 +21,7 @@ mod key;
 mod krl;
 mod line;
 mod lookup;
+mod merge;
 mod names;
 mod revoked;
 mod trusted;
@@ -33,6 +34,7 @@ pub use key::{KeyError, PublicKey, is_certificate_algorithm, key_type_of};
 pub use krl::KrlError;
 pub use line::{Entry, Fault, Line, Malformed, Marker};
 pub use lookup::{HostKeys, HostQuery, KnownKey, RecordError, Verdict};
+pub use merge::{Clash, ContradictedBy, Contradiction, Import, Merged, merge, merged};
 pub use names::{HashedName, Names};
 pub use revoked::{HostCertificate, RevokedKeys, RevokedKeysError};
 pub use trusted::ReadError;
