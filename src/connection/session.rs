@@ -280,8 +280,11 @@ impl Connection {
     pub async fn try_session(&self) -> Result<(), Failure> {
         self.monitor.hurry();
         match self.handle.channel_open_session().await {
-            // One that cannot be closed goes with its connection.
-            Ok(channel) => Ok(channel.close().await.unwrap_or_default()),
+            Ok(channel) => {
+                // One that cannot be closed goes with its connection.
+                let _ = channel.close().await;
+                Ok(())
+            }
             Err(russh::Error::ChannelOpenFailure(why)) => Err(open_refused(&why)),
             Err(_) => Err(lost(self, "before a session was opened")),
         }

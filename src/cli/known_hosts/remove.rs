@@ -75,10 +75,8 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
             }
         }
         if code == exit_code::SUCCESS {
-            let unknown = subjects.iter().zip(&counts).filter(|(_, count)| **count == 0);
-            unknown
-                .map(|(subject, _)| writeln!(stderr, "nothing is known of {}", subject.shown()))
-                .collect::<io::Result<()>>()?;
+            let mut unknown = subjects.iter().zip(&counts).filter(|(_, count)| **count == 0);
+            unknown.try_for_each(|(subject, _)| writeln!(stderr, "nothing is known of {}", subject.shown()))?;
         }
     }
     match &arguments.json {

@@ -326,7 +326,7 @@ impl Site<'_> {
             let file = &account.files[*index];
             let replacement = Replacement { account, file, bytes: document.to_bytes() };
             match Transaction::begin(self.connection, self.privilege(), &replacement).await {
-                Ok(Begun::Written(trial)) => trials.push(trial),
+                Ok(Begun::Written(trial)) => trials.push(*trial),
                 Ok(Begun::Changed) => {
                     for trial in trials {
                         trial.put_back().await.map_err(|refused| said(account, refused))?;

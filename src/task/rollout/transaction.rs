@@ -27,7 +27,7 @@ pub(super) struct Transaction {
 /// What came of the beginning.
 pub(super) enum Begun {
     /// The new file stands.
-    Written(Transaction),
+    Written(Box<Transaction>),
     /// Somebody else has changed the old one since it was read; nothing was done.
     Changed,
 }
@@ -94,7 +94,7 @@ impl Transaction {
         let whole = frames.iter().any(|frame| frame.key == "written" && frame.body == replacement.bytes);
         answer?;
         match last.as_ref().map(|(key, why)| (*key, why)) {
-            Some(("end", _)) if whole => Ok(Begun::Written(transaction)),
+            Some(("end", _)) if whole => Ok(Begun::Written(Box::new(transaction))),
             Some(("changed", _)) => Ok(Begun::Changed),
             Some(("refused", why)) => Err(Refused::ByHost(why.clone())),
             _ => {
