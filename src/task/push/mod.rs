@@ -5,6 +5,7 @@
 //! [`crate::tree`].
 
 mod archive;
+mod arrival;
 mod carry;
 mod compare;
 mod content;
