@@ -13,10 +13,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const VERBS: [&str; 10] =
-    ["run", "script", "push", "pull", "known-hosts", "hosts", "inventory", "config", "completions", "man"];
+const VERBS: [&str; 11] =
+    ["run", "script", "push", "pull", "keys", "known-hosts", "hosts", "inventory", "config", "completions", "man"];
 /// Verbs that have verbs of their own, and those.
-const FAMILIES: [(&str, &[&str]); 1] = [("known-hosts", &["list", "remove", "import"])];
+const FAMILIES: [(&str, &[&str]); 2] =
+    [("keys", &["deploy", "revoke", "rotate", "sync", "list"]), ("known-hosts", &["list", "remove", "import"])];
 /// Characters of a line of prose.
 const WIDEST: usize = 132;
 

@@ -144,7 +144,7 @@ account() {
     else file "$home/.ssh/authorized_keys"; fi
     return
   fi
-  settings=$(effective "$user") || settings=$(plain)
+  if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$(plain); fi
   [ -z "$(setting ambiguous)" ] || { say assumed; settings=; }
   say strict "$(setting strictmodes)"
   files=$(setting authorizedkeysfile)
@@ -154,6 +154,15 @@ account() {
     file "$path"
   done
 }
+
+# Without a Match, the settings are the same for all accounts, and sshd need not be asked about each.
+same=no settings=
+if [ "$everyone" = yes ] && [ -r "$config" ]; then
+  set +f
+  grep -h -i -s -E '^[[:space:]]*(match|include)[[:space:]=]' "$config" "${config%/*}"/sshd_config.d/*.conf |
+    grep -v '/sshd_config\.d/\*\.conf' >/dev/null || same=yes
+  set -f
+fi
 
 say me "$me"
 if [ "$everyone" = yes ]; then

@@ -32,7 +32,7 @@ use proof::Proof;
 use std::path::PathBuf;
 use std::sync::Arc;
 use strict::violations;
-use transaction::{Begun, Refused, Replacement, Transaction};
+use transaction::{Refused, Replacement, Transaction};
 
 /// How often a file is read again that somebody else writes to.
 const TRIES: u32 = 3;
@@ -326,8 +326,8 @@ impl Site<'_> {
             let file = &account.files[*index];
             let replacement = Replacement { account, file, bytes: document.to_bytes() };
             match Transaction::begin(self.connection, self.privilege(), &replacement).await {
-                Ok(Begun::Written(trial)) => trials.push(*trial),
-                Ok(Begun::Changed) => {
+                Ok(Some(trial)) => trials.push(trial),
+                Ok(None) => {
                     for trial in trials {
                         trial.put_back().await.map_err(|refused| said(account, refused))?;
                     }

@@ -24,14 +24,6 @@ pub(super) struct Transaction {
     heard: Vec<u8>,
 }
 
-/// What came of the beginning.
-pub(super) enum Begun {
-    /// The new file stands.
-    Written(Box<Transaction>),
-    /// Somebody else has changed the old one since it was read; nothing was done.
-    Changed,
-}
-
 /// Why a file was not replaced, or not put back.
 pub(super) enum Refused {
     /// The host said why; the old file stands.
@@ -71,12 +63,13 @@ impl Replacement<'_> {
 }
 
 impl Transaction {
-    /// Puts the new file in the place of the old one, on trial.
+    /// Puts the new file in the place of the old one, on trial. Nothing is done, and nothing given, where somebody else has
+    /// changed the old one since it was read.
     pub(super) async fn begin(
         connection: &Arc<Connection>,
         privilege: Option<&Privilege>,
         replacement: &Replacement<'_>,
-    ) -> Result<Begun, Refused> {
+    ) -> Result<Option<Self>, Refused> {
         let mark = Mark::new();
         let script = replacement.script(&mark);
         let mut trace = Trace::default();
@@ -94,8 +87,8 @@ impl Transaction {
         let whole = frames.iter().any(|frame| frame.key == "written" && frame.body == replacement.bytes);
         answer?;
         match last.as_ref().map(|(key, why)| (*key, why)) {
-            Some(("end", _)) if whole => Ok(Begun::Written(Box::new(transaction))),
-            Some(("changed", _)) => Ok(Begun::Changed),
+            Some(("end", _)) if whole => Ok(Some(transaction)),
+            Some(("changed", _)) => Ok(None),
             Some(("refused", why)) => Err(Refused::ByHost(why.clone())),
             _ => {
                 transaction.put_back().await?;
