@@ -1,6 +1,7 @@
 //! `bugle keys deploy`: what stands on the host afterwards, and who gets in.
 
 use crate::fleet::Cut;
+use crate::fleet::openssh::agent;
 use crate::fleet::relay::{Cable, Direction, Fault};
 use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID, Sftp, dropbear};
 use crate::fleet::tmpfs::Tmpfs;
@@ -9,6 +10,7 @@ use rustix::process::Signal;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 const FOREIGN: &[u8] =
     b"# mine\r\n\n  \t\nnot a key at all\ncommand=\"not closed ssh-ed25519 AAAA\n\xff\xfe\0binary\r\n";
@@ -279,4 +281,47 @@ fn dropbear_reads_the_file_that_was_written() {
         assert!(answer.stdout.ends_with("added: SHA256:<fingerprint> alice (logs in)\n"), "{}", answer.stdout);
         assert!(host.lets_in(user, &key.private));
     }
+}
+
+#[test]
+fn without_a_named_key_the_agents_keys_are_meant_else_the_newest_of_ones_own() {
+    let Some(host) = Host::start() else { return };
+    let Some(agent) = agent() else { return };
+    host.keys("deploy").run().exited(2).told("there is no key to roll out");
+    let (one, two) = (host.key("one").unwrap(), host.key("two").unwrap());
+    for (name, key, age) in [("id_old", &two, 3600), ("id_new", &one, 60)] {
+        let path = host.place.file(&format!(".ssh/{name}"), fs::read(&key.private).unwrap());
+        let public = path.with_extension("pub");
+        fs::copy(key.public(), &public).unwrap();
+        let file = fs::File::options().write(true).open(&public).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+    }
+    host.keys("deploy").run().exited(0).said("added: SHA256:<fingerprint> one (logs in)\n");
+    let socket = format!("IdentityAgent={}", agent.socket.display());
+    let deploy = || host.keys("deploy").args(["-o", &socket]).run().exited(0);
+    deploy().said("already there: SHA256:<fingerprint> one (logs in)\n");
+    agent.add(&two.private);
+    deploy().said("added: SHA256:<fingerprint> two (logs in)\n");
+    // The agent proves what no file here could.
+    let old = host.daemon.key();
+    let rotate = host.keys("rotate").args(["-o", &socket, "--old", "one", "--new"]).arg(two.of_a_colleague()).run();
+    rotate.exited(0).said("already there: SHA256:<fingerprint> two (logs in)\nremoved: SHA256:<fingerprint> one\n");
+    assert!(host.lets_in("root", &old) && !host.lets_in("root", &one.private));
+}
+
+#[test]
+fn who_is_not_root_looks_after_his_own_keys_only() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    host.write(STRANGER, host.read("root"));
+    let as_stranger = |verb: &str| host.keys(verb).args(["-l", STRANGER]);
+    let told =
+        "only root may look after the keys of another account\nhint: --sudo looks after the keys of other accounts";
+    let everywhere = as_stranger("revoke").arg(key.public()).arg("--everywhere").run();
+    everywhere.exited(1).told("keys.refused").told(told);
+    as_stranger("list").arg("--everywhere").run().exited(1).told(told);
+    as_stranger("deploy").arg("--key").arg(key.public()).args(["--for", "root"]).run().exited(1).told(told);
+    let own = as_stranger("deploy").arg("--key").arg(key.public()).run().exited(0);
+    own.said("added: SHA256:<fingerprint> alice (logs in)\n");
+    assert!(host.lets_in(STRANGER, &key.private));
 }

@@ -39,8 +39,29 @@ pub(super) struct Account {
     /// Whether the place is the default because sshd could not be asked, and its configuration says several things.
     pub(super) assumed: bool,
     /// Why nothing is known of it.
-    pub(super) unknown: Option<&'static str>,
+    pub(super) unknown: Option<Unknown>,
     pub(super) files: Vec<KeyFile>,
+}
+
+/// Why nothing is known of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// There is none.
+    Absent,
+    /// It is another's, and the script did not run as root.
+    Forbidden,
+    /// sshd reads its keys from no file.
+    NoFiles,
+}
+
+impl Unknown {
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::Absent => "there is no such account",
+            Self::Forbidden => "only root may look after the keys of another account",
+            Self::NoFiles => "sshd reads no keys from files (AuthorizedKeysFile none)",
+        }
+    }
 }
 
 /// `StrictModes`.
@@ -193,9 +214,9 @@ impl Account {
             "named" => self.named_home = text,
             "strict" => self.strict = if text.eq_ignore_ascii_case("no") { Strict::No } else { Strict::Yes },
             "assumed" => self.assumed = true,
-            "unknown" => self.unknown = Some("there is no such account"),
-            "forbidden" => self.unknown = Some("only root may change the keys of another account"),
-            "none" => self.unknown = Some("sshd reads no keys from files (AuthorizedKeysFile none)"),
+            "unknown" => self.unknown = Some(Unknown::Absent),
+            "forbidden" => self.unknown = Some(Unknown::Forbidden),
+            "none" => self.unknown = Some(Unknown::NoFiles),
             "file" => self.files.push(KeyFile { path: text, ..KeyFile::default() }),
             key => {
                 if let Some(file) = self.files.last_mut() {

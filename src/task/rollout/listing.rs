@@ -1,11 +1,11 @@
 //! Who can log in where: [`KeyListing`] looks at the files of keys and changes nothing.
 
-use super::facts::{Accounts, look};
+use super::facts::{Accounts, Unknown, look};
 use super::{RolloutHost, Whose, accounts_of};
 use crate::connection::{Connection, Destination, Trace};
 use crate::host::HostId;
 use crate::keys::authorized::{Entry, Fault, Line};
-use crate::outcome::{Code, Failure, Outcome};
+use crate::outcome::{Failure, Outcome};
 use crate::scheduler::{Ended, Unit, Work};
 use crate::task::caller::{Caller, OnHost, attempt};
 use crate::task::transfer::Conduct;
@@ -72,11 +72,8 @@ impl KeyListing {
         let mut findings = Vec::new();
         for account in accounts {
             match account.unknown {
-                Some(why) if which != Accounts::Everyone => {
-                    return Err(Failure::new(Code::KeysRefused, format!("the keys of `{}`: {why}", account.name))
-                        .hint("--sudo looks at the keys of other accounts"));
-                }
-                Some(why) => unit.events.notice(1, format!("the keys of `{}`: {why}", account.name)).await,
+                Some(Unknown::NoFiles) if which == Accounts::Everyone => continue,
+                Some(unknown) => return Err(unknown.failure(&account)),
                 None => {}
             }
             for file in &account.files {

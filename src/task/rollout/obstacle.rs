@@ -1,0 +1,55 @@
+//! What keeps a file of keys from being touched, and its words.
+
+use super::facts::{Account, KeyFile, Unknown};
+use crate::outcome::{Code, Failure};
+
+/// Why a file is not touched.
+pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
+    if let Some(why) = &file.obstacle {
+        return Some(why.clone());
+    }
+    // A user's link must not lead root to another file.
+    let is_others = account.looked_as == 0 && account.uid != 0;
+    let is_hers = file.path.starts_with(&account.named_home);
+    let leads_out = is_hers && !is_below_home(account, &file.directory);
+    if is_others && (file.link.is_some() || leads_out) {
+        let place = file.link.as_ref().unwrap_or(&file.directory);
+        return Some(format!("`{}` leads to `{place}` by a link, which root does not follow", file.path));
+    }
+    None
+}
+
+/// Why a file that is not there cannot be.
+pub(super) fn cannot_be_made(account: &Account, file: &KeyFile) -> Option<String> {
+    let why = match file.content {
+        Some(_) => return None,
+        None if file.make.is_empty() => return None,
+        None if account.home.is_empty() => "there is no home directory",
+        None if !is_below_home(account, &file.directory) => "the directory above it is not there",
+        None => return None,
+    };
+    Some(format!("`{}` cannot be made: {why}", file.path))
+}
+
+fn is_below_home(account: &Account, path: &str) -> bool {
+    path.strip_prefix(&account.home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Unknown {
+    /// A host that is asked for such an account.
+    pub(super) fn failure(self, account: &Account) -> Failure {
+        let failure = refused_for(account, self.why());
+        match self {
+            Self::Forbidden => failure.hint("--sudo looks after the keys of other accounts"),
+            Self::Absent | Self::NoFiles => failure,
+        }
+    }
+}
+
+pub(super) fn refused_for(account: &Account, why: &str) -> Failure {
+    refused(&format!("the keys of `{}`: {why}", account.name))
+}
+
+pub(super) fn refused(why: &str) -> Failure {
+    Failure::new(Code::KeysRefused, why)
+}
