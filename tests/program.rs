@@ -5,6 +5,8 @@
 
 mod fleet;
 
+#[path = "program/agents.rs"]
+mod agents;
 #[path = "program/as_ssh.rs"]
 mod as_ssh;
 #[path = "program/asked_for.rs"]
@@ -17,6 +19,8 @@ mod exit_codes;
 mod faults;
 #[path = "program/interrupts.rs"]
 mod interrupts;
+#[path = "program/key_files.rs"]
+mod key_files;
 #[path = "program/known_hosts.rs"]
 mod known_hosts;
 #[path = "program/mistakes.rs"]

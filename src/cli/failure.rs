@@ -55,6 +55,11 @@ impl Failed {
         Self { kind: Kind::Text { code: exit_code::USAGE, text: text.into() }, hints: Vec::new() }
     }
 
+    /// Something that the verb was asked for was not done; its whole text is made already.
+    pub(super) fn not_all_text(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Text { code: exit_code::WORK_FAILED, text: text.into() }, hints: Vec::new() }
+    }
+
     /// A fault of this machine or of bugle.
     pub(super) fn fault(error: impl Error + Send + Sync + 'static) -> Self {
         Self { kind: Kind::Error { code: exit_code::FAULT, error: Box::new(error) }, hints: Vec::new() }

@@ -3,6 +3,7 @@
 //! [`run`] is the whole program. Each verb is a file; `options` holds what verbs share, `settings` adds environment
 //! and configuration file, `reach` turns a selection into destinations, `failure` is the one place that words errors.
 
+mod agent;
 mod called;
 mod completions;
 mod config;
@@ -12,6 +13,7 @@ mod fleet;
 mod host_key_question;
 mod hosts;
 mod inventory;
+mod key_files;
 mod keys;
 mod known_hosts;
 mod man;
@@ -83,6 +85,8 @@ enum Verb {
     Keys(keys::Arguments),
     /// Look at, collect, check and edit the host keys of the fleet
     KnownHosts(known_hosts::Arguments),
+    /// The keys in the ssh-agent: list, add and remove them, as ssh-add does
+    Agent(agent::Arguments),
     /// Print who is selected, a name a line
     Hosts(hosts::Arguments),
     /// Show the inventory in Ansible's shapes, or check it
@@ -162,6 +166,7 @@ impl Verb {
             Self::Pull(arguments) => pull::run(global, arguments),
             Self::Keys(arguments) => keys::run(global, arguments),
             Self::KnownHosts(arguments) => known_hosts::run(global, &arguments),
+            Self::Agent(arguments) => agent::run(global, &arguments),
             Self::Hosts(arguments) => hosts::run(global, &arguments),
             Self::Inventory(arguments) => inventory::run(global, &arguments),
             Self::Config(arguments) => config::run(global, &arguments),

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A password is one line; what is longer is not one.
 const SECRET_LIMIT: u64 = 4096;
@@ -19,13 +20,19 @@ pub(super) fn is_interactive() -> bool {
 }
 
 /// Whether there is a terminal to ask on, wherever the standard streams go.
-fn has_terminal() -> bool {
+pub(super) fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
 /// Asks for something that is not shown while it is typed.
 pub(super) fn secret(question: &str) -> io::Result<Secret> {
     rpassword::prompt_password(format!("{}: ", visible(question))).map(Secret::new)
+}
+
+/// Tells the person who answers something.
+pub(super) fn say(text: &str) {
+    // Who cannot be told is asked again all the same.
+    let _ = writeln!(io::stderr(), "{}", visible(text));
 }
 
 /// Asks yes or no; anything but a clear yes is no.
@@ -38,18 +45,18 @@ pub(super) fn confirm(question: &str) -> io::Result<bool> {
 }
 
 /// The first line of an open file descriptor.
-pub(super) fn secret_from_descriptor(descriptor: i32, option: &str) -> Result<Secret, Failed> {
+pub(super) fn secret_from_descriptor(descriptor: i32, option: &str, what: &str) -> Result<Secret, Failed> {
     let failed = |error: io::Error| {
-        Failed::mistake_text(format!("cannot read the password from file descriptor {descriptor}: {error}"))
-            .hint(format!("open it in the shell, such as {option} 3 3<password-file"))
+        Failed::mistake_text(format!("cannot read the {what} from file descriptor {descriptor}: {error}"))
+            .hint(format!("open it in the shell, such as {option} 3 3<{what}-file"))
     };
     // Opening it through /proc or /dev needs no ownership of a descriptor that is not ours.
     let file = File::open(format!("/dev/fd/{descriptor}")).map_err(failed)?;
-    let mut line = String::new();
+    let mut line = Zeroizing::new(String::new());
     BufReader::new(file.take(SECRET_LIMIT)).read_line(&mut line).map_err(failed)?;
     let secret = line.trim_end_matches(['\n', '\r']).to_owned();
     if secret.is_empty() {
-        return Err(Failed::mistake_text(format!("file descriptor {descriptor} holds no password")));
+        return Err(Failed::mistake_text(format!("file descriptor {descriptor} holds no {what}")));
     }
     Ok(Secret::new(secret))
 }
@@ -62,7 +69,7 @@ pub(super) fn password(
     option: &str,
 ) -> Result<Option<Secret>, Failed> {
     if let Some(descriptor) = descriptor {
-        return secret_from_descriptor(descriptor, option).map(Some);
+        return secret_from_descriptor(descriptor, option, "password").map(Some);
     }
     if !asked {
         return Ok(None);

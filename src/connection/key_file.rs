@@ -115,8 +115,8 @@ impl KeyFile {
     }
 
     /// The public half, where it can be known without a passphrase.
-    pub fn public(&self) -> Option<known_hosts::PublicKey> {
-        known_hosts::PublicKey::from_blob(&self.public.as_ref()?.to_bytes().ok()?).ok()
+    pub fn public(&self) -> Option<BlobKey> {
+        BlobKey::from_blob(&self.public.as_ref()?.to_bytes().ok()?).ok()
     }
 
     /// The comment: of the key itself, else, as for one that is still locked, of the `.pub` file beside it if that is of the

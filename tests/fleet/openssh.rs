@@ -301,6 +301,20 @@ pub fn agent() -> Option<Agent> {
 }
 
 impl Agent {
+    /// What `ssh-add` does with it: its exit code and both of its streams.
+    pub fn ssh_add(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new("ssh-add")
+            .args(arguments)
+            .env("SSH_AUTH_SOCK", &self.socket)
+            .env_remove("SSH_ASKPASS")
+            .env_remove("DISPLAY")
+            .stdin(Stdio::null())
+            .output()
+            .expect("ssh-add is there");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (output.status.code().expect("it ended by itself"), text(output.stdout), text(output.stderr))
+    }
+
     /// Adds a key file, and the certificate beside it if there is one.
     pub fn add(&self, key: &Path) {
         let added = Command::new("ssh-add")

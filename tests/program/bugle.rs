@@ -7,6 +7,7 @@ use crate::fleet::Fleet;
 use crate::fleet::openssh::{Daemon, sshd};
 use crate::redactor::Redactor;
 use crate::streams::{Gathered, Lines};
+use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -24,6 +26,10 @@ use tempfile::TempDir;
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_bugle");
 /// Nothing in these tests takes that long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a person at a terminal answers.
+static QUESTION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\[yes/no\] |passphrase (for|again)[^\n]*: ").expect("the pattern is right"));
 
 /// A directory for a test's files, and its home.
 #[derive(Clone)]
@@ -267,9 +273,9 @@ impl Bugle {
         Running { child, _stdin: stdin, stdout: gathered, stderr, redactor: self.redactor, _places: places }
     }
 
-    /// Runs it on a terminal, answers each question that ends in `[yes/no] ` with the next answer, and gives what was on
-    /// the screen. `None` where script(1) is not installed.
-    pub fn run_on_terminal(self, answers: &[&str]) -> Option<Answer> {
+    /// Runs it on a terminal, answers each question that ends in `[yes/no] ` or is for a passphrase with the next answer, and
+    /// gives what was on the screen. `None` where script(1) is not installed.
+    pub fn run_on_terminal(self, given: &[&str]) -> Option<Answer> {
         crate::fleet::openssh::find("script")?;
         let inner = self.command();
         let words = std::iter::once(inner.get_program()).chain(inner.get_args());
@@ -285,11 +291,11 @@ impl Bugle {
             .expect("script was found");
         let mut keyboard = child.stdin.take().expect("it is piped");
         let mut screen = child.stdout.take().expect("it is piped");
-        let (mut seen, mut buffer, mut answers) = (Vec::new(), [0; 4096], answers.iter());
+        let (mut seen, mut buffer, mut answers) = (Vec::new(), [0; 4096], given.iter());
         let mut asked = 0;
         while let Ok(length @ 1..) = screen.read(&mut buffer) {
             seen.extend_from_slice(&buffer[..length]);
-            let questions = String::from_utf8_lossy(&seen).matches("[yes/no] ").count();
+            let questions = QUESTION.find_iter(&String::from_utf8_lossy(&seen)).count();
             for _ in asked..questions {
                 let answer = answers.next().expect("no more questions than answers");
                 keyboard.write_all(format!("{answer}\n").as_bytes()).expect("the terminal is there");
@@ -298,7 +304,11 @@ impl Bugle {
         }
         assert!(answers.next().is_none(), "fewer questions than answers: {}", String::from_utf8_lossy(&seen));
         let status = child.wait().expect("it is ours");
-        let screen = String::from_utf8_lossy(&seen).replace("\r\n", "\n");
+        let mut screen = String::from_utf8_lossy(&seen).replace("\r\n", "\n");
+        if screen.contains("passphrase") {
+            // Nobody types before the echo is off; a test may.
+            screen = given.iter().fold(screen, |screen, answer| screen.replace(&format!(": {answer}\n\n"), ": \n"));
+        }
         Some(Answer { stdout: self.redactor.redact(&screen).into_owned(), stderr: String::new(), status, bytes: seen })
     }
 

@@ -1,11 +1,16 @@
-//! `bugle keys`: who may log in, over the whole fleet. A file a verb; [`rollout`] is what those share that call hosts.
+//! `bugle keys`: who may log in, over the whole fleet, and the key pairs on this machine. A file a verb; [`rollout`] is what
+//! those share that call hosts.
 
 mod bearers;
 mod deploy;
+mod generate;
 mod list;
+mod passphrase;
+mod protection;
 mod revoke;
 mod rollout;
 mod rotate;
+mod show;
 mod sync;
 
 use super::failure::Failed;
@@ -31,6 +36,12 @@ enum Verb {
     Sync(sync::Arguments),
     /// Show who may log in where
     List(list::Arguments),
+    /// Make a key pair, or one for every host
+    Generate(generate::Arguments),
+    /// Tell size, fingerprints, comment, type and picture of keys in files
+    Show(show::Arguments),
+    /// Change the passphrase of a private key
+    Passphrase(passphrase::Arguments),
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
@@ -40,6 +51,9 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         Verb::Rotate(arguments) => rotate::run(global, arguments),
         Verb::Sync(arguments) => sync::run(global, arguments),
         Verb::List(arguments) => list::run(global, arguments),
+        Verb::Generate(arguments) => generate::run(global, &arguments),
+        Verb::Show(arguments) => show::run(global, &arguments),
+        Verb::Passphrase(arguments) => passphrase::run(global, &arguments),
     }
 }
 
@@ -52,6 +66,7 @@ impl Arguments {
             Verb::Rotate(arguments) => &mut arguments.rollout,
             Verb::Sync(arguments) => &mut arguments.rollout,
             Verb::List(arguments) => &mut arguments.rollout,
+            Verb::Generate(_) | Verb::Show(_) | Verb::Passphrase(_) => return None,
         };
         Some(&mut rollout.privilege)
     }

@@ -1,0 +1,73 @@
+//! Private key files on this machine, for the verbs that work with them: what is wrong with one, and how it is unlocked.
+
+use super::failure::Failed;
+use super::prompt;
+use crate::connection::{KeyFile, KeyFileError};
+use crate::secret::Secret;
+use std::path::Path;
+
+/// How often a passphrase is asked for, as `ssh` does (NumberOfPasswordPrompts).
+const ATTEMPTS: u32 = 3;
+
+impl From<KeyFileError> for Failed {
+    fn from(error: KeyFileError) -> Self {
+        let hint = error.hint();
+        Self::mistake(error).hints(hint)
+    }
+}
+
+/// The passphrases that keys are unlocked with.
+pub(super) struct KeyPassphrases {
+    /// The option that hands one over, for hints.
+    option: &'static str,
+    /// The one that was handed over.
+    given: Option<Secret>,
+    /// The last one that opened a key: the next one may have the same.
+    last: Option<Secret>,
+}
+
+impl KeyPassphrases {
+    /// Reads the one that is handed over through a file descriptor.
+    pub(super) fn of(descriptor: Option<i32>, option: &'static str) -> Result<Self, Failed> {
+        let given = descriptor.map(|descriptor| prompt::secret_from_descriptor(descriptor, option, "passphrase"));
+        Ok(Self { option, given: given.transpose()?, last: None })
+    }
+
+    /// Opens a key file, and unlocks it where it is locked.
+    pub(super) fn open(&mut self, path: &Path) -> Result<KeyFile, Failed> {
+        let mut file = KeyFile::open(path)?;
+        if file.private().is_none() {
+            self.unlock(&mut file)?;
+        }
+        Ok(file)
+    }
+
+    fn unlock(&mut self, file: &mut KeyFile) -> Result<(), Failed> {
+        if let Some(given) = &self.given {
+            return Ok(file.unlock(given)?);
+        }
+        if self.last.as_ref().is_some_and(|last| file.unlock(last).is_ok()) {
+            return Ok(());
+        }
+        let path = file.path().to_owned();
+        if !prompt::has_terminal() {
+            let text = format!("`{}` has a passphrase, and nobody can be asked for it", path.display());
+            return Err(Failed::mistake_text(text).hint(format!("hand it over with {} 3 3<FILE", self.option)));
+        }
+        for attempt in 1.. {
+            let again = if attempt > 1 { "wrong passphrase, once more. " } else { "" };
+            let passphrase = prompt::secret(&format!("{again}passphrase for key `{}`", path.display()));
+            let passphrase = passphrase.ok().filter(|passphrase| !passphrase.is_empty());
+            let Some(passphrase) = passphrase else {
+                return Err(Failed::mistake_text(format!("no passphrase was given for `{}`", path.display())));
+            };
+            match file.unlock(&passphrase) {
+                Ok(()) => self.last = Some(passphrase),
+                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
+                Err(_) => continue,
+            }
+            break;
+        }
+        Ok(())
+    }
+}
