@@ -207,7 +207,14 @@ fn what_matters_is_done_in_few_places() {
         (
             r"\.expose\(\)",
             "a password is handed to a protocol and to nothing else",
-            &["connection/auth.rs", "connection/key_file.rs", "task/command.rs", "task/ending.rs", "task/inner.rs"][..],
+            &[
+                "connection/auth.rs",
+                "connection/key_file.rs",
+                "keys/pair.rs",
+                "task/command.rs",
+                "task/ending.rs",
+                "task/inner.rs",
+            ][..],
         ),
         (
             r"process::(\w+::)?(\{[^}]*)?\bCommand\b",

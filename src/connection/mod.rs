@@ -1,4 +1,5 @@
-//! From a [`Destination`] to an open, authenticated [`Connection`], in process: the one user of russh.
+//! From a [`Destination`] to an open, authenticated [`Connection`], in process: the one user of russh, of whose key code
+//! `keys` alone makes use too.
 //!
 //! [`Connector`] is shared by a whole run. Its [`connect`](Connector::connect) goes through the phases of
 //! [`Phase`](crate::event::Phase): wait for a handshake slot, resolve, connect (through jump hosts or a `ProxyCommand`),

@@ -4,7 +4,7 @@ use crate::caller::{Caller, Passphrases, connector};
 use crate::fleet::keys::{ALWAYS, Claim};
 use crate::fleet::openssh::{self, keygen, run_keygen};
 use crate::fleet::{Behaviour, Fleet, Login, PASSWORD};
-use bugle::connection::{IdentitiesOnly, KeyFileError, KeySources, LoginMethod};
+use bugle::connection::{AddToAgent, Configured, Confirm, IdentitiesOnly, KeyFileError, KeySources, LoginMethod};
 use bugle::event::Phase;
 use bugle::outcome::{Code, Outcome};
 use russh::MethodKind;
@@ -428,4 +428,39 @@ async fn keys_log_in_to_dropbear() {
     let answer = Caller::daemon(&dropbear).run("echo in; echo err >&2; exit 0").await;
     assert_eq!(answer.text(), "in\n");
     assert_eq!(answer.stderr, b"err\n");
+}
+
+#[tokio::test]
+async fn a_key_that_is_unlocked_is_given_to_the_agent_where_the_configuration_says_so() {
+    let fleet = Fleet::start(1);
+    let Some(agent) = openssh::agent() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("locked");
+    fs::copy(fleet.key(), &key).unwrap();
+    run_keygen(&["-c", "-C", "me @ here", "-f", &key.display().to_string()]);
+    if keygen_passphrase(&key, "", "open sesame").is_none() {
+        return;
+    }
+    for (add_to_agent, holds, signs) in [
+        (AddToAgent::No, false, false),
+        (AddToAgent::Yes { lifetime: None, confirm: Confirm::No }, true, true),
+        (AddToAgent::Yes { lifetime: Some(600), confirm: Confirm::Yes }, true, false),
+    ] {
+        let mut caller = Caller::only(&fleet).with(|profile| {
+            profile.keys = KeySources {
+                identity_files: vec![key.clone()],
+                configured: Configured::Yes,
+                agent: Some(agent.socket.clone()),
+                add_to_agent,
+                ..KeySources::default()
+            };
+        });
+        caller.passphrases = Passphrases::new(&["open sesame"]);
+        assert_eq!(caller.run("echo in").await.text(), "in\n");
+        let (_, held, _) = agent.ssh_add(&["-l"]);
+        assert_eq!(held.ends_with(" me @ here (ED25519)\n"), holds, "{add_to_agent:?}: {held}");
+        let public = format!("{}.pub", key.display());
+        assert_eq!(agent.ssh_add(&["-T", &public]).0 == 0, signs, "{add_to_agent:?}");
+        agent.ssh_add(&["-D"]);
+    }
 }
