@@ -286,3 +286,66 @@ fn certified(private: &PrivateKey, certificate: &Certificate) -> Result<Zeroizin
 fn unknown(private: &PrivateKey) -> AgentError {
     AgentError::Type(private.algorithm().as_str().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    fn string(bytes: &[u8]) -> Vec<u8> {
+        let mut string = Vec::new();
+        put_string(&mut string, bytes);
+        string
+    }
+
+    /// An answer with a key of a type that nobody knows and one that is no text.
+    fn answer() -> Vec<u8> {
+        let unknown = [string(b"key-of-tomorrow"), string(b"whatever")].concat();
+        let plain = [string(b"ssh-ed25519"), string(&[1; 32])].concat();
+        let keys = [string(&unknown), string(b"new"), string(&plain), string(b"a\xffb")].concat();
+        [&2_u32.to_be_bytes()[..], &keys].concat()
+    }
+
+    #[test]
+    fn keys_of_unknown_types_are_listed_too() {
+        let held = identities(&answer()).unwrap();
+        let told: Vec<_> = held.iter().map(|held| (held.key.algorithm(), held.comment.as_str())).collect();
+        assert_eq!(told, [("key-of-tomorrow", "new"), ("ssh-ed25519", "a\u{fffd}b")]);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_is_none() {
+        let whole = answer();
+        for length in 0..whole.len() {
+            assert_eq!(identities(&whole[..length]), None, "{length}");
+        }
+        assert_eq!(identities(&u32::MAX.to_be_bytes()), None, "a count without keys");
+    }
+
+    #[test]
+    fn an_agent_that_talks_nonsense_costs_neither_memory_nor_time() {
+        let place = tempfile::tempdir().unwrap();
+        for (number, (answer, expected)) in [
+            (&[0xff; 4][..], "the agent's answer makes no sense"),
+            (&[0, 0, 0, 0], "the agent's answer makes no sense"),
+            (&[0, 0, 0, 5, 12, 0, 0, 0, 1], "the agent's answer makes no sense"),
+            (&[0, 0, 0, 1, 5], "the agent refused"),
+            (&[0, 0, 0, 9, 12], "the agent does not answer"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let socket = place.path().join(number.to_string());
+            let listener = UnixListener::bind(&socket).unwrap();
+            let speaker = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0; 5]).unwrap();
+                stream.write_all(answer).unwrap();
+            });
+            let error = Agent::open(&socket, None).unwrap().list().unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            speaker.join().unwrap();
+        }
+    }
+}

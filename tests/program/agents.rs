@@ -102,11 +102,9 @@ fn keys_that_an_agent_was_given_sign_until_their_time_is_over_and_after_a_yes() 
 fn without_names_the_default_keys_are_taken() {
     let place = Place::new();
     let Some(agent) = agent() else { return };
-    let said = format!(
-        "error: there is no key to add: none of id_rsa, id_ecdsa, id_ecdsa_sk, id_ed25519, id_ed25519_sk is in `<home>/.ssh`\n\
-         hint: name its file, or make one: bugle keys generate\n"
-    );
-    call(&place, &agent).arg("add").run().is(1, "", &said);
+    let said = "error: there is no key to add: none of id_rsa, id_ecdsa, id_ecdsa_sk, id_ed25519, id_ed25519_sk is in \
+                `<home>/.ssh`\nhint: name its file, or make one: bugle keys generate\n";
+    call(&place, &agent).arg("add").run().is(1, "", said);
     for kind in ["ed25519", "ecdsa"] {
         Bugle::alone().at(&place).args(["keys", "generate", "-C", "me", "--no-passphrase", "-t", kind]).run().exited(0);
     }

@@ -5,7 +5,7 @@ use crate::cli::prompt;
 use crate::keys::Protection;
 use clap::Args;
 
-/// Rounds of bcrypt, as OpenSSH's since 9.4.
+/// Rounds of bcrypt, as in OpenSSH 10 (`DEFAULT_ROUNDS` in sshkey.c); older releases have 16.
 const ROUNDS: u32 = 24;
 /// How often two words may differ.
 const ATTEMPTS: u32 = 3;
