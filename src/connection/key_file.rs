@@ -4,7 +4,7 @@
 //! will be needed. [`KeyFile::unlock`] gives the private key. Nothing here asks anybody anything.
 
 use super::signer::SigningKey;
-use crate::known_hosts::{self, PublicKey as BlobKey};
+use crate::known_hosts::PublicKey as BlobKey;
 use crate::secret::Secret;
 use russh::keys::{Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key};
 use std::fs::{self, File};
