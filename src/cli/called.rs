@@ -53,13 +53,21 @@ impl Called {
         if !typed.global.quiet {
             reach.warnings().for_each(|warning| warning.warn(&mut std::io::stderr()));
         }
-        if let Some(local) = hosts.iter().find(|host| host.variables.kind == Some(ConnectionKind::Local)) {
-            let name = &local.destination.name;
-            return Err(Failed::mistake_text(format!("`{name}` is this machine itself (`ansible_connection: local`)"))
-                .hint(format!("leave it out with --exclude; bugle {} goes over SSH", typed.verb)));
-        }
+        refuse_local(&hosts, typed.verb)?;
         let privileges = hosts.iter().map(|host| typed.privilege.of(host, sudo_password.as_ref()));
         let privileges = privileges.collect::<Result<Vec<_>, _>>()?;
         Ok(Self { hosts, privileges, remarks: reach.remarks().cloned().collect() })
+    }
+}
+
+/// This machine itself is called by nobody.
+pub(super) fn refuse_local(hosts: &[Reached], verb: &str) -> Result<(), Failed> {
+    match hosts.iter().find(|host| host.variables.kind == Some(ConnectionKind::Local)) {
+        None => Ok(()),
+        Some(local) => {
+            let name = &local.destination.name;
+            Err(Failed::mistake_text(format!("`{name}` is this machine itself (`ansible_connection: local`)"))
+                .hint(format!("leave it out with --exclude; bugle {verb} goes over SSH")))
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What every fleet verb does around its work: get ready, ask what has to be asked, run, show, and say how it went.
 
 use super::failure::Failed;
-use super::host_key_question::{HostKeyQuestion, Settled};
+use super::host_key_question::{About, Answer, HostKeyQuestion, Settled};
 use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
 use super::prompt::{self, Passphrases};
 use super::reach::{Reached, Remark};
@@ -137,6 +137,8 @@ impl FleetRun<'_> {
         let question = HostKeyQuestion {
             keyring,
             destinations: &all,
+            about: About::Everybody,
+            answer: Answer::Person,
             fanout: self.options.fanout.get(),
             deadline: self.options.deadline.map(|deadline| deadline.saturating_sub(waited)),
             width: (!self.global.quiet).then_some(width),

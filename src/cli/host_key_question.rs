@@ -3,42 +3,59 @@
 //! The keys are fetched over the path that will really be used, jump hosts included. A jump host that is unknown itself
 //! hides the hosts behind it, so the question may come again for those.
 
-use super::failure::Failed;
+use super::calls::{Answers, Calls};
+use super::failure::{Failed, warn};
 use super::prompt;
 use crate::connection::{Again, ConnectError, Connector, Destination, Keyring, Trace};
 use crate::host::HostName;
 use crate::known_hosts::{Addition, HostQuery, NameStyle, PublicKey};
-use crate::report::WaitLine;
-use futures::stream::{self, StreamExt};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::future::pending;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, interval_at, sleep_until};
+use tokio::time::Instant;
 
 /// Jump hosts behind jump hosts behind …: each answered question uncovers one more level.
 const ROUNDS: usize = 5;
-/// How often the progress of the fetching is redrawn; what is over sooner shows none.
-const REDRAW: Duration = Duration::from_millis(250);
+/// How a person finds out whether keys are right.
+pub(super) const COMPARE: &str = "Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.";
 
 /// A key that nobody vouches for, and where it would be written.
-struct Stranger {
+pub(super) struct Stranger {
     /// The name that the user knows the host by.
-    name: HostName,
-    query: HostQuery,
-    key: PublicKey,
-    file: PathBuf,
-    style: NameStyle,
+    pub(super) name: HostName,
+    pub(super) query: HostQuery,
+    pub(super) key: PublicKey,
+    pub(super) file: PathBuf,
+    pub(super) style: NameStyle,
+}
+
+/// Whose keys are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// Every host that nothing is known of, and the jump hosts before them.
+    Everybody,
+    /// Jump hosts alone: what is behind them is looked at by other means.
+    JumpHosts,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The person at the terminal.
+    Person,
+    /// `--yes`.
+    Yes,
 }
 
 /// What the question is about, and how the keys are fetched.
 pub(super) struct HostKeyQuestion<'a> {
     pub(super) keyring: Arc<Keyring>,
     pub(super) destinations: &'a [&'a Destination],
+    pub(super) about: About,
+    pub(super) answer: Answer,
     /// Hosts at once.
     pub(super) fanout: usize,
     /// What all the fetching together may take.
@@ -72,7 +89,11 @@ impl HostKeyQuestion<'_> {
         let mut spent = Duration::ZERO;
         for _ in 0..ROUNDS {
             let is_unknown = |destination: &&Destination| {
-                connector.would_ask(destination) && !unreachable.contains_key(&destination.name)
+                let is_asked_about = match self.about {
+                    About::Everybody => connector.would_ask(destination),
+                    About::JumpHosts => connector.has_unknown_jump_host(destination),
+                };
+                is_asked_about && !unreachable.contains_key(&destination.name)
             };
             let unknown: Vec<&Destination> = self.destinations.iter().copied().filter(is_unknown).collect();
             if unknown.is_empty() {
@@ -87,7 +108,7 @@ impl HostKeyQuestion<'_> {
             if fetched.strangers.is_empty() || fetched.is_late {
                 break;
             }
-            ask(&fetched.strangers)?;
+            ask(&fetched.strangers, self.answer)?;
             remember(&connector, fetched.strangers)?;
             connector = Connector::new(Arc::clone(&self.keyring), self.destinations.iter().copied())?;
         }
@@ -103,48 +124,22 @@ impl HostKeyQuestion<'_> {
         unknown: &[&Destination],
         until: Option<Instant>,
     ) -> io::Result<Fetched> {
-        let calls = unknown.iter().enumerate().map(|(position, &destination)| async move {
-            let error = match connector.connect(destination, &mut Trace::default()).await {
+        let call = |destination| async move {
+            match connector.connect(destination, &mut Trace::default()).await {
                 Ok(connection) => {
                     connection.close().await;
                     None
                 }
                 Err(error) => Some(error),
-            };
-            (position, error)
-        });
-        let mut calls = pin!(stream::iter(calls).buffer_unordered(self.fanout));
-        let mut late = pin!(async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
             }
-        });
-        let mut line = self.width.map(|width| WaitLine::new("fetching host keys", unknown.len(), width));
-        let mut redraw = interval_at(Instant::now() + REDRAW, REDRAW);
-        let mut fetched = Fetched::default();
-        let mut found = Vec::new();
-        loop {
-            tokio::select! {
-                called = calls.next() => {
-                    let Some((position, error)) = called else { break };
-                    line.iter_mut().for_each(WaitLine::advance);
-                    found.extend(error.map(|error| (position, error)));
-                }
-                _ = redraw.tick(), if line.is_some() => {
-                    line.iter_mut().try_for_each(|line| line.draw(&mut io::stderr()))?;
-                }
-                () = &mut late => {
-                    fetched.is_late = true;
-                    break;
-                }
-            }
-        }
-        line.map_or(Ok(()), |line| line.wipe(&mut io::stderr()))?;
-        found.sort_by_key(|(position, _)| *position);
+        };
+        let calls = Calls { what: "fetching host keys", fanout: self.fanout, until, width: self.width };
+        let Answers { answers, is_late } = calls.make(unknown.iter().copied().map(call).collect()).await?;
+        let mut fetched = Fetched { is_late, ..Fetched::default() };
         // A shared jump host is met by everyone behind it.
         let mut seen = HashSet::new();
-        for (position, error) in found {
+        for (position, error) in answers {
+            let Some(error) = error else { continue };
             let destination = unknown[position];
             match &error.unknown_key {
                 Some(met) => {
@@ -161,19 +156,24 @@ impl HostKeyQuestion<'_> {
     }
 }
 
-fn ask(strangers: &[Stranger]) -> Result<(), Failed> {
+fn ask(strangers: &[Stranger], answer: Answer) -> Result<(), Failed> {
     let mut table = Vec::new();
     write_table(&mut table, strangers).map_err(Failed::fault)?;
     io::stderr().write_all(&table).map_err(Failed::fault)?;
-    let question = match strangers.len() {
-        1 => "Trust this host key and remember it?".to_owned(),
-        count => format!("Trust these {count} host keys and remember them?"),
-    };
-    if prompt::confirm(&question).map_err(Failed::fault)? {
+    if answer == Answer::Yes || confirm(strangers.len())? {
         return Ok(());
     }
     Err(Failed::mistake_text("the host keys were not trusted; nothing was started")
         .hint("leave the unknown hosts out with --exclude, or collect their keys in a trusted way into known_hosts"))
+}
+
+/// The question itself, below the keys that it is about.
+pub(super) fn confirm(count: usize) -> Result<bool, Failed> {
+    let question = match count {
+        1 => "Trust this host key and remember it?".to_owned(),
+        count => format!("Trust these {count} host keys and remember them?"),
+    };
+    prompt::confirm(&question).map_err(Failed::fault)
 }
 
 impl Stranger {
@@ -184,11 +184,15 @@ impl Stranger {
         Some(Self { name, query: query.clone(), key: key.clone(), file, style })
     }
 
-    /// `web01 (10.0.0.1)`, or only the name where that is what is dialled.
     fn label(&self) -> String {
-        let known_as = self.query.lookup_name();
-        if known_as == self.name.as_str() { known_as } else { format!("{} ({known_as})", self.name) }
+        label(&self.name, &self.query)
     }
+}
+
+/// `web01 (10.0.0.1)`, or only the name where that is what is dialled.
+pub(super) fn label(name: &HostName, query: &HostQuery) -> String {
+    let known_as = query.lookup_name();
+    if known_as == name.as_str() { known_as } else { format!("{name} ({known_as})") }
 }
 
 fn write_table(out: &mut Vec<u8>, strangers: &[Stranger]) -> io::Result<()> {
@@ -206,20 +210,28 @@ fn write_table(out: &mut Vec<u8>, strangers: &[Stranger]) -> io::Result<()> {
         };
         writeln!(out, "  {name:width$}  {:<8} {}{shared}", stranger.key.family(), stranger.key.fingerprint())?;
     }
-    writeln!(out, "Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.")
+    writeln!(out, "{COMPARE}")
 }
 
-fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<(), Failed> {
-    let mut files: BTreeMap<PathBuf, usize> = BTreeMap::new();
+/// Writes the keys down, each file once, and tells it. Those that contradict what somebody wrote meanwhile are left out, and
+/// told too.
+pub(super) fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<(), Failed> {
     for Stranger { query, key, file, style, .. } in strangers {
         let addition = Addition::new(query, vec![key]).map_err(Failed::mistake)?;
-        *files.entry(file.clone()).or_default() += 1;
         connector.learned().add(file, style, addition);
     }
-    connector.learned().write().map_err(Failed::fault)?;
-    for (file, count) in files {
+    let mut written = connector.learned().write().map_err(Failed::fault)?;
+    written.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut stderr = io::stderr().lock();
+    for (file, appended) in written {
+        let count = appended.written;
         let keys = if count == 1 { "host key" } else { "host keys" };
-        writeln!(io::stderr(), "{count} {keys} added to {}", file.display()).map_err(Failed::fault)?;
+        writeln!(stderr, "{count} {keys} added to {}", file.display()).map_err(Failed::fault)?;
+        for conflict in appended.conflicts {
+            let key = format!("{} {}", conflict.key.family(), conflict.key.fingerprint());
+            let text = format!("{key} of {} is left out: something else is known by now", conflict.name);
+            warn(&mut stderr, text).map_err(Failed::fault)?;
+        }
     }
     Ok(())
 }

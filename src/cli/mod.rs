@@ -5,6 +5,7 @@
 
 mod agent;
 mod called;
+mod calls;
 mod completions;
 mod config;
 mod failure;

@@ -152,7 +152,7 @@ impl FanoutOptions {
 }
 
 /// A duration that can end something.
-fn time_limit(text: &str) -> Result<Duration, String> {
+pub(super) fn time_limit(text: &str) -> Result<Duration, String> {
     match duration::parse(text) {
         Ok(limit) if limit.is_zero() => Err(format!("`{text}` is no time at all: leave the option out for no limit")),
         Ok(limit) => Ok(limit),

@@ -4,6 +4,7 @@
 //! Names are OpenSSH's. A name that russh does not implement is left out of the offer and reported once; an offer that
 //! would be empty is an error before anything is contacted.
 
+use crate::known_hosts::is_certificate_algorithm;
 use crate::outcome::{Code, Failure};
 use russh::keys::{Algorithm, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, compression, kex, mac};
@@ -128,6 +129,24 @@ impl Algorithms {
     /// A list of which nothing is left, naming it.
     pub(super) fn offer(&self, known: &KnownTypes) -> Result<Preferred, Failure> {
         let (certificates, keys) = self.host_key_order(known);
+        self.preferred(certificates, keys)
+    }
+
+    /// The offer that asks a server for its plain key, one of these signature algorithms.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    pub(super) fn offer_for_keys(&self, names: &[&str]) -> Result<Preferred, Failure> {
+        self.preferred(Vec::new(), names.iter().filter_map(|name| algorithm(name)).collect())
+    }
+
+    /// The signature algorithms in `HostKeyAlgorithms` that a plain host key can be asked for with.
+    pub fn plain_host_keys(&self) -> Vec<&str> {
+        let is_plain = |name: &&str| !is_certificate_algorithm(name) && algorithm(name).is_some();
+        self.host_keys.iter().map(String::as_str).filter(is_plain).collect()
+    }
+
+    fn preferred(&self, certificates: Vec<Algorithm>, keys: Vec<Algorithm>) -> Result<Preferred, Failure> {
         let mut kex: Vec<kex::Name> = implemented(&self.kex);
         require(!kex.is_empty(), "KexAlgorithms", &self.kex)?;
         // Left out, they would silently switch off server-sig-algs and the defence against Terrapin.

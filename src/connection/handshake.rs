@@ -4,7 +4,8 @@ use super::auth::{Credentials, LoggedIn, login};
 use super::client::{Client, Facts};
 use super::dial::{Addresses, closed_unheard, tcp_timeout};
 use super::forward::AgentRelay;
-use super::host_keys::HostKeyCheck;
+use super::gate::Pass;
+use super::host_keys::{HostKeyCheck, Judge};
 use super::jump::Through;
 use super::options::{Destination, LoginMethod, Profile, Route};
 use super::proxy::{self, Watch};
@@ -15,7 +16,7 @@ use super::{Connection, Connector, algorithms};
 use crate::event::Phase;
 use crate::known_hosts::{HostQuery, PublicKey};
 use crate::outcome::{Code, Failure};
-use russh::client::Config;
+use russh::client::{Config, Handle};
 use russh::{Limits, MethodKind, Preferred, SshId};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 /// sshd ≥ 9.8 refuses a whole address for a while once its penalties exceed this.
@@ -81,16 +83,25 @@ impl Connector {
         if let Some(error) = self.given_up.get(&destination.name) {
             return Err(error.clone());
         }
-        let through = match &destination.route {
+        let through = self.way_to(destination, trace).await?;
+        self.connect_through(destination, through, trace).await
+    }
+
+    /// The jump host that a host is behind, logged in to.
+    pub(super) async fn way_to(
+        &self,
+        destination: &Destination,
+        trace: &mut Trace,
+    ) -> Result<Option<Through>, ConnectError> {
+        match &destination.route {
             Route::Jump(hops) => {
                 trace.begin(Phase::Connect);
                 let through = Box::pin(self.bastion(hops)).await?;
                 trace.end(format!("the jump host {}", through.connection.endpoint));
-                Some(through)
+                Ok(Some(through))
             }
-            Route::Direct | Route::Command(_) => None,
-        };
-        self.connect_through(destination, through, trace).await
+            Route::Direct | Route::Command(_) => Ok(None),
+        }
     }
 
     /// The last part of the way: from here, or from the last of the jump hosts.
@@ -100,8 +111,27 @@ impl Connector {
         through: Option<Through>,
         trace: &mut Trace,
     ) -> Result<Arc<Connection>, ConnectError> {
+        let mut attempt = self.attempt(destination, through, trace).await;
+        let made = timeout(destination.profile.connect_timeout, attempt.log_in(trace)).await;
+        let connection = attempt.ended(made, trace)?;
+        // Its time is its own, as with ssh.
+        if let Some(command) = &destination.profile.local_command
+            && let Some(complaint) = proxy::run_local(command).await
+        {
+            trace.notice(0, complaint);
+        }
+        Ok(connection)
+    }
+
+    /// An attempt that has its place among the handshakes with its server.
+    pub(super) async fn attempt<'a>(
+        &'a self,
+        destination: &'a Destination,
+        through: Option<Through>,
+        trace: &mut Trace,
+    ) -> Attempt<'a> {
         trace.begin(Phase::Wait);
-        let (pass, _through_bastion) = match &through {
+        let (pass, through_bastion) = match &through {
             Some(Through { bastion, .. }) => {
                 // What a jump host calls an address is another server than what has it here.
                 let pass = bastion.gates.enter(destination.server()).await;
@@ -110,48 +140,29 @@ impl Connector {
             None => (self.gates.enter(destination.server()).await, None),
         };
         trace.end("a free handshake slot");
-        let through = through.map(|through| through.connection);
-        let mut attempt = Attempt {
+        Attempt {
             connector: self,
             destination,
+            pass,
+            _through_bastion: through_bastion,
+            through: through.map(|through| through.connection),
             monitor: None,
             proxy: None,
             addresses: None,
             peer: None,
             facts: Arc::default(),
             unknown: Arc::default(),
-        };
-        let made = timeout(destination.profile.connect_timeout, attempt.run(through, trace)).await;
-        match made {
-            Ok(Ok(connection)) => {
-                pass.went_well();
-                drop(pass);
-                // Its time is its own, as with ssh.
-                if let Some(command) = &destination.profile.local_command
-                    && let Some(complaint) = proxy::run_local(command).await
-                {
-                    trace.notice(0, complaint);
-                }
-                Ok(connection)
-            }
-            Ok(Err(error)) => {
-                if matches!(error.failure.code, Code::PreBannerThrottled | Code::PreBannerClosed) {
-                    pass.throttled();
-                }
-                Err(attempt.given_up(error))
-            }
-            Err(_) => {
-                let error = attempt.timed_out(trace.phase);
-                Err(attempt.given_up(error))
-            }
         }
     }
 }
 
 /// One attempt; what it has learned survives its time-out.
-struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     connector: &'a Connector,
     destination: &'a Destination,
+    pass: Pass,
+    _through_bastion: Option<Pass>,
+    through: Option<Arc<Connection>>,
     monitor: Option<Arc<Monitor>>,
     proxy: Option<Watch>,
     addresses: Option<Addresses>,
@@ -162,26 +173,14 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(
-        &mut self,
-        through: Option<Arc<Connection>>,
-        trace: &mut Trace,
-    ) -> Result<Arc<Connection>, ConnectError> {
+    async fn log_in(&mut self, trace: &mut Trace) -> Result<Arc<Connection>, ConnectError> {
         let profile = &self.destination.profile;
-        let carrier = self.carrier(through.as_ref(), trace).await?;
-        let (wire, monitor) = Wire::new(carrier);
-        self.monitor = Some(Arc::clone(&monitor));
-
+        let carrier = self.carrier(trace).await?;
         trace.begin(Phase::KeyExchange);
         let check = self.host_key_check();
         let offer = profile.algorithms.offer(&check.known_types()).map_err(ConnectError::never)?;
         trace.notice(3, algorithms::describe(&offer));
-        let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
-        let client =
-            Client { facts: Arc::clone(&self.facts), host_key: check, agent, display: profile.display.clone() };
-        let made =
-            russh::client::connect_stream(Arc::new(config(profile, offer, self.connector.window)), wire, client).await;
-        let mut handle = match made {
+        let mut handle = match self.exchange_keys(carrier, offer, Judge::Policy(check)).await {
             Ok(handle) => handle,
             Err(error) => return Err(self.handshake_failure(&error).await),
         };
@@ -202,20 +201,74 @@ impl Attempt<'_> {
         let sessions = Arc::new(Semaphore::new(SESSIONS));
         Ok(Arc::new(Connection {
             handle,
-            monitor,
+            monitor: self.monitor.clone().expect("the key exchange went over it"),
             facts: Arc::clone(&self.facts),
             sessions,
             parted: AtomicBool::new(false),
             unattended,
             endpoint: self.destination.endpoint.clone(),
-            _through: through,
+            _through: self.through.clone(),
         }))
     }
 
-    async fn carrier(&mut self, through: Option<&Arc<Connection>>, trace: &mut Trace) -> Result<Carrier, ConnectError> {
+    /// Ends at the key that the server shows, one of these signature algorithms. That it holds the private half is proved.
+    pub(super) async fn look(&mut self, algorithms: &[&str], trace: &mut Trace) -> Result<PublicKey, ConnectError> {
+        let carrier = self.carrier(trace).await?;
+        trace.begin(Phase::KeyExchange);
+        let offer = self.destination.profile.algorithms.offer_for_keys(algorithms).map_err(ConnectError::never)?;
+        let shown = Arc::clone(&self.unknown);
+        let made = self.exchange_keys(carrier, offer, Judge::Look(Arc::clone(&shown))).await;
+        if let Some(monitor) = &self.monitor {
+            monitor.cut();
+        }
+        let key = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (key, made) {
+            (Some(key), _) => Ok(key),
+            (None, Err(error)) => Err(self.handshake_failure(&error).await),
+            (None, Ok(_)) => Err(ConnectError::never(Failure::new(Code::KexFailed, "the server showed no key"))),
+        }
+    }
+
+    async fn exchange_keys(
+        &mut self,
+        carrier: Carrier,
+        offer: Preferred,
+        judge: Judge,
+    ) -> Result<Handle<Client>, russh::Error> {
+        let profile = &self.destination.profile;
+        let (wire, monitor) = Wire::new(carrier);
+        self.monitor = Some(monitor);
+        let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
+        let client =
+            Client { facts: Arc::clone(&self.facts), host_key: judge, agent, display: profile.display.clone() };
+        russh::client::connect_stream(Arc::new(config(profile, offer, self.connector.window)), wire, client).await
+    }
+
+    /// What came of it, within its time or not; its places are free from here on.
+    pub(super) fn ended<T>(
+        self,
+        made: Result<Result<T, ConnectError>, Elapsed>,
+        trace: &Trace,
+    ) -> Result<T, ConnectError> {
+        match made {
+            Ok(Ok(made)) => {
+                self.pass.went_well();
+                Ok(made)
+            }
+            Ok(Err(error)) => {
+                if matches!(error.failure.code, Code::PreBannerThrottled | Code::PreBannerClosed) {
+                    self.pass.throttled();
+                }
+                Err(self.given_up(error))
+            }
+            Err(_) => Err(self.given_up(self.timed_out(trace.phase))),
+        }
+    }
+
+    async fn carrier(&mut self, trace: &mut Trace) -> Result<Carrier, ConnectError> {
         let endpoint = &self.destination.endpoint;
         let profile = &self.destination.profile;
-        match (&self.destination.route, through) {
+        match (&self.destination.route, &self.through) {
             (_, Some(bastion)) => {
                 trace.begin(Phase::Connect);
                 let opened = bastion.tunnel_to(endpoint, self.untold_name()).await;

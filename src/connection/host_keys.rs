@@ -19,6 +19,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What is done about the key that a server shows.
+pub(super) enum Judge {
+    /// It is good enough, or the connection ends.
+    Policy(HostKeyCheck),
+    /// It is looked at, and the connection ends.
+    Look(Arc<Mutex<Option<PublicKey>>>),
+}
+
 /// Everything that judges the key of one host.
 pub(super) struct HostKeyCheck {
     pub(super) query: HostQuery,
@@ -294,7 +302,8 @@ fn authority_of(certificate: &Certificate) -> Result<PublicKey, Failure> {
     authority.ok_or_else(|| does_not_hold(certificate, "its authority cannot be read"))
 }
 
-fn plain(presented: &PublicKeyOrCertificate) -> Result<PublicKey, Failure> {
+/// The key that was shown, without what an authority signed around it.
+pub(super) fn plain(presented: &PublicKeyOrCertificate) -> Result<PublicKey, Failure> {
     let unreadable = |why: String| Failure::new(Code::KexFailed, format!("the host key cannot be read: {why}"));
     let blob = presented.public_key().to_bytes().map_err(|error| unreadable(error.to_string()))?;
     PublicKey::from_blob(&blob).map_err(|error| unreadable(error.to_string()))

@@ -20,6 +20,7 @@ mod key_file;
 mod keyring;
 mod options;
 mod proxy;
+mod scan;
 mod session;
 mod signer;
 mod trace;
@@ -147,15 +148,25 @@ impl Connector {
     /// Whether a person would have to be asked about the key of this host or of a jump host before it: nothing at all is
     /// known of it.
     pub fn would_ask(&self, destination: &Destination) -> bool {
-        destination.with_hops().any(|hop| {
-            let (known, _) = self.known_hosts.of(&hop.profile);
-            hop.profile.asks_about_keys() && host_keys::would_ask(&known.lookup(&hop.host_query()))
+        destination.with_hops().any(|hop| hop.profile.asks_about_keys() && self.knows_nothing_of(hop))
+    }
+
+    /// Whether nothing at all is known of a jump host on the way to this host, nor is such a key taken unseen.
+    pub fn has_unknown_jump_host(&self, destination: &Destination) -> bool {
+        destination.hops().iter().any(|hop| {
+            let takes_it = matches!(hop.profile.strictness, Strictness::AcceptNew | Strictness::No);
+            !takes_it && hop.profile.known_hosts_target().is_some() && self.knows_nothing_of(hop)
         })
     }
 
     /// Whether a login with this key could be tried, from sources that the keyring was prepared with.
     pub fn private_half(&self, sources: &KeySources, key: &PublicKey) -> PrivateHalf {
         self.keyring.private_half(sources, key)
+    }
+
+    fn knows_nothing_of(&self, destination: &Destination) -> bool {
+        let (known, _) = self.known_hosts.of(&destination.profile);
+        host_keys::would_ask(&known.lookup(&destination.host_query()))
     }
 
     /// The keys that were taken on first sight and are still to be written.

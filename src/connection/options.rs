@@ -171,11 +171,15 @@ impl Profile {
 impl Destination {
     /// The destination and the jump hosts on the way to it.
     pub(super) fn with_hops(&self) -> impl Iterator<Item = &Self> {
-        let hops: &[Self] = match &self.route {
+        self.hops().iter().chain([self])
+    }
+
+    /// The jump hosts on the way to it, in the order in which they are visited.
+    pub fn hops(&self) -> &[Self] {
+        match &self.route {
             Route::Jump(hops) => hops,
             Route::Direct | Route::Command(_) => &[],
-        };
-        hops.iter().chain([self])
+        }
     }
 
     /// Which server the handshake is with.

@@ -166,6 +166,11 @@ impl HostKeys {
         self.authority_keys().map(|known| &known.key)
     }
 
+    /// The keys that stand under the host's own name, in the order of files and lines.
+    pub fn known_keys(&self) -> impl Iterator<Item = &KnownKey> {
+        keys(&self.named, Marker::None)
+    }
+
     /// The types of the host's known keys in the order of files and lines, each one once; those of the name without its
     /// port where the lookup name itself is unknown.
     pub fn key_types(&self) -> Vec<&str> {

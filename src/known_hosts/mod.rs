@@ -13,6 +13,7 @@
 //! Nothing here asks, prints, knows a policy such as `StrictHostKeyChecking`, verifies a signature, or opens a socket.
 //! `CheckHostIP` (off by default since OpenSSH 8.5), `KnownHostsCommand` and DNS fingerprints have no part in it.
 
+mod comparison;
 mod document;
 mod file;
 mod hmac;
@@ -27,6 +28,7 @@ mod revoked;
 mod trusted;
 mod wire;
 
+pub use comparison::{Comparison, Expectation, Standing};
 pub use document::{Document, DocumentLine};
 pub use file::{Addition, Appended, Conflict, Rewritten, WriteError, append, rewrite};
 pub use hosts::{KnownHosts, Place, Problem};

@@ -26,7 +26,7 @@ mod unit;
 pub use limits::{DescriptorBudget, Fanout, FanoutError, LocalFiles, Window};
 pub use max_fail::{MaxFail, MaxFailError};
 pub use result::{ReportEnd, RunResult};
-pub use retry::{Retries, RetriesError, RetryAfter};
+pub use retry::{Backoff, Retries, RetriesError, RetryAfter};
 pub use serial::{Serial, SerialError};
 pub use signal::{Signal, listen};
 pub use unit::{CancelReason, CancelSignal, CancelSource, Detached, Ended, Unit, UnitEvents, Work};

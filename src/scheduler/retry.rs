@@ -63,18 +63,18 @@ pub enum RetryAfter {
 /// Makes the waits between tries: random in a range that doubles from 0.5 s to 8 s, so that hosts which failed together
 /// do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     state: u64,
 }
 
 impl Backoff {
     /// A generator that makes the same waits from the same seed.
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
     /// The wait after the try with this number, from 1.
-    pub(super) fn wait(&mut self, attempt: u32, after: RetryAfter) -> Duration {
+    pub fn wait(&mut self, attempt: u32, after: RetryAfter) -> Duration {
         let range = FIRST.saturating_mul(1 << (attempt - 1).min(8)).min(LONGEST);
         let floor = match after {
             RetryAfter::Backoff => Duration::ZERO,
