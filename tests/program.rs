@@ -23,6 +23,8 @@ mod interrupts;
 mod key_files;
 #[path = "program/known_hosts.rs"]
 mod known_hosts;
+#[path = "program/learning.rs"]
+mod learning;
 #[path = "program/mistakes.rs"]
 mod mistakes;
 #[path = "program/moving.rs"]

@@ -3,11 +3,11 @@
 //! [`Connector::host_keys`] is what ssh-keyscan(1) is for. Each handshake offers the types that were not seen yet, until the
 //! server has none of the rest. It judges nothing: [`Connector::known_keys`] is what the keys are compared with.
 
+use super::Connector;
 use super::algorithms::key_type;
 use super::handshake::ConnectError;
 use super::options::Destination;
 use super::trace::Trace;
-use super::Connector;
 use crate::known_hosts::{HostKeys, PublicKey, RevokedKeys};
 use crate::outcome::Code;
 use std::sync::Arc;

@@ -53,7 +53,8 @@ impl Expectation<'_> {
     pub fn compare(&self, shown: &[PublicKey]) -> Comparison {
         let verdicts: Vec<Verdict> = shown.iter().map(|key| self.host.check(key)).collect();
         let is_proved = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Known { .. }));
-        let standings = shown.iter().zip(verdicts).map(|(key, verdict)| (key.clone(), self.standing(key, verdict, is_proved)));
+        let standings =
+            shown.iter().zip(verdicts).map(|(key, verdict)| (key.clone(), self.standing(key, verdict, is_proved)));
         let standings: Vec<(PublicKey, Standing)> = standings.collect();
         let is_told = |known: &KnownKey| {
             standings.iter().any(|(key, standing)| match standing {
@@ -61,7 +62,8 @@ impl Expectation<'_> {
                 _ => *key == known.key,
             })
         };
-        let missing = self.host.known_keys().filter(|known| self.asked.iter().any(|kind| kind == known.key.algorithm()));
+        let missing =
+            self.host.known_keys().filter(|known| self.asked.iter().any(|kind| kind == known.key.algorithm()));
         let missing = missing.filter(|known| !is_told(known)).cloned().collect();
         Comparison { shown: standings, missing }
     }
@@ -71,7 +73,8 @@ impl Expectation<'_> {
             return Standing::Revoked(None);
         }
         let bits = key.bits().unwrap_or_default();
-        if key.algorithm() == "ssh-rsa" && bits < self.required_rsa_bits && !matches!(verdict, Verdict::Revoked { .. }) {
+        if key.algorithm() == "ssh-rsa" && bits < self.required_rsa_bits && !matches!(verdict, Verdict::Revoked { .. })
+        {
             return Standing::Weak(bits);
         }
         match verdict {
@@ -99,7 +102,7 @@ mod tests {
     use crate::known_hosts::wire::put_string;
     use crate::known_hosts::{HostQuery, KnownHosts};
 
-    /// `e1` to `e3` are ed25519 keys, `r1` and `r2` RSA keys of 2048 bits, `s1` is one of 1024.
+    /// `e1` to `e3` are ed25519 keys, `r1` and `r2` RSA keys of 2048 bits, `s1` is one of 1022.
     fn key(name: &str) -> PublicKey {
         let seed = name.as_bytes()[1];
         let mut blob = Vec::new();
@@ -122,7 +125,8 @@ mod tests {
         for name in ["e1", "e2", "e3", "r1", "r2", "s1"] {
             text = text.replace(name, &key(name).to_string());
         }
-        let host = KnownHosts::from_text("f", text.as_bytes()).lookup(&HostQuery { host: "h".into(), port: 22, alias: None });
+        let host =
+            KnownHosts::from_text("f", text.as_bytes()).lookup(&HostQuery { host: "h".into(), port: 22, alias: None });
         let expectation = Expectation {
             host: &host,
             revoked: &RevokedKeys::default(),
@@ -162,7 +166,7 @@ mod tests {
             ("h e1\nh e2", "e2", "same 2, missing 1"),
             ("h e1\nh ecdsa-sha2-nistp999 AAAAE2VjZHNhLXNoYTItbmlzdHA5OTk=", "e1", "same 1"),
             ("@revoked * e1\nh r1", "e1 r1", "revoked, same 2"),
-            ("h e1", "e1 s1", "same 1, weak 1024"),
+            ("h e1", "e1 s1", "same 1, weak 1022"),
             ("h ssh-ed25519 !", "e1", "damaged"),
             ("x e1\n@cert-authority h e2", "e1", "new"),
         ] {

@@ -54,12 +54,7 @@ fn write_groups(out: &mut dyn Write, survey: &Survey) -> io::Result<()> {
         for host in hosts.into_iter().filter(|_| is_wrong) {
             for (key, standing) in host.keys.iter().flat_map(|comparison| &comparison.shown) {
                 if let Some(alarm) = alarm(standing).filter(|_| is_alarming(standing)) {
-                    let text = format!(
-                        "  {}: {} {} {alarm}",
-                        host.destination.name,
-                        key.family(),
-                        key.fingerprint()
-                    );
+                    let text = format!("  {}: {} {} {alarm}", host.destination.name, key.family(), key.fingerprint());
                     writeln!(out, "{}", shown(&text))?;
                 }
             }
@@ -79,8 +74,9 @@ fn summary(comparison: &Comparison) -> String {
             None => words.push((word, vec![family])),
         }
     }
-    let words: Vec<String> = words.into_iter().map(|(word, families)| format!("{word} {}", families.join(", "))).collect();
-    words.join("; ")
+    let words: Vec<String> =
+        words.into_iter().map(|(word, families)| format!("{word} {}", families.join(", "))).collect();
+    if words.is_empty() { "no key of these types".into() } else { words.join("; ") }
 }
 
 fn word(standing: &Standing) -> &'static str {
@@ -105,12 +101,21 @@ fn closing(survey: &Survey) -> String {
         survey.hosts.iter().filter_map(|host| host.keys.as_ref().ok()).filter(|comparison| wanted(comparison)).count()
     };
     let is_unknown = |comparison: &Comparison| {
-        !is_wrong(comparison) && comparison.shown.iter().all(|(_, standing)| matches!(standing, Standing::New | Standing::Weak(_)))
+        let mut standings = comparison.shown.iter().map(|(_, standing)| standing);
+        !comparison.shown.is_empty() && standings.all(|standing| matches!(standing, Standing::New | Standing::Weak(_)))
     };
     let total = survey.hosts.len() + survey.unanswered.len();
-    let (wrong, unknown) = (count(is_wrong), count(is_unknown));
+    let (wrong, unknown, silent) =
+        (count(is_wrong), count(is_unknown), count(|comparison| comparison.shown.is_empty()));
     let unreached = survey.hosts.iter().filter(|host| host.keys.is_err()).count() + survey.unanswered.len();
-    let parts = [(total - wrong - unknown - unreached, "known"), (unknown, "new"), (wrong, "changed"), (unreached, "not reached")];
+    let known = total - wrong - unknown - silent - unreached;
+    let parts = [
+        (known, "known"),
+        (unknown, "new"),
+        (silent, "without such a key"),
+        (wrong, "changed"),
+        (unreached, "not reached"),
+    ];
     let parts: Vec<String> =
         parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     let hosts = if total == 1 { "host" } else { "hosts" };

@@ -83,8 +83,10 @@ fn agree(arguments: &Arguments, count: usize) -> Result<(), Failed> {
         return Ok(());
     }
     if !prompt::is_interactive() {
-        return Err(Failed::mistake_text("nobody can be asked about these host keys: there is no terminal; nothing was written")
-            .hint("compare them, then take them with --yes"));
+        return Err(Failed::mistake_text(
+            "nobody can be asked about these host keys: there is no terminal; nothing was written",
+        )
+        .hint("compare them, then take them with --yes"));
     }
     if confirm(count)? {
         return Ok(());

@@ -16,7 +16,7 @@ use crate::connection::{Again, ConnectError, Connector, Destination, Keyring};
 use crate::exit_code;
 use crate::known_hosts::{Comparison, Expectation, PublicKey, Standing, key_type_of};
 use crate::nodeset::fold;
-use crate::outcome::Failure;
+use crate::outcome::{Code, Failure};
 use crate::scheduler::{Backoff, DescriptorBudget, Fanout, Retries, RetryAfter};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -144,7 +144,10 @@ impl Called<'_> {
         let Called { global, options, hosts } = self;
         let destinations: Vec<Arc<Destination>> = hosts.into_iter().map(|host| Arc::new(host.destination)).collect();
         if let Some(host) = destinations.iter().find(|destination| options.algorithms(destination).is_empty()) {
-            return Err(Failed::mistake_text(format!("HostKeyAlgorithms of `{}` allows no key of that type", host.name)));
+            return Err(Failed::mistake_text(format!(
+                "HostKeyAlgorithms of `{}` allows no key of that type",
+                host.name
+            )));
         }
         let threads = available_parallelism().map_or(1, NonZeroUsize::get).min(destinations.len()).max(1);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -165,10 +168,14 @@ impl Called<'_> {
             let (connector, destination) = (Arc::clone(&connector), Arc::clone(destination));
             let algorithms: Vec<String> = options.algorithms(&destination).into_iter().map(str::to_owned).collect();
             let backoff = Backoff::new(seed() ^ number as u64);
-            let retries = options.retries;
+            let (retries, is_narrowed) = (options.retries, !options.types.is_empty());
             async move {
                 // On a worker: key exchanges are computing, and there are several of them a host.
-                tokio::spawn(async move { ask(&connector, &destination, &algorithms, retries, backoff).await }).await
+                tokio::spawn(async move {
+                    let how = Manner { retries, backoff, is_narrowed };
+                    ask(&connector, &destination, &algorithms, how).await
+                })
+                .await
             }
         };
         let fetching = calls.make(destinations.iter().enumerate().map(call).collect());
@@ -224,13 +231,20 @@ fn settle(
     Ok((connector, spent + waited))
 }
 
+/// How one host is asked.
+struct Manner {
+    retries: Retries,
+    backoff: Backoff,
+    /// The types were typed, so that a host which has none of them is no failure.
+    is_narrowed: bool,
+}
+
 /// The keys of one host, tried again where that makes sense.
 async fn ask(
     connector: &Connector,
     destination: &Destination,
     algorithms: &[String],
-    retries: Retries,
-    mut backoff: Backoff,
+    mut how: Manner,
 ) -> Result<Comparison, Failure> {
     let names: Vec<&str> = algorithms.iter().map(String::as_str).collect();
     let mut attempt = 1;
@@ -239,13 +253,16 @@ async fn ask(
             Ok(keys) => break keys,
             Err(error) => error,
         };
+        if how.is_narrowed && failure.code == Code::KexNoCommonHostKey {
+            break Vec::new();
+        }
         let after = match again {
             Again::Never => return Err(failure),
-            _ if !retries.allow_after(attempt) => return Err(failure),
+            _ if !how.retries.allow_after(attempt) => return Err(failure),
             Again::Backoff => RetryAfter::Backoff,
             Again::AfterAtLeast(wait) => RetryAfter::AtLeast(wait),
         };
-        sleep(backoff.wait(attempt, after)).await;
+        sleep(how.backoff.wait(attempt, after)).await;
         attempt += 1;
     };
     let (host, revoked) = connector.known_keys(destination);
@@ -269,7 +286,9 @@ impl Survey {
             }
         }
         for ((reason, hint), names) in reasons {
-            Failed::mistake_text(format!("{}: {reason}", fold(names))).hints(hint.map(str::to_owned)).report(stderr, &[]);
+            Failed::mistake_text(format!("{}: {reason}", fold(names)))
+                .hints(hint.map(str::to_owned))
+                .report(stderr, &[]);
         }
         if !self.unanswered.is_empty() {
             let names = fold(self.unanswered.iter().map(String::as_str));
