@@ -41,6 +41,8 @@ mod pulling_faults;
 mod questions;
 #[path = "program/redactor.rs"]
 mod redactor;
+#[path = "program/rotating.rs"]
+mod rotating;
 #[path = "program/running.rs"]
 mod running;
 #[path = "program/scale.rs"]

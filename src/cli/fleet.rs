@@ -5,15 +5,16 @@ use super::host_key_question::{About, Answer, HostKeyQuestion, Settled};
 use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
 use super::prompt::{self, Passphrases};
 use super::reach::{Reached, Remark};
-use crate::connection::{Connector, Destination, KeySources, Keyring, KnownHostsError};
+use crate::connection::{Connector, Destination, KeySources, Keyring, KnownHostsError, Written};
 use crate::event::Event;
 use crate::exit_code::{self, Stop};
 use crate::host::Roster;
+use crate::known_hosts::Rotated;
 use crate::nodeset::fold;
 use crate::report::{FileTarget, Limits, OutputMode, Report, ReportError, Settings, Sinks, Terminal, Terminals, spawn};
 use crate::scheduler::{self, DescriptorBudget, LocalFiles, MaxFail, Plan, ReportEnd, RunResult, Signal, Work};
 use futures::StreamExt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl FleetRun<'_> {
         // What runs beside the hosts ends here, and with it the commands that it started. A thread that is stuck in the
         // system must not hold up the exit.
         runtime.shutdown_timeout(STUCK);
-        write_learned(&connector);
+        write_learned(&connector, self.global.verbose);
         if let Some(shown) = shown {
             shown?;
         }
@@ -252,9 +253,20 @@ impl From<KnownHostsError> for Failed {
 }
 
 /// Writes the host keys that were taken on first sight. A run whose work is done is not failed by this.
-fn write_learned(connector: &Connector) {
-    if let Err(error) = connector.learned().write() {
-        Failed::fault(error).hint("the new host keys were not remembered").warn(&mut io::stderr());
+fn write_learned(connector: &Connector, verbose: u8) {
+    let written = match connector.learned().write() {
+        Ok(written) => written,
+        Err(error) => {
+            return Failed::fault(error).hint("the new host keys were not remembered").warn(&mut io::stderr());
+        }
+    };
+    for Written { file, rotated: Rotated { added, removed }, .. } in written {
+        if verbose > 0 && added + removed > 0 {
+            let keys = if added == 1 { "host key" } else { "host keys" };
+            let text = format!("UpdateHostKeys: {added} {keys} added, {removed} removed in {}", file.display());
+            // There is nobody left to tell that stderr is closed.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 use super::calls::{Answers, Calls};
 use super::failure::{Failed, warn};
 use super::prompt;
-use crate::connection::{Again, ConnectError, Connector, Destination, Keyring, Trace};
+use crate::connection::{Again, ConnectError, Connector, Destination, Keyring, Trace, Written};
 use crate::host::HostName;
-use crate::known_hosts::{Addition, HostQuery, NameStyle, PublicKey};
+use crate::known_hosts::{Addition, Appended, HostQuery, NameStyle, PublicKey};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -221,9 +221,10 @@ pub(super) fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Resul
         connector.learned().add(file, style, addition);
     }
     let mut written = connector.learned().write().map_err(Failed::fault)?;
-    written.sort_by(|(one, _), (other, _)| one.cmp(other));
+    written.sort_by(|one, other| one.file.cmp(&other.file));
     let mut stderr = io::stderr().lock();
-    for (file, appended) in written {
+    let is_told = |written: &Written| written.appended != Appended::default();
+    for Written { file, appended, .. } in written.into_iter().filter(is_told) {
         let count = appended.written;
         let keys = if count == 1 { "host key" } else { "host keys" };
         writeln!(stderr, "{count} {keys} added to {}", file.display()).map_err(Failed::fault)?;

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::selection::{Origin, Selected};
 use crate::ssh_config::{
     self, AddKeysToAgent, AddressFamily, Effective, ForwardAgent, IdentityAgent, Keyword, Layer, Options, Proxy,
-    Request, Role, StrictHostKeyChecking,
+    Request, Role, StrictHostKeyChecking, UpdateHostKeys,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -198,6 +198,7 @@ impl<'a> Reach<'a> {
             required_rsa_bits: options.required_rsa_size,
             revoked_host_keys: options.revoked_host_keys.clone(),
             hash_known_hosts: options.hash_known_hosts,
+            update_host_keys: options.update_host_keys == UpdateHostKeys::Yes,
             keys: KeySources {
                 identity_files: options.identity_files.iter().map(|file| file.path.clone()).collect(),
                 configured: if options.identity_files.iter().any(|file| file.explicit) {
@@ -266,6 +267,9 @@ impl<'a> Reach<'a> {
                 Keyword::LocalCommand,
                 "for a fleet it is run only by -o PermitLocalCommand=yes on the command line",
             );
+        }
+        if options.update_host_keys == UpdateHostKeys::Ask {
+            ignored(Keyword::UpdateHostKeys, "nobody is asked in the middle of a run; `yes` learns the keys");
         }
         if options.remote_command.is_some() {
             ignored(Keyword::RemoteCommand, "the command is given on the command line");

@@ -7,6 +7,7 @@ use super::forward::AgentRelay;
 use super::host_keys::{Judge, plain};
 use super::tunnel::Refusals;
 use super::x11::Display;
+use crate::known_hosts::{Place, PublicKey};
 use crate::outcome::Failure;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
@@ -31,6 +32,10 @@ pub(super) struct Known {
     pub(super) host_key: Option<String>,
     /// Remarks of the host key check.
     pub(super) remarks: Vec<(u8, String)>,
+    /// The plain key that was accepted because a line knows it, and that line.
+    pub(super) known_by: Option<(PublicKey, Place)>,
+    /// The keys that the server announced after the login, where somebody wants to know.
+    pub(super) announced: Option<Vec<russh::keys::PublicKey>>,
     /// Why the host key was refused.
     pub(super) refused: Option<Failure>,
     /// Key exchange, cipher and so on, in words.
@@ -51,6 +56,8 @@ impl Facts {
 pub(super) struct Client {
     pub(super) facts: Arc<Facts>,
     pub(super) host_key: Judge,
+    /// Whether keys that the server announces are kept.
+    pub(super) wants_announced: bool,
     pub(super) agent: Option<AgentRelay>,
     pub(super) display: Option<Display>,
 }
@@ -70,6 +77,7 @@ impl Handler for Client {
         match verdict {
             Ok(accepted) => {
                 facts.host_key = Some(accepted.description);
+                facts.known_by = accepted.known_by;
                 facts.remarks.extend(accepted.remarks);
                 Ok(true)
             }
@@ -148,6 +156,18 @@ impl Handler for Client {
         if let Some(display) = &self.display {
             reply.accept().await;
             display.relay(channel);
+        }
+        Ok(())
+    }
+
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        keys: Vec<russh::keys::PublicKey>,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if self.wants_announced {
+            // One rotation a connection, as with ssh.
+            self.facts.read().announced.get_or_insert(keys);
         }
         Ok(())
     }

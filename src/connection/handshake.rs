@@ -9,6 +9,7 @@ use super::host_keys::{HostKeyCheck, Judge};
 use super::jump::Through;
 use super::options::{Destination, LoginMethod, Profile, Route};
 use super::proxy::{self, Watch};
+use super::rotation::KeyUpdate;
 use super::session::SESSIONS;
 use super::trace::Trace;
 use super::wire::{Carrier, Greeting, Monitor, Wire};
@@ -178,6 +179,7 @@ impl Attempt<'_> {
         let carrier = self.carrier(trace).await?;
         trace.begin(Phase::KeyExchange);
         let check = self.host_key_check();
+        let update = KeyUpdate::of(&check, profile);
         let offer = profile.algorithms.offer(&check.known_types()).map_err(ConnectError::never)?;
         trace.notice(3, algorithms::describe(&offer));
         let mut handle = match self.exchange_keys(carrier, offer, Judge::Policy(check)).await {
@@ -206,6 +208,7 @@ impl Attempt<'_> {
             sessions,
             parted: AtomicBool::new(false),
             unattended,
+            update,
             endpoint: self.destination.endpoint.clone(),
             _through: self.through.clone(),
         }))
@@ -239,8 +242,13 @@ impl Attempt<'_> {
         let (wire, monitor) = Wire::new(carrier);
         self.monitor = Some(monitor);
         let agent = profile.forward_agent.as_deref().map(|socket| AgentRelay(socket.into()));
-        let client =
-            Client { facts: Arc::clone(&self.facts), host_key: judge, agent, display: profile.display.clone() };
+        let client = Client {
+            facts: Arc::clone(&self.facts),
+            host_key: judge,
+            wants_announced: profile.update_host_keys,
+            agent,
+            display: profile.display.clone(),
+        };
         russh::client::connect_stream(Arc::new(config(profile, offer, self.connector.window)), wire, client).await
     }
 

@@ -8,8 +8,8 @@
 use super::algorithms::KnownTypes;
 use super::options::Strictness;
 use crate::known_hosts::{
-    Addition, Appended, HostCertificate, HostKeys, HostQuery, NameStyle, PublicKey, RevokedKeys, Verdict, WriteError,
-    append,
+    Addition, Appended, HostCertificate, HostKeys, HostQuery, NameStyle, Place, PublicKey, RevokedKeys, Rotated,
+    Rotation, Verdict, WriteError, append, rotate,
 };
 use crate::outcome::{Code, Failure};
 use crate::ssh_config::matches;
@@ -58,30 +58,58 @@ pub(super) fn would_ask(keys: &HostKeys) -> bool {
 pub(super) struct Accepted {
     pub(super) description: String,
     pub(super) remarks: Vec<(u8, String)>,
+    /// The plain key and the line that knows it, where that is the reason.
+    pub(super) known_by: Option<(PublicKey, Place)>,
 }
 
-/// Keys that were taken on first sight, until they are written.
+/// Keys that were taken on first sight, and keys that known hosts announced, until they are written.
 #[derive(Default)]
-pub struct Learned(Mutex<HashMap<(PathBuf, bool), Vec<Addition>>>);
+pub struct Learned(Mutex<HashMap<(PathBuf, bool), Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    additions: Vec<Addition>,
+    rotations: Vec<Rotation>,
+}
+
+/// What was written into a file.
+#[derive(Debug)]
+pub struct Written {
+    /// The file.
+    pub file: PathBuf,
+    /// What became of the keys that were taken on first sight.
+    pub appended: Appended,
+    /// What became of the keys that known hosts announced (`UpdateHostKeys`).
+    pub rotated: Rotated,
+}
 
 impl Learned {
     /// Remembers a key for the next [`write`](Self::write).
     pub fn add(&self, file: PathBuf, style: NameStyle, addition: Addition) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.entry((file, style == NameStyle::Hashed)).or_default().push(addition);
+        waiting.entry((file, style == NameStyle::Hashed)).or_default().additions.push(addition);
+    }
+
+    /// Remembers what a known host announced for the next [`write`](Self::write).
+    pub(super) fn rotate(&self, file: PathBuf, style: NameStyle, rotation: Rotation) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.entry((file, style == NameStyle::Hashed)).or_default().rotations.push(rotation);
     }
 
     /// Writes what was gathered, each file once, and says how much.
     ///
     /// # Errors
     /// The first file that cannot be written.
-    pub fn write(&self) -> Result<Vec<(PathBuf, Appended)>, WriteError> {
+    pub fn write(&self) -> Result<Vec<Written>, WriteError> {
         let waiting = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         waiting
             .into_iter()
-            .map(|((file, hashed), additions)| {
+            .map(|((file, hashed), Waiting { additions, rotations })| {
                 let style = if hashed { NameStyle::Hashed } else { NameStyle::Clear };
-                append(&file, &additions, style).map(|appended| (file, appended))
+                let appended =
+                    if additions.is_empty() { Appended::default() } else { append(&file, &additions, style)? };
+                let rotated = if rotations.is_empty() { Rotated::default() } else { rotate(&file, &rotations, style)? };
+                Ok(Written { file, appended, rotated })
             })
             .collect()
     }
@@ -115,6 +143,7 @@ impl HostKeyCheck {
             return Ok(Accepted {
                 description: format!("{what}, not checked: a loopback address"),
                 remarks: Vec::new(),
+                known_by: None,
             });
         }
         if let Some(certificate) = presented.certificate()
@@ -124,7 +153,8 @@ impl HostKeyCheck {
         }
         match self.keys.check(&key) {
             Verdict::Known { place } => {
-                Ok(Accepted { description: format!("{what}, known from {place}"), remarks: Vec::new() })
+                let description = format!("{what}, known from {place}");
+                Ok(Accepted { description, remarks: Vec::new(), known_by: Some((key, place)) })
             }
             Verdict::Unknown => self.first_sight(key, &what).map_err(Box::new),
             Verdict::Revoked { place } => Err(Box::new(self.revoked_failure(&what, &place.to_string()))),
@@ -210,7 +240,7 @@ impl HostKeyCheck {
                     },
                     None => remarks.push((1, format!("new host key {what} of `{name}` taken, and recorded nowhere"))),
                 }
-                Ok(Accepted { description: format!("{what}, new"), remarks })
+                Ok(Accepted { description: format!("{what}, new"), remarks, known_by: None })
             }
         }
     }
@@ -246,6 +276,7 @@ impl HostKeyCheck {
                         authority.fingerprint()
                     ),
                     remarks: Vec::new(),
+                    known_by: None,
                 }))
             }
             Verdict::Revoked { place } => Err(self.revoked_failure("certificate", &place.to_string())),

@@ -20,6 +20,7 @@ mod key_file;
 mod keyring;
 mod options;
 mod proxy;
+mod rotation;
 mod scan;
 mod session;
 mod signer;
@@ -31,7 +32,7 @@ mod x11;
 pub use agent::{Agent, AgentError, Held, KeyLimits};
 pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
-pub use host_keys::Learned;
+pub use host_keys::{Learned, Written};
 pub use key_file::{KeyFile, KeyFileError, public_half};
 pub use keyring::{
     AddToAgent, AgentEntry, Configured, Confirm, IdentitiesOnly, KeySources, Keyring, PrivateHalf, agent_entries,
@@ -50,6 +51,7 @@ use client::{Client, Facts};
 use dial::Resolver;
 use gate::Gates;
 use jump::Bastions;
+use rotation::KeyUpdate;
 use russh::client::Handle;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -104,6 +106,8 @@ pub struct Connection {
     sessions: Arc<Semaphore>,
     parted: AtomicBool,
     unattended: bool,
+    /// What is done about keys that the host announces.
+    update: Option<KeyUpdate>,
     /// Where it goes.
     pub endpoint: Endpoint,
     /// The jump host that carries it.
@@ -176,8 +180,11 @@ impl Connector {
 }
 
 impl Connection {
-    /// Says goodbye and ends the connection.
+    /// Says goodbye and ends the connection. Before that, keys that the host announced are proved, where they are new.
     pub async fn close(&self) {
+        if let Some(update) = &self.update {
+            update.settle(&self.handle, &self.facts).await;
+        }
         // One that is gone already needs no goodbye.
         let said = self.handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
         self.parted.store(said.is_ok(), Ordering::Relaxed);

@@ -100,6 +100,8 @@ pub struct Profile {
     pub revoked_host_keys: Vec<PathBuf>,
     /// `HashKnownHosts`.
     pub hash_known_hosts: bool,
+    /// Keys that a known host announces are learnt, and those that it no longer has are forgotten (`UpdateHostKeys`).
+    pub update_host_keys: bool,
     /// Which keys are offered.
     pub keys: KeySources,
     /// Login methods in order, those that are off left out.

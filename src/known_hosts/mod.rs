@@ -25,6 +25,7 @@ mod lookup;
 mod merge;
 mod names;
 mod revoked;
+mod rotation;
 mod trusted;
 mod wire;
 
@@ -39,6 +40,7 @@ pub use lookup::{HostKeys, HostQuery, KnownKey, RecordError, Verdict};
 pub use merge::{Clash, ContradictedBy, Contradiction, Import, Merged, merge, merged};
 pub use names::{HashedName, Names};
 pub use revoked::{HostCertificate, RevokedKeys, RevokedKeysError};
+pub use rotation::{Rotated, Rotation, rotate};
 pub use trusted::ReadError;
 
 /// How host names are written (`HashKnownHosts`).

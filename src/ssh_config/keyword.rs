@@ -258,7 +258,7 @@ keywords! {
     Tunnel [], G::Choice(TUNNEL), Some("no"), NoEffect, "";
     VerifyHostKeyDNS [], G::Choice(YES_NO_ASK), Some("no"), NoEffect, "DNS is never trusted with host keys";
     VisualHostKey [], G::Choice(FLAG), Some("no"), NoEffect, "";
-    UpdateHostKeys [], G::Choice(YES_NO_ASK), None, NoEffect, "new keys of a known host are not learnt";
+    UpdateHostKeys [], G::Choice(YES_NO_ASK), None, Honoured, "`ask` is taken for `no`; keys of jump hosts are not learnt";
     EnableEscapeCommandline [], G::Choice(FLAG), Some("no"), NoEffect, "";
     WarnWeakCrypto [], G::Choice(WEAK_CRYPTO), Some("yes"), NoEffect, "";
     CanonicalizeMaxDots [], G::Number, Some("1"), Honoured, "";

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// An sshd with a key of each type.
-fn server_with_all_types() -> Option<Daemon> {
+pub fn server_with_all_types() -> Option<Daemon> {
     let make = |directory: &Path| {
         for (name, arguments) in [("rsa", ["-t", "rsa", "-b", "2048"]), ("ecdsa", ["-t", "ecdsa", "-b", "384"])] {
             let path = directory.join(name);
@@ -23,7 +23,7 @@ fn server_with_all_types() -> Option<Daemon> {
 }
 
 /// The public keys of the server, as lines `TYPE BASE64`.
-fn public_keys(sshd: &Daemon) -> BTreeSet<String> {
+pub fn public_keys(sshd: &Daemon) -> BTreeSet<String> {
     let line = |name: &str| {
         let text = fs::read_to_string(sshd.directory().join(name).with_extension("pub")).expect("it was made");
         text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")

@@ -387,6 +387,7 @@ fn profile(identity_files: Vec<PathBuf>, known_hosts: PathBuf) -> Profile {
         global_known_hosts: Vec::new(),
         revoked_host_keys: Vec::new(),
         hash_known_hosts: false,
+        update_host_keys: false,
         keys: KeySources { identity_files, configured: Configured::Yes, prompts: 3, ..KeySources::default() },
         methods: LoginMethod::ALL.to_vec(),
         batch_mode: true,
