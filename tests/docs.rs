@@ -13,8 +13,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const VERBS: [&str; 12] =
-    ["run", "script", "push", "pull", "keys", "known-hosts", "agent", "hosts", "inventory", "config", "completions", "man"];
+const VERBS: [&str; 12] = [
+    "run",
+    "script",
+    "push",
+    "pull",
+    "keys",
+    "known-hosts",
+    "agent",
+    "hosts",
+    "inventory",
+    "config",
+    "completions",
+    "man",
+];
 /// Verbs that have verbs of their own, and those.
 const FAMILIES: [(&str, &[&str]); 3] = [
     ("keys", &["deploy", "revoke", "rotate", "sync", "list", "generate", "show", "passphrase"]),
