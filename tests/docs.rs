@@ -30,7 +30,7 @@ const VERBS: [&str; 12] = [
 /// Verbs that have verbs of their own, and those.
 const FAMILIES: [(&str, &[&str]); 3] = [
     ("keys", &["deploy", "revoke", "rotate", "sync", "list", "generate", "show", "passphrase"]),
-    ("known-hosts", &["list", "remove", "import"]),
+    ("known-hosts", &["learn", "check", "list", "remove", "import"]),
     ("agent", &["list", "add", "remove"]),
 ];
 /// Characters of a line of prose.

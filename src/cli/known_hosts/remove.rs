@@ -75,8 +75,9 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
             }
         }
         if code == exit_code::SUCCESS {
-            let mut unknown = subjects.iter().zip(&counts).filter(|(_, count)| **count == 0);
-            unknown.try_for_each(|(subject, _)| writeln!(stderr, "nothing is known of {}", subject.shown()))?;
+            for (subject, _) in subjects.iter().zip(&counts).filter(|(_, count)| **count == 0) {
+                writeln!(stderr, "nothing is known of {}", subject.shown())?;
+            }
         }
     }
     match &arguments.json {
