@@ -96,7 +96,8 @@ impl KeyFileError {
 }
 
 impl KeyFile {
-    /// Reads a private key file of this user, as [`read`](Self::read).
+    /// Reads a private key file of this user and, without a passphrase, as much of the key as that allows. One that group
+    /// or others may read is refused, as OpenSSH does.
     ///
     /// # Errors
     /// What is no private key, or one that others can read.
@@ -192,15 +193,6 @@ impl KeyFile {
         self.private = Some(Arc::new(SigningKey::new(key)));
         Ok(())
     }
-}
-
-/// The public half of a private key file, where it can be known without a passphrase; no private half leaves this.
-///
-/// # Errors
-/// Where the file is no private key, or others may read it.
-pub fn public_half(path: &Path) -> Result<Option<BlobKey>, KeyFileError> {
-    let file = KeyFile::read(path, rustix::process::getuid().as_raw())?;
-    Ok(file.public.and_then(|key| BlobKey::from_blob(&key.to_bytes().ok()?).ok()))
 }
 
 fn read_limited(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {

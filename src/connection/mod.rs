@@ -33,7 +33,7 @@ pub use agent::{Agent, AgentError, Held, KeyLimits};
 pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
 pub use host_keys::{Learned, Written};
-pub use key_file::{KeyFile, KeyFileError, public_half};
+pub use key_file::{KeyFile, KeyFileError};
 pub use keyring::{
     AddToAgent, AgentEntry, Configured, Confirm, IdentitiesOnly, KeySources, Keyring, PrivateHalf, agent_entries,
 };

@@ -1,7 +1,7 @@
 //! Which keys are meant by what was typed: files of public and private keys, the agent's, and the newest of one's own.
 
 use crate::cli::failure::Failed;
-use crate::connection::{AgentEntry, Ask, agent_entries, public_half};
+use crate::connection::{AgentEntry, Ask, KeyFile, agent_entries};
 use crate::keys::authorized::{Line, NewKey, NewKeyError};
 use crate::secret::Secret;
 use crate::task::rollout::Bearer;
@@ -45,7 +45,7 @@ fn of_file(path: &Path) -> Result<Vec<Bearer>, Failed> {
         if beside.exists() {
             return public(&beside, &read(&beside)?, Some(path));
         }
-        let key = public_half(path).map_err(|error| {
+        let key = KeyFile::open(path).map(|file| file.public()).map_err(|error| {
             let hint = error.hint();
             Failed::mistake(error).hints(hint)
         })?;
