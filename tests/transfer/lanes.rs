@@ -17,6 +17,8 @@ fn large() -> Vec<u8> {
     content
 }
 
+// How many connections a host nearby gets depends on how soon a busy machine answers; that it is more than one does not.
+
 /// So slow that others have the time to come, and have the larger part to do.
 fn slow() -> Cable {
     Cable::limited(60 * MIB)
@@ -47,7 +49,7 @@ fn a_large_file_goes_over_two_connections() {
     scene.source("large", &content);
     scene.push().args(["large", "."]).run().exited(0);
     arrives(&scene, &content);
-    assert_eq!(connections(&scene), 2);
+    assert!(connections(&scene) >= 2);
 }
 
 #[test]
@@ -57,7 +59,7 @@ fn a_large_file_comes_over_two_connections() {
     fs::write(scene.home().join("large"), &content).unwrap();
     pull(&scene).args(["large", "taken"]).run().exited(0);
     assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
-    assert_eq!(connections(&scene), 2);
+    assert!(connections(&scene) >= 2);
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn what_a_broken_connection_had_is_sent_over_the_first() {
         scene.source("large", &content);
         scene.push().args(["large", "."]).run().exited(0);
         arrives(&scene, &content);
-        assert_eq!(connections(&scene), 2);
+        assert!(connections(&scene) >= 2);
     }
 }
 
@@ -97,7 +99,7 @@ fn what_a_broken_connection_had_is_fetched_over_the_first() {
         fs::write(scene.home().join("large"), &content).unwrap();
         pull(&scene).args(["large", "taken"]).run().exited(0);
         assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
-        assert_eq!(connections(&scene), 2);
+        assert!(connections(&scene) >= 2);
     }
 }
 
