@@ -47,8 +47,18 @@ pub(super) struct FleetRun<'a> {
     pub(super) remarks: Vec<Remark>,
     /// Files on this machine that the work opens.
     pub(super) local_files: LocalFiles,
+    pub(super) traffic: Traffic,
     /// Keys that are logged in with besides those of the hosts.
     pub(super) further_keys: Vec<KeySources>,
+}
+
+/// What goes to and comes from the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// Commands and what they print.
+    Words,
+    /// Files of any size.
+    Files,
 }
 
 impl FleetRun<'_> {
@@ -82,7 +92,7 @@ impl FleetRun<'_> {
         let keyring = Arc::new(self.keyring(&runtime)?);
         let missing: Vec<String> = keyring.missing().into_iter().map(str::to_owned).collect();
         let Settled { mut connector, spent } = self.settle(&runtime, keyring, terminals.width)?;
-        if self.local_files != LocalFiles::default() {
+        if self.traffic == Traffic::Files {
             connector.expect_files();
         }
         let connector = Arc::new(connector);
@@ -118,10 +128,7 @@ impl FleetRun<'_> {
         let person = Passphrases { allowed: self.may_ask(), quiet: self.global.quiet, deadline: self.options.deadline };
         let of_hosts = self.hosts.iter().flat_map(|host| host.destination.key_sources());
         let sources = of_hosts.chain(self.further_keys.iter().cloned());
-        runtime.block_on(Keyring::prepare(sources, &person)).map_err(|error| {
-            let hint = error.hint();
-            Failed::mistake(error).hints(hint)
-        })
+        Ok(runtime.block_on(Keyring::prepare(sources, &person))?)
     }
 
     fn may_ask(&self) -> bool {

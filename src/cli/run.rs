@@ -2,7 +2,7 @@
 
 use super::called::{Called, CalledAs, Questions};
 use super::failure::Failed;
-use super::fleet::FleetRun;
+use super::fleet::{FleetRun, Traffic};
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
 use super::shown::shown;
@@ -154,6 +154,7 @@ impl Job {
             hosts: called.hosts,
             remarks: called.remarks,
             local_files: LocalFiles::default(),
+            traffic: Traffic::Words,
             further_keys: Vec::new(),
         };
         run.run(|connector, hosts| {

@@ -3,7 +3,7 @@
 use super::called::{Called, CalledAs, Questions};
 use super::failure::Failed;
 use super::filter_options::FilterOptions;
-use super::fleet::FleetRun;
+use super::fleet::{FleetRun, Traffic};
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
 use super::sources::Known;
@@ -158,6 +158,7 @@ impl ReadyTransfer<'_> {
             hosts: called.hosts,
             remarks: called.remarks,
             local_files: LocalFiles { per_host: FILES_PER_HOST, shared: open_files() },
+            traffic: Traffic::Files,
             further_keys: Vec::new(),
         };
         run.run(|connector, hosts| {

@@ -451,29 +451,6 @@ fn unlock(file: &mut KeyFile, prompts: u32, ask: &dyn Ask) -> Result<(), KeyFile
     Ok(())
 }
 
-/// A key that an agent holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentEntry {
-    /// The key; of a certificate, the certificate.
-    pub key: BlobKey,
-    /// What it was added as.
-    pub comment: String,
-}
-
-/// What the agent at this socket holds, in its order.
-///
-/// # Errors
-/// Why it does not answer, in words.
-pub async fn agent_entries(socket: &Path, ask: &dyn Ask) -> Result<Vec<AgentEntry>, String> {
-    let keys = list_agent(socket, ask).await?;
-    let blob = |key: &AgentKey| match &key.certificate {
-        Some(certificate) => certificate.to_bytes().ok(),
-        None => key.public.to_bytes().ok(),
-    };
-    let entry = |key: AgentKey| Some(AgentEntry { key: BlobKey::from_blob(&blob(&key)?).ok()?, comment: key.comment });
-    Ok(keys.into_iter().filter_map(entry).collect())
-}
-
 fn is_same(public: &PublicKey, key: &BlobKey) -> bool {
     public.to_bytes().is_ok_and(|blob| blob == key.blob())
 }

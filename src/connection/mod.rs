@@ -34,9 +34,7 @@ pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
 pub use host_keys::{Learned, Written};
 pub use key_file::{KeyFile, KeyFileError};
-pub use keyring::{
-    AddToAgent, AgentEntry, Configured, Confirm, IdentitiesOnly, KeySources, Keyring, PrivateHalf, agent_entries,
-};
+pub use keyring::{AddToAgent, Configured, Confirm, IdentitiesOnly, KeySources, Keyring, PrivateHalf};
 pub use options::{Destination, KeyChoice, LoginMethod, Profile, ProxyCommand, Route, Strictness};
 /// Signals that a remote process can be sent (RFC 4254 §6.9).
 pub use russh::Sig as Signal;

@@ -28,12 +28,17 @@ fn scene(cables: &[Cable]) -> Scene {
     Scene::of(Behaviour { cables: cables.to_vec(), ..Behaviour::serving([]) })
 }
 
-fn pull(scene: &Scene) -> Bugle {
-    Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host"])
-}
-
 fn connections(scene: &Scene) -> usize {
     scene.fleet().relay("host").traffic().connections
+}
+
+#[track_caller]
+fn comes_over_several(scene: &Scene) {
+    let content = large();
+    fs::write(scene.home().join("large"), &content).unwrap();
+    Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "large", "taken"]).run().exited(0);
+    assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
+    assert!(connections(scene) >= 2);
 }
 
 #[track_caller]
@@ -55,11 +60,7 @@ fn a_large_file_goes_over_two_connections() {
 #[test]
 fn a_large_file_comes_over_two_connections() {
     let scene = scene(&[slow(), Cable::default()]);
-    let content = large();
-    fs::write(scene.home().join("large"), &content).unwrap();
-    pull(&scene).args(["large", "taken"]).run().exited(0);
-    assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
-    assert!(connections(&scene) >= 2);
+    comes_over_several(&scene);
 }
 
 #[test]
@@ -95,11 +96,7 @@ fn what_a_broken_connection_had_is_sent_over_the_first() {
 fn what_a_broken_connection_had_is_fetched_over_the_first() {
     for after in [1000, 20 * MIB + 12_345] {
         let scene = scene(&[slow(), Cable::failing(Direction::ToClient, after, Fault::Cut(Cut::Reset))]);
-        let content = large();
-        fs::write(scene.home().join("large"), &content).unwrap();
-        pull(&scene).args(["large", "taken"]).run().exited(0);
-        assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
-        assert!(connections(&scene) >= 2);
+        comes_over_several(&scene);
     }
 }
 

@@ -1,9 +1,8 @@
 //! Which keys are meant by what was typed: files of public and private keys, the agent's, and the newest of one's own.
 
 use crate::cli::failure::Failed;
-use crate::connection::{AgentEntry, Ask, KeyFile, agent_entries};
+use crate::connection::{AGENT_LIMIT, Agent, Held, KeyFile};
 use crate::keys::authorized::{Line, NewKey, NewKeyError};
-use crate::secret::Secret;
 use crate::task::rollout::Bearer;
 use std::fs::{self, File};
 use std::io::Read;
@@ -45,11 +44,7 @@ fn of_file(path: &Path) -> Result<Vec<Bearer>, Failed> {
         if beside.exists() {
             return public(&beside, &read(&beside)?, Some(path));
         }
-        let key = KeyFile::open(path).map(|file| file.public()).map_err(|error| {
-            let hint = error.hint();
-            Failed::mistake(error).hints(hint)
-        })?;
-        let Some(key) = key else {
+        let Some(key) = KeyFile::open(path)?.public() else {
             let text = format!("the public half of `{}` cannot be known without its passphrase", path.display());
             return Err(Failed::mistake_text(text).hint("write it beside it first, with `ssh-keygen -y`"));
         };
@@ -108,10 +103,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failed> {
 
 /// The keys that are meant where none is named, as ssh-copy-id chooses: all of the agent's, else the newest `~/.ssh/id*.pub`.
 pub(super) fn of_default(agent: Option<&Path>) -> Result<Vec<Arc<Bearer>>, Failed> {
-    let held = match agent {
-        Some(socket) => held_by(socket)?,
-        None => Vec::new(),
-    };
+    let held = agent.map(held_by).unwrap_or_default();
     if !held.is_empty() {
         return Ok(held);
     }
@@ -120,26 +112,16 @@ pub(super) fn of_default(agent: Option<&Path>) -> Result<Vec<Arc<Bearer>>, Faile
         Some(path) => of_files(&[path]),
         None => {
             Err(Failed::mistake_text("there is no key to roll out: the agent has none, and `~/.ssh` has no `id*.pub`")
-                .hint("name one with --key FILE, or make one with `ssh-keygen`"))
+                .hint("name one with --key FILE, or make one with `bugle keys generate`"))
         }
     }
 }
 
-/// Nobody is asked for a passphrase where only the agent is listed.
-struct Nobody;
-
-impl Ask for Nobody {
-    fn passphrase(&self, _: &Path, _: u32) -> Option<Secret> {
-        None
-    }
-}
-
-fn held_by(socket: &Path) -> Result<Vec<Arc<Bearer>>, Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::fault)?;
-    // An agent that does not answer has no keys to offer, as for ssh-copy-id.
-    let entries = runtime.block_on(agent_entries(socket, &Nobody)).unwrap_or_default();
-    let key = |entry: AgentEntry| NewKey::new(entry.key, &entry.comment).ok();
-    Ok(entries.into_iter().filter_map(key).map(|key| Arc::new(Bearer { key, identity: None })).collect())
+/// An agent that does not answer has no keys to offer, as for ssh-copy-id.
+fn held_by(socket: &Path) -> Vec<Arc<Bearer>> {
+    let held = Agent::open(socket, Some(AGENT_LIMIT)).and_then(|mut agent| agent.list()).unwrap_or_default();
+    let key = |Held { key, comment }| NewKey::new(key, &comment).ok();
+    held.into_iter().filter_map(key).map(|key| Arc::new(Bearer { key, identity: None })).collect()
 }
 
 fn newest(directory: &Path) -> Option<PathBuf> {

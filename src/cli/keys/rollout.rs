@@ -2,7 +2,7 @@
 
 use crate::cli::called::{Called, CalledAs, Questions};
 use crate::cli::failure::Failed;
-use crate::cli::fleet::FleetRun;
+use crate::cli::fleet::{FleetRun, Traffic};
 use crate::cli::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use crate::cli::privilege::PrivilegeOptions;
 use crate::cli::reach::Reached;
@@ -171,6 +171,7 @@ impl Ready<'_> {
             remarks: called.remarks,
             // The login that proves a key is a second connection.
             local_files: LocalFiles { per_host: 1, shared: 0 },
+            traffic: Traffic::Words,
             further_keys,
         };
         run.run(|connector, hosts| {
