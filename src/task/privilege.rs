@@ -80,7 +80,8 @@ impl Privilege {
             // -n: without a password to give, sudo must fail instead of waiting.
             (Method::Sudo, None) => format!("exec sudo -n -H -u {user} -- {inner}"),
             (Method::Sudo, Some(_)) => format!("exec sudo -S -H -p {} -u {user} -- {inner}", quote(&prompt(token))),
-            (Method::Su, _) => format!("LC_ALL=C exec su {user} -c {}", quote(&inner)),
+            // It goes through the login shell of that user.
+            (Method::Su, _) => format!("LC_ALL=C exec su {user} -c {}", quote(&in_posix_shell(&marked))),
             (Method::Doas, None) => format!("exec doas -n -u {user} {inner}"),
             (Method::Doas, Some(_)) => format!("exec doas -u {user} {inner}"),
         })

@@ -1,8 +1,8 @@
 //! The text that the login shell of a host is given.
 //!
 //! A plain command goes there as it was typed, as with ssh. As soon as something has to happen before it (a directory,
-//! variables, another user), the text is handed to `/bin/sh`, because login shells may be fish or csh. Values are always
-//! quoted, never pasted.
+//! variables, another user), the text is handed to `/bin/sh`, because login shells may be fish or csh: in one line that all of
+//! them pass on as it is ([`in_posix_shell`]). Values are always quoted, never pasted.
 
 use std::path::Path;
 
@@ -49,9 +49,24 @@ fn path(directory: &str) -> String {
     }
 }
 
-/// Runs a text in `/bin/sh`, replacing the login shell.
+/// Runs a text in `/bin/sh`, replacing the login shell, whichever that is.
+///
+/// csh reads no line feed between quotes and takes `!` for its history there, and fish takes backslashes away. A text with any
+/// of them goes as the argument of printf(1), which writes them for the `/bin/sh`.
 pub(super) fn in_posix_shell(text: &str) -> String {
-    format!("exec /bin/sh -c {}", quote(text))
+    if !text.contains(['\n', '\r', '!', '\\']) {
+        return format!("exec /bin/sh -c {}", quote(text));
+    }
+    let mut spelled = String::with_capacity(2 * text.len());
+    for character in text.chars() {
+        // What means something between the quotes of the login shell, or between those of the `/bin/sh`.
+        if character.is_ascii_control() || "!\\'\"$`".contains(character) {
+            spelled.push_str(&format!("\\0{:03o}", u32::from(character)));
+        } else {
+            spelled.push(character);
+        }
+    }
+    format!("exec /bin/sh -c 'eval \"$(printf %b \"{spelled}\")\"'")
 }
 
 impl CommandLine {
@@ -127,6 +142,34 @@ mod tests {
         for value in ["", "plain", "a b", "it's", "$(id)`id`\\\"", "new\nline", "-n", "*?[a]", "ü€", "'''"] {
             let output = Command::new("/bin/sh").arg("-c").arg(format!("printf %s {}", quote(value))).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), value);
+        }
+    }
+
+    /// As a login shell each of them must pass on what it is given.
+    const LOGIN_SHELLS: [&str; 9] = ["sh", "bash", "dash", "mksh", "busybox sh", "zsh", "csh", "tcsh", "fish"];
+
+    #[test]
+    fn every_login_shell_passes_on_what_is_meant_for_the_posix_shell() {
+        let text = "a='it'\\''s'\nprintf '%s|' \"$a\" '!! !x' 'back\\slash' '\\\\' '50%' '`id` $HOME' \"tab\there\" '[ü] {a,b} ~ # ;'\n# last\n";
+        let one_line = "echo \"it's\" `echo all` '$HOME' ~root/x 50% [a-z] '' | cat";
+        let run = |shell: &str, line: &str| {
+            let mut words = shell.split(' ');
+            let mut command = Command::new(words.next().unwrap_or_default());
+            let output = command.args(words).arg("-c").arg(line).env("HOME", "/nonexistent").output().ok()?;
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{shell}");
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        for shell in LOGIN_SHELLS {
+            assert!(!in_posix_shell(text).contains('\n'));
+            let told = run(shell, &in_posix_shell(text));
+            let expected = "it's|!! !x|back\\slash|\\\\|50%|`id` $HOME|tab\there|[ü] {a,b} ~ # ;|";
+            assert!(told.as_deref().is_none_or(|told| told == expected), "{shell}: {told:?}");
+            let told = run(shell, &in_posix_shell(one_line));
+            let direct = run("/bin/sh", one_line);
+            assert!(told.is_none() || told == direct, "{shell}: {told:?}");
+            // Twice over, as through su(1).
+            let told = run(shell, &in_posix_shell(&in_posix_shell(text)));
+            assert!(told.as_deref().is_none_or(|told| told == expected), "{shell}: {told:?}");
         }
     }
 
