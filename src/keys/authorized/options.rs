@@ -191,9 +191,17 @@ fn read(part: &str) -> Result<KeyOption, Refused> {
         }
         Some(quoted) if is_valued => {
             let inner = unquote(quoted).ok_or_else(|| {
-                let bare = quoted.trim_matches('"');
-                let hint = format!("write `{name}=\"{bare}\"`, and quote the whole for the shell: '{name}=\"{bare}\"'");
-                Refused { reason: format!("the value of `{name}` is not in quotes"), hint: Some(hint) }
+                let written = format!("{name}={}", requoted(quoted));
+                let hint =
+                    format!("write `{written}`, and quote the whole for the shell: {}", quoted_for_a_shell(&written));
+                let is_quoted =
+                    quoted.len() > 1 && quoted.starts_with('"') && quoted.ends_with('"') && !quoted.ends_with("\\\"");
+                let reason = if is_quoted {
+                    format!("a quote in the value of `{name}` is not written as \\\"")
+                } else {
+                    format!("the value of `{name}` is not in quotes")
+                };
+                Refused { reason, hint: Some(hint) }
             })?;
             value::check(&name, &inner).map_err(|reason| format!("`{name}`: {reason}"))?;
             Ok(KeyOption { name, value: Some(inner) })
@@ -213,6 +221,19 @@ fn unquote(value: &str) -> Option<String> {
         return None;
     }
     Some(inner.replace("\\\"", "\""))
+}
+
+/// A value that was not quoted as it should be, as it should be.
+fn requoted(value: &str) -> String {
+    let inner = value.strip_prefix('"').unwrap_or(value);
+    // A last quote that is not escaped was meant to be the end.
+    let inner =
+        inner.strip_suffix('"').filter(|inner| value.starts_with('"') && !inner.ends_with('\\')).unwrap_or(inner);
+    format!("\"{}\"", inner.replace("\\\"", "\"").replace('"', "\\\""))
+}
+
+fn quoted_for_a_shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// The option whose name is nearest to a wrong one.
@@ -248,6 +269,22 @@ mod tests {
             assert_eq!(read.iter().count(), options, "{text}");
             assert_eq!(read.to_string(), text);
             assert!(Options::found(text.as_bytes()).means(&read), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_suggested_for_a_wrong_quote_is_right() {
+        for (typed, suggested) in [
+            ("command=\"echo \"hi\"\"", "command=\"echo \\\"hi\\\"\""),
+            ("command=echo \"hi\"", "command=\"echo \\\"hi\\\"\""),
+            ("command=\"echo \\\"hi\\\"", "command=\"echo \\\"hi\\\"\""),
+            ("from=10.0.0.0/8", "from=\"10.0.0.0/8\""),
+            ("command=\"echo it's\"\"", "command=\"echo it's\\\"\""),
+        ] {
+            let hint = typed.parse::<Options>().unwrap_err().hint.unwrap();
+            let shell = quoted_for_a_shell(suggested);
+            assert_eq!(hint, format!("write `{suggested}`, and quote the whole for the shell: {shell}"), "{typed}");
+            assert!(suggested.parse::<Options>().is_ok(), "{suggested}");
         }
     }
 
