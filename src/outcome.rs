@@ -81,6 +81,12 @@ impl Failure {
         self
     }
 
+    /// Adds what to do about it, where that is known.
+    #[must_use]
+    pub fn hints(self, hint: Option<String>) -> Self {
+        Self { hint: hint.or(self.hint), ..self }
+    }
+
     /// Adds how the remote command ended.
     #[must_use]
     pub fn exit(mut self, exit: RemoteExit) -> Self {
@@ -176,6 +182,8 @@ codes! {
     AuthNoKey = "auth.no_key";
     /// The server refused everything that was offered.
     AuthRefused = "auth.refused";
+    /// The server accepted a part of what it asks for, and there was nothing more to offer.
+    AuthPartial = "auth.partial";
     /// The server ended the login after too many tries.
     AuthTooMany = "auth.too_many";
     /// The login did not end in time.

@@ -18,6 +18,8 @@ mod host;
 mod listing;
 #[path = "keys/mistakes.rs"]
 mod mistakes;
+#[path = "keys/passwords.rs"]
+mod passwords;
 #[path = "program/redactor.rs"]
 #[allow(dead_code, reason = "the tests of the other verbs use the rest")]
 mod redactor;
@@ -27,6 +29,8 @@ mod revoking;
 mod rivals;
 #[path = "keys/rotating.rs"]
 mod rotating;
+#[path = "keys/shells.rs"]
+mod shells;
 #[path = "program/streams.rs"]
 #[allow(dead_code, reason = "the tests of the other verbs use the rest")]
 mod streams;

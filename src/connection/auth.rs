@@ -332,11 +332,12 @@ impl Login<'_> {
         if !self.accepted.is_empty() {
             why.push_str(&format!("; {} was accepted, the rest was not", self.accepted.join(" and ")));
         }
+        let code = if self.accepted.is_empty() { Code::AuthRefused } else { Code::AuthPartial };
         for (offer, flaw) in &flaws {
             why.push_str(&format!("; the certificate {} {}", offer.origin, flaw.what));
         }
         Failure::new(
-            Code::AuthRefused,
+            code,
             format!(
                 "login as `{}` refused ({taken}); tried {}{more}{why}",
                 self.credentials.user,

@@ -145,7 +145,7 @@ fn of_jump_host(hop: &Destination, mut error: ConnectError) -> ConnectError {
             "-I and -o do not reach jump hosts: write `IdentitiesOnly yes` and `IdentityFile PATH` into ssh_config under \
              `Host {name}`"
         )),
-        (Code::AuthNoKey | Code::AuthRefused, _) => Some(format!(
+        (Code::AuthNoKey | Code::AuthRefused | Code::AuthPartial, _) => Some(format!(
             "-I, -l, -o and passwords do not reach jump hosts: name its key in ssh_config, under `Host {name}` as \
              `IdentityFile PATH` (and its user as `User NAME`, if `{user}` is wrong), or add the key with ssh-add"
         )),

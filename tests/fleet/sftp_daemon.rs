@@ -2,7 +2,8 @@
 //! directories of their own.
 //!
 //! With root, a server has mounts of its own. passwd(5) is another one there: the home of root is in the server's
-//! directory, and [`STRANGER`] exists, who may not do everything. Without root there is only the user of this process,
+//! directory, and [`STRANGER`] exists, who may not do everything, and whose password is [`STRANGERS_PASSWORD`]; sudo(8) is
+//! for root alone until a test writes to `sudoers`. Without root there is only the user of this process,
 //! whose SFTP begins in such a home, but not her commands.
 
 // A test that is left out says so.
@@ -21,6 +22,12 @@ use std::process::Command;
 pub const STRANGER: &str = "stranger";
 /// Number of [`STRANGER`] and of her group.
 pub const STRANGER_ID: u32 = 48_221;
+
+/// What [`STRANGER`] logs in with where a server takes passwords, and what sudo asks her for.
+#[allow(dead_code, reason = "most tests log in by key")]
+pub const STRANGERS_PASSWORD: &str = "open sesame";
+/// The same as crypt(3) makes it.
+const CRYPTED: &str = "$6$bugle$zkY.q1LMIjoko0Dnq4qA5Rtvs0FTP.rZ4WccFYNQD19BpefuGSl0oHuFKhS847aDDy4GKuUey/GIbIwYsmR1d.";
 
 /// What a server does when it is asked for SFTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +132,8 @@ impl Daemon {
     }
 }
 
-const PASSWD: &str = "mount --bind \"$0\"/passwd /etc/passwd; mount --bind \"$0\"/group /etc/group";
+const PASSWD: &str = "for file in passwd group shadow sudoers; do \
+    if [ -e /etc/$file ]; then mount --bind \"$0\"/$file /etc/$file; fi; done";
 
 /// The homes, and the files that say where they are.
 fn settle(directory: &Path) {
@@ -146,6 +154,13 @@ fn settle(directory: &Path) {
         };
         text.push_str(&own);
         fs::write(directory.join(file), text).expect("the directory can be written");
+    }
+    let sudoers = "Defaults !lecture, !syslog, timestamp_timeout=0\nroot ALL=(ALL:ALL) ALL\n".to_owned();
+    for (file, text) in
+        [("shadow", format!("{user}:*:19000::::::\n{STRANGER}:{CRYPTED}:19000::::::\n")), ("sudoers", sudoers)]
+    {
+        fs::write(directory.join(file), text).expect("the directory can be written");
+        fs::set_permissions(directory.join(file), Permissions::from_mode(0o440)).expect("it was just written");
     }
     let home = directory.join(STRANGER);
     fs::create_dir_all(home.join(".ssh")).expect("the directory can be written");

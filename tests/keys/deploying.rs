@@ -325,3 +325,38 @@ fn who_is_not_root_looks_after_his_own_keys_only() {
     own.said("added: SHA256:<fingerprint> alice (logs in)\n");
     assert!(host.lets_in(STRANGER, &key.private));
 }
+
+#[test]
+fn a_place_of_keys_that_is_roots_is_told_with_what_opens_it() {
+    let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/keys/%u"]) else { return };
+    let directory = host.daemon.directory().join("keys");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+    fs::write(directory.join(STRANGER), host.read("root")).unwrap();
+    let key = host.key("alice").unwrap();
+    host.keys("deploy").args(["-l", STRANGER]).arg("--key").arg(key.public()).run().is(
+        1,
+        "",
+        "host: keys.refused: the keys of `stranger`: cannot write in <daemon>/keys: Permission denied\nhint: --sudo looks after it as root\n",
+    );
+}
+
+#[test]
+fn one_account_that_cannot_be_looked_after_does_not_keep_a_person_in_all_the_others() {
+    let Some(host) = Host::start() else { return };
+    let key = host.key("alice").unwrap();
+    let own = host.text("root");
+    host.write(STRANGER, format!("{}\n", key.line));
+    let file = host.file("root");
+    fs::write(&file, format!("{own}{}\n", key.line)).unwrap();
+    // A link that root does not follow, in a home that comes before hers.
+    let passwd = host.daemon.directory().join("passwd");
+    let home = host.daemon.directory().join("first");
+    fs::create_dir_all(home.join(".ssh")).unwrap();
+    symlink("/etc/hostname", home.join(".ssh/authorized_keys")).unwrap();
+    let text = fs::read_to_string(&passwd).unwrap();
+    fs::write(&passwd, format!("first:x:48300:48300::{}:/bin/sh\n{text}", home.display())).unwrap();
+    let answer = host.keys("revoke").arg(key.public()).arg("--everywhere").run().exited(1);
+    answer.told("keys.refused: the keys of `first`: ").told("by a link, which root does not follow");
+    assert_eq!((host.text("root"), host.text(STRANGER)), (own, String::new()));
+}

@@ -25,7 +25,7 @@ impl Host {
 
     /// With these lines of sshd_config.
     pub fn with(options: &[&str]) -> Option<Self> {
-        Self::of(sshd(Sftp::Absent, &[options, &STRICT].concat())?)
+        Self::of(daemon(options)?)
     }
 
     /// A server that runs already.
@@ -81,6 +81,26 @@ impl Host {
         }
     }
 
+    /// Lets somebody use sudo, as a line of sudoers(5) says.
+    pub fn allow(&self, line: &str) {
+        let path = self.daemon.directory().join("sudoers");
+        let text = fs::read_to_string(&path).unwrap() + line + "\n";
+        fs::write(path, text).unwrap();
+    }
+
+    /// Gives root another login shell.
+    pub fn set_shell(&self, shell: &Path) {
+        // The file is mounted where the server reads it: its bytes may change, its place may not.
+        let passwd = self.daemon.directory().join("passwd");
+        let text = fs::read_to_string(&passwd).unwrap();
+        let changed =
+            text.lines().map(|line| match line.strip_prefix("root:").and_then(|line| line.rsplit_once(':')) {
+                Some((account, _)) => format!("root:{account}:{}\n", shell.display()),
+                None => format!("{line}\n"),
+            });
+        fs::write(&passwd, changed.collect::<String>()).unwrap();
+    }
+
     /// A new key, of which both halves are there.
     pub fn key(&self, name: &str) -> Option<Key> {
         let path = self.place.path().join(format!("id_{name}"));
@@ -110,6 +130,11 @@ impl Host {
         let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(".bugle")).collect();
         assert_eq!(left, Vec::<std::ffi::OsString>::new());
     }
+}
+
+/// A server with these lines of sshd_config before those with which it is delivered.
+pub fn daemon(options: &[&str]) -> Option<Daemon> {
+    sshd(Sftp::Absent, &[options, &STRICT].concat())
 }
 
 pub struct Key {

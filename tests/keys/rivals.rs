@@ -24,11 +24,7 @@ fn with_a_rival(host: &Host, times: usize) {
     let path = host.daemon.directory().join("shell");
     fs::write(&path, shell).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    // The file is mounted where the server reads it: its bytes may change, its place may not.
-    let passwd = host.daemon.directory().join("passwd");
-    let text = fs::read_to_string(&passwd).unwrap();
-    let home = format!("{place}/home:");
-    fs::write(&passwd, text.replace(&format!("{home}/bin/sh"), &format!("{home}{}", path.display()))).unwrap();
+    host.set_shell(&path);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::fleet::sftp_daemon::STRANGER;
 use crate::host::{Host, facts};
+use std::fs;
 
 #[test]
 fn the_declared_keys_are_there_with_their_options_and_others_only_where_they_may_stay() {
@@ -11,8 +12,9 @@ fn the_declared_keys_are_there_with_their_options_and_others_only_where_they_may
     let from = host.place.file("team.keys", format!("# the team\n{}\nrestrict,pty {}\n", alice.line, bob.line));
     let sync = || host.keys("sync").arg("--from").arg(&from).args(["--for", STRANGER]);
     let dry = sync().args(["--exclusive", "--dry-run"]).run().exited(0);
-    let lines = format!("\n- restrict {0}\n+ {0}\n+ restrict,pty {1}\n- {2}\n", alice.line, bob.line, eve.line);
+    let lines = format!("\n- {2}\n- restrict {0}\n+ {0}\n+ restrict,pty {1}\n", alice.line, bob.line, eve.line);
     assert!(dry.stdout.ends_with(&lines), "{}", dry.stdout);
+    dry.told("authorized_keys: stays, since it is no key that bugle understands: line 3\n");
     let kept = sync().run().exited(0);
     kept.said(
         "stranger: options changed: SHA256:<fingerprint> alice (not proved: the private half is not here)\n\
@@ -52,4 +54,59 @@ fn a_directory_declares_the_keys_of_each_user_and_nobody_shuts_himself_out() {
         std::fs::write(&root, content).unwrap();
         sync().run().exited(2).told(words);
     }
+}
+
+#[test]
+fn with_exclusive_exactly_what_is_declared_is_there() {
+    let Some(host) = Host::start() else { return };
+    let (alice, bob) = (host.key("alice").unwrap(), host.key("bob").unwrap());
+    host.write(
+        STRANGER,
+        format!(
+            "# hers\ncert-authority {0}\nrestrict {0}\n{0}\nno-pty {0} again\n{1}\nno-pty,restrict {1}\nnonsense\n",
+            alice.line, bob.line
+        ),
+    );
+    fs::write(host.home(STRANGER).join(".ssh/authorized_keys2"), format!("{}\n", alice.line)).unwrap();
+    let from = host.place.file("team.keys", format!("{}\nrestrict,no-pty {}\n", alice.line, bob.line));
+    let sync = || host.keys("sync").arg("--from").arg(&from).args(["--for", STRANGER, "--exclusive"]).run().exited(0);
+    let stays = "(another line of it stays)\nstranger: removed: SHA256:<fingerprint>";
+    sync().said(&format!(
+        "stranger: already there: SHA256:<fingerprint> alice (not proved: the private half is not here)\n\
+         stranger: already there: SHA256:<fingerprint> bob (not proved: the private half is not here)\n\
+         stranger: removed: cert-authority SHA256:<fingerprint> alice\nstranger: removed: SHA256:<fingerprint> alice {stays} \
+         alice again {stays} bob {stays} alice (another line of it stays)\n"
+    ));
+    assert_eq!(host.text(STRANGER), format!("# hers\n{}\nno-pty,restrict {}\nnonsense\n", alice.line, bob.line));
+    assert_eq!(fs::read(host.home(STRANGER).join(".ssh/authorized_keys2")).unwrap(), b"");
+    let before = facts(&host.file(STRANGER));
+    sync();
+    assert_eq!(facts(&host.file(STRANGER)), before);
+}
+
+#[test]
+fn a_declared_key_is_proved_by_what_this_run_logs_in_with() {
+    let Some(host) = Host::start() else { return };
+    let from = host.place.file("team.keys", host.text("root"));
+    let sync = host.keys("sync").arg("--from").arg(&from).args(["--exclusive"]).run().exited(0);
+    sync.said("already there: SHA256:<fingerprint> user (logs in)\n");
+    // A declared key that does not log in is taken back.
+    let bob = host.key("bob").unwrap();
+    fs::write(&from, format!("{}from=\"192.0.2.1\" {}\n", host.text("root"), bob.line)).unwrap();
+    let sync = host.keys("sync").arg("--from").arg(&from).arg("-I").arg(&bob.private).arg("-I").arg(host.daemon.key());
+    sync.run().exited(1).told("keys.rolled_back: SHA256:<fingerprint> bob does not log in");
+}
+
+#[test]
+fn an_account_that_is_not_there_does_not_stop_the_others() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    for user in ["another", "nosuch", STRANGER] {
+        host.place.file(&format!("keys.d/{user}"), format!("{}\n", alice.line));
+    }
+    let answer = host.keys("sync").arg("--from").arg(host.place.path().join("keys.d")).run().exited(1);
+    answer.told(
+        "host: keys.refused: the keys of `another`: there is no such account; the keys of `nosuch`: there is no such account\n",
+    );
+    assert_eq!(host.text(STRANGER), format!("{}\n", alice.line));
 }

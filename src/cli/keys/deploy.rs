@@ -5,7 +5,7 @@ use super::rollout::{Plan, RepairOptions, RolloutOptions};
 use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
 use crate::keys::authorized::Options;
-use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Wish};
+use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Sequence, Wish};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
     ready.run(Plan {
         title: title(&named),
         errands: vec![Errand { whose, wish, refused: None }],
+        sequence: Sequence::Apart,
         repair: arguments.repair.repair(),
         caution: Caution::Careful,
         needed: Vec::new(),

@@ -5,7 +5,7 @@ use super::rollout::{Plan, RolloutOptions};
 use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
 use crate::keys::authorized::{Wanted, WantedError};
-use crate::task::rollout::{Absent, Caution, Errand, Repair, Whose, Wish};
+use crate::task::rollout::{Absent, Caution, Errand, Repair, Sequence, Whose, Wish};
 use clap::Args;
 use std::path::Path;
 
@@ -36,6 +36,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
     arguments.rollout.reach(global, "keys revoke")?.run(Plan {
         title: title.join(", "),
         errands: vec![Errand { whose, wish, refused: None }],
+        sequence: Sequence::Apart,
         repair: Repair::Refuse,
         caution: if arguments.force { Caution::Forced } else { Caution::Careful },
         needed: Vec::new(),

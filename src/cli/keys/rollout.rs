@@ -10,7 +10,9 @@ use crate::cli::sources::Known;
 use crate::connection::{Connector, PrivateHalf};
 use crate::host::check_user;
 use crate::scheduler::{LocalFiles, Work};
-use crate::task::rollout::{Bearer, Caution, Errand, Repair, Rollout, RolloutHost, RolloutOrder, Whose, sources};
+use crate::task::rollout::{
+    Bearer, Caution, Errand, Repair, Rollout, RolloutHost, RolloutOrder, Sequence, Whose, sources,
+};
 use crate::task::{Caller, Conduct, Extent, Interrupted};
 use clap::Args;
 use std::collections::HashMap;
@@ -95,6 +97,7 @@ impl RolloutOptions {
 pub(super) struct Plan {
     pub(super) title: String,
     pub(super) errands: Vec<Errand>,
+    pub(super) sequence: Sequence,
     pub(super) repair: Repair,
     pub(super) caution: Caution,
     /// Keys of which the private half has to be here.
@@ -129,6 +132,7 @@ impl Ready<'_> {
     pub(super) fn run(self, plan: Plan) -> Result<u8, Failed> {
         let order = RolloutOrder {
             errands: plan.errands,
+            sequence: plan.sequence,
             repair: plan.repair,
             caution: plan.caution,
             conduct: self.options.conduct(),
@@ -194,6 +198,8 @@ fn bearers(order: &RolloutOrder) -> impl Iterator<Item = &Arc<Bearer>> {
 fn check_private(connector: &Connector, host: &RolloutHost, bearer: &Bearer, must: bool) -> Result<(), Failed> {
     match connector.private_half(&sources(&host.destination, bearer), bearer.key.key()) {
         PrivateHalf::Here => Ok(()),
+        // Nobody named the file: it is one of those with which the run might log in.
+        PrivateHalf::Locked(_) if bearer.identity.is_none() && !must => Ok(()),
         PrivateHalf::Locked(path) => {
             let text = format!("the key `{}` is locked, and nobody gave its passphrase", path.display());
             Err(Failed::mistake_text(text)

@@ -7,7 +7,7 @@ use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
 use crate::keys::authorized::{Wanted, WantedError};
 use crate::scheduler::Serial;
-use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Whose, Wish};
+use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Sequence, Whose, Wish};
 use clap::{Args, ValueHint};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,6 +76,7 @@ pub(super) fn run(global: &GlobalOptions, mut arguments: Arguments) -> Result<u8
     ready.run(Plan {
         title: format!("{wanted} for {}", new.key),
         errands,
+        sequence: Sequence::Steps,
         repair: arguments.repair.repair(),
         caution: Caution::Careful,
         needed: vec![new],

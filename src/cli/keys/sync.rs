@@ -6,7 +6,7 @@ use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
 use crate::host::check_user;
 use crate::keys::authorized::{Document, Entry, Line, NewKey};
-use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Whose, Wish};
+use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Sequence, Whose, Wish};
 use clap::{Args, ValueHint};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +55,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
     arguments.rollout.reach(global, "keys sync")?.run(Plan {
         title: arguments.from.display().to_string(),
         errands: declared.into_iter().map(errand).collect(),
+        sequence: Sequence::Apart,
         repair: arguments.repair.repair(),
         caution: if arguments.force { Caution::Forced } else { Caution::Careful },
         needed: Vec::new(),

@@ -123,7 +123,7 @@ impl Document {
     }
 
     /// Removes every line whose key is meant and gives what they held.
-    pub fn remove(&mut self, is_meant: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    pub fn remove(&mut self, mut is_meant: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         let mut removed = Vec::new();
         let changes = &mut self.changes;
         self.lines.retain(|line| match line.entry().filter(|entry| is_meant(entry)) {

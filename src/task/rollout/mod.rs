@@ -16,7 +16,7 @@ mod strict;
 mod transaction;
 
 pub use listing::{Finding, KeyListing};
-pub use order::{Absent, Admission, Bearer, Caution, Errand, Repair, RolloutOrder, Whose, Wish};
+pub use order::{Absent, Admission, Bearer, Caution, Errand, Repair, RolloutOrder, Sequence, Whose, Wish};
 pub use proof::sources;
 
 use super::caller::{Caller, OnHost, attempt};

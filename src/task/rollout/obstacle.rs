@@ -46,6 +46,12 @@ impl Unknown {
     }
 }
 
+/// What to do where the login user may not: the file is another's, or in a place that is root's.
+pub(super) fn may_not(account: &Account, why: &str) -> Option<String> {
+    let is_forbidden = why.contains("Permission denied") || why.contains("cannot be read");
+    (is_forbidden && account.looked_as != 0).then(|| "--sudo looks after it as root".into())
+}
+
 pub(super) fn refused_for(account: &Account, why: &str) -> Failure {
     refused(&format!("the keys of `{}`: {why}", account.name))
 }

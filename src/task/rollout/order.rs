@@ -1,6 +1,6 @@
 //! What is asked for: [`RolloutOrder`], which says whose files should be how.
 
-use crate::keys::authorized::{NewKey, Options, Wanted};
+use crate::keys::authorized::{Entry, NewKey, Options, Wanted};
 use crate::task::transfer::Conduct;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,14 +25,28 @@ pub struct Admission {
     pub like: Option<Wanted>,
 }
 
+impl Admission {
+    /// Whether a line lets the key in, under whatever options; one that makes it an authority does only where that is meant.
+    pub(super) fn is_by(&self, entry: &Entry) -> bool {
+        let authority = self.options.as_ref().is_some_and(Options::is_authority);
+        entry.key == *self.bearer.key.key() && entry.is_authority() == authority
+    }
+
+    /// Whether a line lets the key in under the options that are said.
+    pub(super) fn is_exactly(&self, entry: &Entry) -> bool {
+        let means = |options: &Options| Options::found(&entry.options).means(options);
+        self.is_by(entry) && self.options.as_ref().is_none_or(means)
+    }
+}
+
 /// Which keys are shut out.
 #[derive(Clone, Debug)]
 pub enum Absent {
     /// None.
     Nothing,
-    /// These.
+    /// These, but for those that are let in.
     These(Vec<Wanted>),
-    /// All that are not let in.
+    /// All that are not let in, and every line but one of those that are.
     Others,
 }
 
@@ -85,11 +99,22 @@ pub enum Caution {
     Forced,
 }
 
+/// What one errand that fails means for those after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequence {
+    /// They are not begun.
+    Steps,
+    /// Nothing: they are about other accounts.
+    Apart,
+}
+
 /// What is done on every host.
 #[derive(Clone, Debug)]
 pub struct RolloutOrder {
-    /// In this order; one that fails is the last.
+    /// In this order.
     pub errands: Vec<Errand>,
+    /// What one of them that fails means for the others.
+    pub sequence: Sequence,
     /// About modes and owners.
     pub repair: Repair,
     /// About ways in.

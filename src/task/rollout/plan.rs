@@ -14,6 +14,8 @@ pub(super) struct Plan {
     pub(super) present: Vec<Presence>,
     /// The lines that go.
     pub(super) removed: Vec<Entry>,
+    /// The keys of those lines that log in by other lines still.
+    staying: Vec<PublicKey>,
     /// What should go and is not there, in words.
     pub(super) missed: Vec<String>,
 }
@@ -24,13 +26,12 @@ impl Plan {
         let mut plan = Self::default();
         let mut documents: Vec<Document> = account.files.iter().map(KeyFile::document).collect();
         let first = account.files.iter().position(|file| file.content.is_some()).unwrap_or_default();
+        if matches!(wish.absent, Absent::Others) {
+            plan.removed = keep_one_of_each(&wish.present, &mut documents);
+        }
         for admission in &wish.present {
             let inherited = inherited(admission, &documents);
-            let key = admission.bearer.key.key();
-            let authority = admission.options.as_ref().is_some_and(|options| options.is_authority());
-            let holds = |document: &Document| {
-                document.entries().any(|entry| entry.key == *key && entry.is_authority() == authority)
-            };
+            let holds = |document: &Document| document.entries().any(|entry| admission.is_by(entry));
             let holding: Vec<usize> = (0..documents.len()).filter(|index| holds(&documents[*index])).collect();
             // What is there already keeps its options unless others are said.
             let inherited = inherited.filter(|_| holding.is_empty());
@@ -45,32 +46,35 @@ impl Plan {
             }
             plan.present.push(presence);
         }
-        for document in &mut documents {
-            match &wish.absent {
-                Absent::Nothing => {}
-                Absent::These(wanted) => {
-                    plan.removed.extend(document.remove(|entry| wanted.iter().any(|wanted| wanted.matches(entry))));
-                }
-                Absent::Others => {
-                    let is_declared =
-                        |entry: &Entry| wish.present.iter().any(|admission| *admission.bearer.key.key() == entry.key);
-                    plan.removed.extend(document.remove(|entry| !is_declared(entry)));
-                }
-            }
-        }
         if let Absent::These(wanted) = &wish.absent {
+            // A comment may be that of the key that comes, too.
+            let is_let_in = |entry: &Entry| wish.present.iter().any(|admission| admission.is_by(entry));
+            for document in &mut documents {
+                let goes = |entry: &Entry| wanted.iter().any(|wanted| wanted.matches(entry)) && !is_let_in(entry);
+                plan.removed.extend(document.remove(goes));
+            }
             let missed = wanted.iter().filter(|wanted| !plan.removed.iter().any(|entry| wanted.matches(entry)));
             plan.missed = missed.map(ToString::to_string).collect();
         }
+        let lets_in = |entry: &&Entry| {
+            let mut left = documents.iter().flat_map(Document::entries);
+            left.any(|other| other.key == entry.key && !other.is_authority())
+        };
+        plan.staying = plan.removed.iter().filter(lets_in).map(|entry| entry.key.clone()).collect();
         plan.edits = documents.into_iter().enumerate().filter(|(_, document)| document.is_changed()).collect();
         Ok(plan)
+    }
+
+    /// Whether a key of which a line goes logs in by another one.
+    pub(super) fn stays(&self, key: &PublicKey) -> bool {
+        self.staying.contains(key)
     }
 
     /// The keys that go, each once.
     pub(super) fn removed_keys(&self) -> Vec<PublicKey> {
         let mut keys: Vec<PublicKey> = Vec::new();
         for entry in &self.removed {
-            if !keys.contains(&entry.key) {
+            if !keys.contains(&entry.key) && !self.stays(&entry.key) {
                 keys.push(entry.key.clone());
             }
         }
@@ -98,6 +102,26 @@ impl Plan {
         }
         text
     }
+}
+
+/// Takes every line with a key away but one for each key that is let in, of which it is the one that is right already, if any.
+fn keep_one_of_each(present: &[Admission], documents: &mut [Document]) -> Vec<Entry> {
+    let place = |is_meant: &dyn Fn(&Entry) -> bool| {
+        let mut files = documents.iter().enumerate();
+        files.find_map(|(file, document)| Some((file, document.entries().position(is_meant)?)))
+    };
+    let kept: Vec<(usize, usize)> = present
+        .iter()
+        .filter_map(|admission| {
+            place(&|entry| admission.is_exactly(entry)).or_else(|| place(&|entry| admission.is_by(entry)))
+        })
+        .collect();
+    let mut removed = Vec::new();
+    for (file, document) in documents.iter_mut().enumerate() {
+        let mut entries = 0..;
+        removed.extend(document.remove(|_| entries.next().is_some_and(|entry| !kept.contains(&(file, entry)))));
+    }
+    removed
 }
 
 /// The options of the key that another one is to be like.

@@ -22,22 +22,23 @@ const WAIT: Duration = Duration::from_millis(500);
 pub(super) enum Proof {
     /// It logs in.
     LogsIn,
+    /// sshd accepts it and asks for more than a key, as `AuthenticationMethods publickey,password` has it.
+    Accepted,
     /// It does not.
     Refused(Failure),
     /// Its private half is not here.
     NotHere,
 }
 
-/// Where the private half of a key may be for a host.
+/// Where the private half of a key may be for a host: in the file that is named, else in any with which this run logs in,
+/// and in the agent.
 pub fn sources(destination: &Destination, bearer: &Bearer) -> KeySources {
     let own = &destination.profile.keys;
-    KeySources {
-        identity_files: bearer.identity.iter().cloned().collect(),
-        configured: Configured::Yes,
-        agent: own.agent.clone(),
-        prompts: own.prompts,
-        ..KeySources::default()
-    }
+    let (identity_files, configured) = match &bearer.identity {
+        Some(file) => (vec![file.clone()], Configured::Yes),
+        None => (own.identity_files.clone(), own.configured),
+    };
+    KeySources { identity_files, configured, agent: own.agent.clone(), prompts: own.prompts, ..KeySources::default() }
 }
 
 /// Logs in as this user with this key and nothing else, in a connection of its own, as far as to a session.
@@ -70,6 +71,8 @@ pub(super) async fn of_key(
             connection.close().await;
             Ok(session.map_or_else(Proof::Refused, |()| Proof::LogsIn))
         }
+        // Only a key was offered: what was accepted is that.
+        Err(failure) if failure.code == Code::AuthPartial => Ok(Proof::Accepted),
         Err(failure) if is_about_the_login(failure.code) => Ok(Proof::Refused(failure)),
         Err(failure) => Err(failure),
     }

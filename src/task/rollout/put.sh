@@ -7,7 +7,7 @@ export LC_ALL
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
 umask 077
 trap '' PIPE
-new=.bugle-$token.new old=.bugle-$token.old made=0
+new=.$token.new old=.$token.old made=0
 
 say() { printf '\n%s %s\n' "$token" "$*"; }
 
@@ -32,6 +32,7 @@ unmake() {
 }
 
 fail() {
+  unset IFS
   rm -f "./$new" "./$old"
   unmake
   say "$@"
@@ -61,8 +62,10 @@ selinux=
 [ ! -e /sys/fs/selinux/enforce ] || selinux=yes
 IFS=/
 for part in $make; do
-  why=$(mkdir -m 700 "./$part" 2>&1) || fail refused "$why"
-  if [ -n "$owner" ]; then why=$(chown -h "$owner" "./$part" 2>&1) || { rmdir "./$part"; fail refused "$why"; }; fi
+  why=$(mkdir -m 700 "./$part" 2>&1) || fail refused "cannot make $part in $(pwd -P): ${why##*: }"
+  if [ -n "$owner" ]; then
+    why=$(chown -h "$owner" "./$part" 2>&1) || { rmdir "./$part"; fail refused "cannot give $part to its user: ${why##*: }"; }
+  fi
   cd -P "./$part" || fail refused "cannot enter $part"
   made=$((made + 1))
   [ -z "$selinux" ] || restorecon . 2>/dev/null
@@ -73,7 +76,7 @@ say ready
 if head -c 1 </dev/null >/dev/null 2>&1; then receive() { head -c "$length"; }
 else receive() { dd bs=1 count="$length" 2>/dev/null; }
 fi
-why=$( (umask "$mask"; set -C; receive >"./$new") 2>&1 ) || fail refused "$why"
+why=$( (umask "$mask"; set -C; receive >"./$new") 2>&1 ) || fail refused "cannot write in $directory: ${why##*: }"
 [ "$(wc -c <"./$new")" -eq "$length" ] || fail refused "it did not arrive whole${why:+: $why}"
 if [ -n "$owner" ]; then why=$(chown -h "$owner" "./$new" 2>&1) || fail refused "$why"; fi
 if [ -n "$selinux" ] && [ "$expected" != none ]; then chcon --reference="./$name" "./$new" 2>/dev/null; fi

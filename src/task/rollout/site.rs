@@ -1,8 +1,8 @@
 //! The work on one host: [`Site`] looks, plans, writes on trial, proves, and tells.
 
 use super::facts::{Account, Accounts, Unknown, look, run};
-use super::obstacle::{cannot_be_made, obstacle, refused, refused_for};
-use super::order::{Caution, Errand, Repair, Whose};
+use super::obstacle::{cannot_be_made, may_not, obstacle, refused, refused_for};
+use super::order::{Absent, Caution, Errand, Repair, Sequence, Whose};
 use super::plan::Plan;
 use super::proof::{self, Proof};
 use super::strict::violations;
@@ -10,7 +10,7 @@ use super::transaction::{Refused, Replacement, Transaction};
 use super::{Bearer, Rollout, RolloutHost, accounts_of};
 use crate::connection::Connection;
 use crate::event::Stream;
-use crate::keys::authorized::{Entry, Options, Presence};
+use crate::keys::authorized::{Entry, Line, Options, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::Unit;
@@ -42,31 +42,38 @@ enum Effect {
 
 impl Site<'_> {
     pub(super) async fn all(&self) -> Result<Outcome, Trouble> {
-        let mut changed = false;
+        let (mut changed, mut failures) = (false, Vec::new());
         for errand in &self.rollout.order.errands {
-            changed |= self.errand(errand).await?;
+            match (self.errand(errand).await, self.rollout.order.sequence) {
+                (Ok(effect), _) => changed |= effect,
+                (Err(Trouble::Failure(failure)), Sequence::Apart) if is_about_an_account(&failure) => {
+                    failures.push(failure)
+                }
+                (Err(trouble), _) => return Err(trouble),
+            }
         }
-        Ok(if changed { Outcome::Changed } else { Outcome::Ok })
+        match together(failures) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(if changed { Outcome::Changed } else { Outcome::Ok }),
+        }
     }
 
     async fn errand(&self, errand: &Errand) -> Result<bool, Trouble> {
         let (mut changed, mut removed) = (false, false);
         let accounts = look(self.connection, self.privilege(), &accounts_of(self.host, &errand.whose)).await?;
-        for mut account in accounts {
-            for attempt in 1.. {
-                match self.account(errand, &account, &mut removed).await? {
-                    Effect::Stale if attempt < TRIES => {
-                        let again = Accounts::Named(vec![account.name.clone()]);
-                        let found = look(self.connection, self.privilege(), &again).await?.into_iter().next();
-                        account = found.ok_or_else(|| refused("the account is gone"))?;
-                    }
-                    Effect::Stale => return Err(refused("somebody else writes to the file all the time").into()),
-                    effect => {
-                        changed |= effect == Effect::Some;
-                        break;
-                    }
+        let mut failures = Vec::new();
+        for account in accounts {
+            match self.read_again(errand, account, &mut removed).await {
+                Ok(effect) => changed |= effect == Effect::Some,
+                // Who leaves has to go from all the others.
+                Err(Trouble::Failure(failure)) if errand.whose == Whose::Everyone && is_about_an_account(&failure) => {
+                    failures.push(failure);
                 }
+                Err(trouble) => return Err(trouble),
             }
+        }
+        if let Some(failure) = together(failures) {
+            return Err(failure.into());
         }
         if errand.whose == Whose::Everyone && !removed {
             self.say("not there in any file\n".into()).await;
@@ -75,6 +82,22 @@ impl Site<'_> {
             self.prove_refused(errand, bearer).await?;
         }
         Ok(changed)
+    }
+
+    /// Brings one account into shape, from the beginning where somebody else was faster.
+    async fn read_again(&self, errand: &Errand, mut account: Account, removed: &mut bool) -> Result<Effect, Trouble> {
+        for attempt in 1.. {
+            match self.account(errand, &account, removed).await? {
+                Effect::Stale if attempt < TRIES => {
+                    let again = Accounts::Named(vec![account.name.clone()]);
+                    let found = look(self.connection, self.privilege(), &again).await?.into_iter().next();
+                    account = found.ok_or_else(|| refused("the account is gone"))?;
+                }
+                Effect::Stale => break,
+                effect => return Ok(effect),
+            }
+        }
+        Err(refused("somebody else writes to the file all the time").into())
     }
 
     fn privilege(&self) -> Option<&Privilege> {
@@ -100,7 +123,7 @@ impl Site<'_> {
             return Err(refused_for(account, "it is not known which files sshd reads").into());
         }
         if let Some(why) = account.files.iter().find_map(|file| obstacle(account, file)) {
-            return Err(refused_for(account, &why).into());
+            return Err(refused_for(account, &why).hints(may_not(account, &why)).into());
         }
         let plan = Plan::new(account, &errand.wish).map_err(|error| refused_for(account, &error.to_string()))?;
         if let Some(why) = plan.edits.iter().find_map(|(index, _)| cannot_be_made(account, &account.files[*index])) {
@@ -112,6 +135,9 @@ impl Site<'_> {
             let text = "its sshd_config names several AuthorizedKeysFile, and sshd cannot be asked without root";
             let path = account.files.first().map(|file| file.path.as_str()).unwrap_or_default();
             self.unit.events.notice(0, format!("{text}: {path} is assumed")).await;
+        }
+        if matches!(errand.wish.absent, Absent::Others) {
+            self.tell_foreign(account).await;
         }
         if !self.is_real() {
             self.tell_plan(account, &plan, &repairs).await;
@@ -177,6 +203,19 @@ impl Site<'_> {
         let commands: Vec<String> = repairs.into_iter().flat_map(|(_, commands)| commands).collect();
         let why = format!("sshd would ignore the keys (StrictModes) until this is done: {}", commands.join("; "));
         Err(refused_for(account, &why).hint("--repair does it"))
+    }
+
+    /// What is no key stays, also where nothing else should: nobody logs in by it, as far as we know.
+    async fn tell_foreign(&self, account: &Account) {
+        for file in &account.files {
+            let document = file.document();
+            let foreign = document.lines().filter(|line| matches!(line.content, Line::Foreign(_)));
+            let numbers: Vec<String> = foreign.filter_map(|line| Some(line.number?.to_string())).collect();
+            if !numbers.is_empty() {
+                let text = format!("stays, since it is no key that bugle understands: line {}", numbers.join(", "));
+                self.unit.events.notice(0, format!("{}: {text}", file.path)).await;
+            }
+        }
     }
 
     async fn tell_plan(&self, account: &Account, plan: &Plan, repairs: &[(String, Vec<String>)]) {
@@ -269,7 +308,7 @@ impl Site<'_> {
         match proof::of_key(connector, &self.host.destination, user, bearer).await? {
             Proof::Refused(_) => self.say(format!("refused: {}\n", bearer.key)).await,
             Proof::NotHere => self.say(format!("not tried: {}, its private half is not here\n", bearer.key)).await,
-            Proof::LogsIn => {
+            Proof::LogsIn | Proof::Accepted => {
                 let text = format!("the old key {} still logs in", bearer.key);
                 return Err(Failure::new(Code::KeysUnproved, text).hint(
                     "another file, AuthorizedKeysCommand or a certificate lets it in: see `sshd -T` on the host",
@@ -298,12 +337,18 @@ impl Site<'_> {
             };
             let proof = match proof {
                 Proof::LogsIn => "logs in",
+                Proof::Accepted => "accepted; sshd asks for more than a key",
                 Proof::NotHere | Proof::Refused(_) => "not proved: the private half is not here",
             };
             text += &format!("{whose}{word}: {} ({proof})\n", admission.bearer.key);
         }
         for entry in &plan.removed {
-            text += &format!("{whose}removed: {}\n", named(entry));
+            let (authority, more) = match (entry.is_authority(), plan.stays(&entry.key)) {
+                (true, _) => ("cert-authority ", ""),
+                (false, true) => ("", " (another line of it stays)"),
+                (false, false) => ("", ""),
+            };
+            text += &format!("{whose}removed: {authority}{}{more}\n", named(entry));
         }
         if errand.whose != Whose::Everyone {
             for missed in &plan.missed {
@@ -312,6 +357,18 @@ impl Site<'_> {
         }
         self.say(text).await;
     }
+}
+
+/// Whether the files of other accounts can still be looked after.
+fn is_about_an_account(failure: &Failure) -> bool {
+    matches!(failure.code, Code::KeysRefused | Code::KeysUnproved | Code::KeysRolledBack)
+}
+
+/// What went wrong about several accounts as one.
+fn together(failures: Vec<Failure>) -> Option<Failure> {
+    failures
+        .into_iter()
+        .reduce(|first, other| Failure { message: format!("{}; {}", first.message, other.message), ..first })
 }
 
 /// `SHA256:… COMMENT` of a line.
@@ -341,13 +398,14 @@ async fn put_all_back(trials: Vec<Transaction>, failure: Failure) -> Failure {
 
 fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
     let text = format!("{} does not log in: {}", bearer.key, failure.message);
-    let hint = "AllowUsers, DenyUsers, `from=`, `expiry-time=` and the account's shell decide too: `sshd -T` on the host shows";
+    let hint = "AllowUsers, DenyUsers, PermitRootLogin, AuthenticationMethods, `from=`, `expiry-time=` and the account's shell \
+                decide too: `sshd -T` on the host shows";
     Failure::new(Code::KeysUnproved, text).hint(hint)
 }
 
 fn said(account: &Account, refused: Refused) -> Failure {
     match refused {
-        Refused::ByHost(why) => refused_for(account, &why),
+        Refused::ByHost(why) => refused_for(account, &why).hints(may_not(account, &why)),
         Refused::Session(failure) => failure,
     }
 }
