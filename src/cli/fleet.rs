@@ -50,7 +50,12 @@ pub(super) struct FleetRun<'a> {
     pub(super) traffic: Traffic,
     /// Keys that are logged in with besides those of the hosts.
     pub(super) further_keys: Vec<KeySources>,
+    /// What is said on stdout of all hosts together, before the closing line.
+    pub(super) epilogue: Option<Epilogue>,
 }
+
+/// Gives what is said at the end.
+pub(super) type Epilogue = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
 /// What goes to and comes from the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,12 +103,15 @@ impl FleetRun<'_> {
         let connector = Arc::new(connector);
         let settings = self.settings(mode, terminals);
         let plan = self.plan(spent, missing);
-        let exit = self.options.exit;
+        let (exit, epilogue) = (self.options.exit, self.epilogue);
         // As with ssh: one host's command, and its own status.
         let is_single = mode == OutputMode::Raw && self.hosts.len() == 1 && matches!(self.verb, "run" | "script");
         let work = Arc::new(work(Arc::clone(&connector), self.hosts)?);
         let sinks = Sinks { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) };
-        let report = Report::new(settings, sinks).map_err(report_failed)?;
+        let mut report = Report::new(settings, sinks).map_err(report_failed)?;
+        if let Some(epilogue) = epilogue {
+            report = report.with_epilogue(epilogue);
+        }
         let (events, thread) = spawn(report, EVENTS).map_err(Failed::fault)?;
         // On a worker, where the units are: every event that crosses threads wakes one up.
         let run = async { tokio::spawn(execute(plan, work, events, thread)).await };

@@ -156,6 +156,7 @@ impl Job {
             local_files: LocalFiles::default(),
             traffic: Traffic::Words,
             further_keys: Vec::new(),
+            epilogue: None,
         };
         run.run(|connector, hosts| {
             Ok(RunCommand {

@@ -160,6 +160,7 @@ impl ReadyTransfer<'_> {
             local_files: LocalFiles { per_host: FILES_PER_HOST, shared: open_files() },
             traffic: Traffic::Files,
             further_keys: Vec::new(),
+            epilogue: None,
         };
         run.run(|connector, hosts| {
             let hosts = hosts.into_iter().zip(privileges);

@@ -13,6 +13,7 @@ mod diff;
 #[cfg(test)]
 mod double;
 mod drawing;
+mod epilogue;
 mod error;
 mod gather;
 mod group;
@@ -39,6 +40,7 @@ use crate::event::{Event, What};
 use crate::host::Roster;
 use console::Console;
 use diff::Differences;
+use epilogue::Epilogue;
 use group::Groups;
 use json::Json;
 use junit::Junit;
@@ -106,6 +108,13 @@ impl Report {
         }
         let console = Console::new(sinks, settings.terminals);
         Ok(Self { settings, stage: Stage { roster: Roster::default(), console }, reporters })
+    }
+
+    /// Writes to stdout what `answer` gives once every host has ended, before the summary.
+    #[must_use]
+    pub fn with_epilogue(mut self, answer: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
+        self.reporters.push(Box::new(Epilogue::new(answer)));
+        self
     }
 
     /// Shows an event.

@@ -12,6 +12,7 @@ mod rollout;
 mod rotate;
 mod show;
 mod sync;
+mod table;
 
 use super::failure::Failed;
 use super::options::GlobalOptions;

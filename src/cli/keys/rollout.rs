@@ -2,7 +2,7 @@
 
 use crate::cli::called::{Called, CalledAs, Questions};
 use crate::cli::failure::Failed;
-use crate::cli::fleet::{FleetRun, Traffic};
+use crate::cli::fleet::{Epilogue, FleetRun, Traffic};
 use crate::cli::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use crate::cli::privilege::PrivilegeOptions;
 use crate::cli::reach::Reached;
@@ -53,6 +53,8 @@ pub(super) struct Ready<'a> {
     options: &'a RolloutOptions,
     verb: &'static str,
     pub(super) called: Called,
+    /// What is said of all hosts together.
+    pub(super) epilogue: Option<Epilogue>,
 }
 
 impl RolloutOptions {
@@ -89,7 +91,7 @@ impl RolloutOptions {
                 questions: Questions::Passwords,
             },
         )?;
-        Ok(Ready { global: global.clone(), options: self, verb, called })
+        Ok(Ready { global: global.clone(), options: self, verb, called, epilogue: None })
     }
 }
 
@@ -155,7 +157,7 @@ impl Ready<'_> {
         proved: &[Arc<Bearer>],
         work: impl FnOnce(Caller, Vec<RolloutHost>) -> Result<Made, Failed>,
     ) -> Result<u8, Failed> {
-        let Self { global, options, verb, called } = self;
+        let Self { global, options, verb, called, epilogue } = self;
         let (detail, privileges) = (options.fanout.detail(&global), called.privileges);
         let mut further_keys = Vec::new();
         for host in &called.hosts {
@@ -177,6 +179,7 @@ impl Ready<'_> {
             local_files: LocalFiles { per_host: 1, shared: 0 },
             traffic: Traffic::Words,
             further_keys,
+            epilogue,
         };
         run.run(|connector, hosts| {
             let hosts = hosts.into_iter().zip(privileges);

@@ -2,7 +2,7 @@
 
 use super::frames::{Frame, Mark};
 use crate::connection::Connection;
-use crate::keys::authorized::Document;
+use crate::keys::authorized::{Document, HostClock};
 use crate::outcome::{Code, Failure};
 use crate::task::inner::ask;
 use crate::task::privilege::Privilege;
@@ -36,6 +36,8 @@ pub(super) struct Account {
     /// The home directory as passwd(5) names it.
     pub(super) named_home: String,
     pub(super) strict: Strict,
+    /// What the host takes the time to be.
+    pub(super) clock: HostClock,
     /// Whether the place is the default because sshd could not be asked, and its configuration says several things.
     pub(super) assumed: bool,
     /// Why nothing is known of it.
@@ -88,6 +90,8 @@ pub(super) struct KeyFile {
     pub(super) parts: Vec<Part>,
     /// Why it cannot be read or written.
     pub(super) obstacle: Option<String>,
+    /// When it was last written to, as the host tells it in UTC: `2030-01-31T12:00:00Z`; empty where it does not.
+    pub(super) written: String,
     /// What is in it, where it is there.
     pub(super) content: Option<Content>,
 }
@@ -178,15 +182,21 @@ enum Reading {
 
 fn read(frames: &[Frame<'_>]) -> Reading {
     let mut accounts: Vec<Account> = Vec::new();
-    let mut me = 0;
+    let (mut me, mut clock) = (0, HostClock::default());
     if frames.last().is_none_or(|frame| frame.key != "done") {
         return Reading::Nonsense;
     }
     for (index, frame) in frames.iter().enumerate() {
         match (frame.key, accounts.last_mut()) {
             ("me", _) => me = frame.text().parse().unwrap_or(u32::MAX),
+            ("clock", _) => {
+                if let Some((local, utc)) = frame.text().split_once(' ') {
+                    clock = HostClock { local: local.into(), utc: utc.into() };
+                }
+            }
             ("account", _) => {
-                accounts.push(Account { name: frame.text(), looked_as: me, ..Account::default() });
+                let clock = clock.clone();
+                accounts.push(Account { name: frame.text(), looked_as: me, clock, ..Account::default() });
             }
             ("content", Some(Account { files, .. })) => {
                 let sum = frame.text();
@@ -234,6 +244,7 @@ impl KeyFile {
             "place" => self.directory = text,
             "name" => self.name = text,
             "make" => self.make = text,
+            "written" => self.written = text,
             "at" => self.parts.extend(Part::read(&text)),
             "odd" => self.obstacle = Some(format!("`{}` is no file", self.path)),
             "closed" => self.obstacle = Some(format!("`{text}` cannot be read")),

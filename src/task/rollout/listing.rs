@@ -1,10 +1,11 @@
 //! Who can log in where: [`KeyListing`] looks at the files of keys and changes nothing.
 
 use super::facts::{Accounts, Unknown, look};
+use super::obstacle::may_not;
 use super::{RolloutHost, Whose, accounts_of};
 use crate::connection::{Connection, Destination, Trace};
 use crate::host::HostId;
-use crate::keys::authorized::{Entry, Fault, Line};
+use crate::keys::authorized::{Entry, Expiry, Fault, Line, Options};
 use crate::outcome::{Failure, Outcome};
 use crate::scheduler::{Ended, Unit, Work};
 use crate::task::caller::{Caller, OnHost, attempt};
@@ -22,8 +23,12 @@ pub struct Finding {
     pub path: String,
     /// Its line, from 1.
     pub line: usize,
+    /// When the file was last written to, in UTC, as `2030-01-31T12:00:00Z`, where the host tells.
+    pub written: Option<String>,
     /// The key, or why there is none.
     pub key: Result<Entry, Fault>,
+    /// When the key ends (`expiry-time`), and whether it has by the host's clock, where that is known.
+    pub expiry: Option<(Expiry, Option<bool>)>,
 }
 
 /// Gathers the keys of every host of a run.
@@ -78,7 +83,8 @@ impl KeyListing {
             }
             for file in &account.files {
                 if let Some(why) = &file.obstacle {
-                    unit.events.notice(0, format!("the keys of `{}`: {why}", account.name)).await;
+                    let hint = may_not(&account, why).map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    unit.events.notice(0, format!("the keys of `{}`: {why}{hint}", account.name)).await;
                 }
                 for line in file.document().lines() {
                     let key = match &line.content {
@@ -86,11 +92,17 @@ impl KeyListing {
                         Line::Foreign(fault) => Err(fault.clone()),
                         Line::Blank | Line::Comment => continue,
                     };
+                    let expiry = key.as_ref().ok().and_then(|entry| Expiry::of(&Options::found(&entry.options)));
                     findings.push(Finding {
                         host: unit.host,
                         user: account.name.clone(),
                         path: file.path.clone(),
                         line: line.number.unwrap_or_default(),
+                        written: Some(file.written.clone()).filter(|written| !written.is_empty()),
+                        expiry: expiry.map(|expiry| {
+                            let is_over = expiry.is_over(&account.clock);
+                            (expiry, is_over)
+                        }),
                         key,
                     });
                 }

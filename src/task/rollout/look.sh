@@ -108,6 +108,9 @@ file() {
   [ -z "$make" ] && [ -e "$real/$name" ] || return
   if [ ! -f "$real/$name" ]; then say odd; return; fi
   if [ ! -r "$real/$name" ]; then say closed "$real/$name"; return; fi
+  written=$(date -u -r "$real/$name" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null) ||
+    written=$(TZ=UTC0 stat -f %Sm -t %Y-%m-%dT%H:%M:%SZ "$real/$name" 2>/dev/null) || written=
+  say written "$written"
   say content "$(sum <"$real/$name")"
   cat -- "$real/$name"
   say end "$(sum <"$real/$name")"
@@ -165,6 +168,7 @@ if [ "$everyone" = yes ] && [ -r "$config" ]; then
 fi
 
 say me "$me"
+say clock "$(date +%Y%m%d%H%M%S) $(date -u +%Y%m%d%H%M%S)"
 if [ "$everyone" = yes ]; then
   { getent passwd 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r name rest; do account "$name"; done
 else
