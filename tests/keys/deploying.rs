@@ -328,17 +328,20 @@ fn who_is_not_root_looks_after_his_own_keys_only() {
 
 #[test]
 fn a_place_of_keys_that_is_roots_is_told_with_what_opens_it() {
-    let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/keys/%u"]) else { return };
-    let directory = host.daemon.directory().join("keys");
-    fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
-    fs::write(directory.join(STRANGER), host.read("root")).unwrap();
+    let Some(host) = Host::start() else { return };
+    host.write(STRANGER, host.read("root"));
+    let directory = host.home(STRANGER).join(".ssh");
+    for path in [&directory, &host.file(STRANGER)] {
+        chown(path, Some(0), Some(0)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
     let key = host.key("alice").unwrap();
-    host.keys("deploy").args(["-l", STRANGER]).arg("--key").arg(key.public()).run().is(
-        1,
-        "",
-        "host: keys.refused: the keys of `stranger`: cannot write in <daemon>/keys: Permission denied\nhint: --sudo looks after it as root\n",
+    let answer = host.keys("deploy").args(["-l", STRANGER]).arg("--key").arg(key.public()).run().exited(1);
+    answer.told(
+        "host: keys.refused: the keys of `stranger`: cannot write in <daemon>/stranger/.ssh: Permission denied\n\
+         hint: --sudo looks after it as root\n",
     );
+    assert_eq!(host.read(STRANGER), host.read("root"));
 }
 
 #[test]

@@ -102,7 +102,7 @@ async fn a_key_and_then_a_password_log_in_where_both_are_wanted() {
         let login = login_of(&answer);
         assert!(login.contains("publickey") && login.contains(" + "), "{login}");
         let half = Caller::only(&fleet).run("echo in").await;
-        assert_eq!(half.code(), Code::AuthRefused);
+        assert_eq!(half.code(), Code::AuthPartial);
         let failure = half.failure();
         let words = format!("{} {}", failure.message, failure.hint.as_deref().unwrap_or_default());
         let wanted: &str = (&second).into();

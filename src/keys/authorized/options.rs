@@ -302,7 +302,7 @@ mod tests {
             ("restrict,restrict", 10, "for a second time"),
             ("command=\"a", 1, "not in quotes"),
             ("command=\"a\\\"", 1, "not in quotes"),
-            ("command=\"a\"b\"", 1, "not in quotes"),
+            ("command=\"a\"b\"", 1, "not written as \\\""),
             ("from=\"10.0.0.1/8\"", 1, "host bits"),
             ("from=\"10.0.0.0/33\"", 1, "/33"),
             ("from=\"\"", 1, "empty"),
