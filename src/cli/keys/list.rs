@@ -6,6 +6,7 @@ use super::table::Table;
 use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
 use crate::cli::prompt;
+use crate::exit_code;
 use crate::keys::authorized::Wanted;
 use crate::task::rollout::{Finding, KeyListing, Whose};
 use clap::Args;
@@ -51,7 +52,9 @@ pub(super) fn run(global: &GlobalOptions, mut arguments: Arguments) -> Result<u8
     let findings = search.findings();
     if findings.is_empty() && !global.quiet {
         let keys: Vec<String> = search.only.iter().map(|wanted| format!("`{wanted}`")).collect();
-        prompt::say(&if keys.is_empty() { "no keys".into() } else { format!("no key is {}", keys.join(" or ")) });
+        let what = if keys.is_empty() { "no keys".into() } else { format!("no key is {}", keys.join(" or ")) };
+        let answered = if code == exit_code::SUCCESS { "" } else { " on the hosts that answered" };
+        prompt::say(&format!("{what}{answered}"));
     }
     if let Some(path) = json {
         write_json(&path, &Table::new(&search.names, &findings))?;
