@@ -262,6 +262,10 @@ fn a_controller_that_is_killed_before_the_proof_leaves_the_old_file() {
     };
     until("the second login begins", &|| relay.traffic().connections == 2);
     assert!(host.text("root").ends_with(&format!("{}\n", key.line)), "the key is on trial");
+    let names = fs::read_dir(host.home("root").join(".ssh")).unwrap().map(|entry| entry.unwrap().file_name());
+    let kept: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let is_kept = |name: &String| name.ends_with(".old") && name.matches("bugle").count() == 1;
+    assert!(kept.iter().any(is_kept), "the old file is beside it: {kept:?}");
     running.signal(Signal::KILL);
     until("the host puts the old file back", &|| host.read("root") == before.0);
     assert_eq!(facts(&host.file("root")), before.1);
