@@ -9,6 +9,7 @@
 mod agent;
 pub mod algorithms;
 mod auth;
+mod backlog;
 mod client;
 mod dial;
 mod forward;
@@ -30,6 +31,7 @@ mod wire;
 mod x11;
 
 pub use agent::{Agent, AgentError, Held, KeyLimits};
+pub use backlog::Backlog;
 pub use dial::{Family, SocketOptions};
 pub use handshake::{Again, ConnectError};
 pub use host_keys::{Learned, Written};

@@ -4,6 +4,7 @@
 //! at most [`QUEUE`] bytes; only when that is full does a slow reader slow its host down, which is then what is wanted.
 //! Every path ends in [`Process::close`] or in dropping the connection. Nothing here knows what the bytes mean.
 
+use super::backlog::Backlog;
 use super::trace::Trace;
 use super::{Connection, Display};
 use crate::event::{Phase, Stream};
@@ -14,7 +15,7 @@ use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, S
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Session channels on one connection; sshd's default MaxSessions is 10.
 pub(super) const SESSIONS: usize = 8;
@@ -65,6 +66,8 @@ pub struct Terminal {
 /// A command that was started.
 pub struct Process {
     messages: UnboundedReceiver<Queued>,
+    /// The bytes that the server takes still, as it said last.
+    window: watch::Receiver<u32>,
     writer: Arc<ChannelWriteHalf<Msg>>,
     _permit: OwnedSemaphorePermit,
     connection: Arc<Connection>,
@@ -90,15 +93,19 @@ struct Queued {
 }
 
 /// Reads a channel until it ends or nobody wants it any more. The queue is bounded by the shares, not by its length.
-fn pump(mut channel: ChannelReadHalf) -> UnboundedReceiver<Queued> {
+fn pump(mut channel: ChannelReadHalf) -> (UnboundedReceiver<Queued>, watch::Receiver<u32>) {
     let (sender, receiver) = unbounded_channel();
+    let (granted, window) = watch::channel(0);
     let space = Arc::new(Semaphore::new(QUEUE));
     tokio::spawn(async move {
         while let Some(message) = channel.wait().await {
             let size = match &message {
                 ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => data.len().min(QUEUE),
-                // Told for every packet that we send, and of no use here.
-                ChannelMsg::WindowAdjusted { .. } => continue,
+                // It takes no place in the queue: the last word is enough.
+                ChannelMsg::WindowAdjusted { new_size } => {
+                    granted.send_replace(*new_size);
+                    continue;
+                }
                 _ => 0,
             };
             let share = match u32::try_from(size) {
@@ -113,7 +120,7 @@ fn pump(mut channel: ChannelReadHalf) -> UnboundedReceiver<Queued> {
             }
         }
     });
-    receiver
+    (receiver, window)
 }
 
 /// What a process does next.
@@ -131,17 +138,25 @@ pub enum Happening {
 
 /// Writes to a process.
 #[derive(Clone)]
-pub struct Input(Arc<ChannelWriteHalf<Msg>>);
+pub struct Input {
+    writer: Arc<ChannelWriteHalf<Msg>>,
+    window: watch::Receiver<u32>,
+}
 
 impl Input {
     /// Sends bytes; waits while the host takes none. An error means that the process or the connection is gone.
     pub async fn write(&self, bytes: Bytes) -> Result<(), InputClosed> {
-        self.0.data_bytes(bytes).await.map_err(|_| InputClosed)
+        self.writer.data_bytes(bytes).await.map_err(|_| InputClosed)
+    }
+
+    /// Watches what waits at the host, for [`Backlog::room`] before each [`write`](Self::write).
+    pub fn backlog(&self) -> Backlog {
+        Backlog::new(self.window.clone())
     }
 
     /// Says that nothing follows.
     pub async fn finish(&self) -> Result<(), InputClosed> {
-        self.0.eof().await.map_err(|_| InputClosed)
+        self.writer.eof().await.map_err(|_| InputClosed)
     }
 }
 
@@ -167,8 +182,10 @@ impl Process {
         trace.end("session channel");
         trace.begin(Phase::Work);
         let (reader, writer) = channel.split();
+        let (messages, window) = pump(reader);
         let mut process = Self {
-            messages: pump(reader),
+            messages,
+            window,
             writer: Arc::new(writer),
             _permit: permit,
             connection,
@@ -206,7 +223,7 @@ impl Process {
 
     /// Where its standard input is written.
     pub fn input(&self) -> Input {
-        Input(Arc::clone(&self.writer))
+        Input { writer: Arc::clone(&self.writer), window: self.window.clone() }
     }
 
     /// Asks the server to signal the process. sshd ignores this for root, and some servers always.

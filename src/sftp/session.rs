@@ -25,6 +25,8 @@ const VERSION_3: u32 = 3;
 const GATHERED: usize = 32 * 1024 - 64;
 /// Requests that may wait for the writer.
 const OUTGOING: usize = 64;
+/// From this round trip on a host is far.
+const FAR: Duration = Duration::from_millis(15);
 /// Words on standard error that are kept for an error message.
 const TALK: usize = 1024;
 
@@ -129,9 +131,10 @@ impl Sftp {
         self.limits.get_or_try_init(|| ask).await.copied()
     }
 
-    /// How long the answer to the first request was under way, when nothing else was; none where there was none yet.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.waiting.first.1.get().copied()
+    /// Whether the host is so far away that the way, and not the machines at its ends, decides how fast things are: by how
+    /// long the answer to the first request was under way, when nothing else was. As near counts who has not answered yet.
+    pub fn is_far(&self) -> bool {
+        self.waiting.first.1.get().is_some_and(|round_trip| *round_trip >= FAR)
     }
 
     /// Sends a request and gives its answer-to-come. Waits only while the connection takes nothing.

@@ -13,19 +13,16 @@ use crate::sftp::{Sftp, Window};
 use futures::future::join_all;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 
 /// Lanes beside the first connection that all hosts of a run have together.
 pub(super) const LANES: usize = 8;
 /// From this many bytes on a file is worth another login.
 const WORTHWHILE: u64 = 128 * 1024 * 1024;
-/// From this round trip on a host is far, and OpenSSH's 2 MiB are what holds an upload up.
-const FAR: Duration = Duration::from_millis(15);
 /// Bytes in flight on one of them: at first, and at most.
 const WINDOW: (u64, u64) = (1024 * 1024, 8 * 1024 * 1024);
 /// Lanes beside the first connection: to a host nearby, where two processes are what the cores at both ends can feed, and
-/// to one that is far.
+/// to one that is far, where OpenSSH's 2 MiB are what holds an upload up.
 const BESIDE: (usize, usize) = (1, 3);
 
 /// The further connections to one host. They are made when the first large file needs them.
@@ -121,7 +118,7 @@ impl<'a> Lanes<'a> {
     }
 
     fn count(&self) -> usize {
-        match self.main.round_trip().is_some_and(|round_trip| round_trip >= FAR) {
+        match self.main.is_far() {
             true => BESIDE.1,
             false => BESIDE.0,
         }

@@ -2,7 +2,7 @@
 
 use super::archive::{Archive, Chunk};
 use super::pace::Pace;
-use crate::connection::{Connection, Happening, Input, Trace};
+use crate::connection::{Backlog, Connection, Happening, Input, InputClosed, Trace};
 use crate::event::Stream;
 use crate::outcome::{Code, Failure, RemoteExit};
 use crate::task::inner::Inner;
@@ -17,6 +17,8 @@ use tokio::task::JoinHandle;
 /// exactly the modes that the stream says, and brings all of it to the disk. One line, which every login shell takes.
 const SCRIPT: &str = r#"command -v tar >/dev/null 2>&1 || exit 127; IFS= read -r place && place=$(printf %b_ "$place") || exit 126; unset CDPATH TAR_OPTIONS; cd -- "${place%_}" >/dev/null || exit 126; echo bugle-ready; umask 0; tar -xpof - || exit 1; sync -f . 2>/dev/null || sync"#;
 const READY: &[u8] = b"bugle-ready";
+/// What is sent at once to a host nearby, in bytes.
+const PIECE: usize = 64 * 1024;
 /// What is kept of what is said before that, and of complaints.
 const TALK: usize = 4096;
 
@@ -46,6 +48,8 @@ impl From<Failure> for Refusal {
 
 /// How a stream is sent.
 pub(super) struct Sending<'a> {
+    /// Whether little is to wait at the host, which is busier the more does; a way that is long holds more than that.
+    pub(super) is_near: bool,
     /// `--limit-rate`
     pub(super) pace: Option<&'a Pace>,
     pub(super) teller: &'a Teller<'a>,
@@ -109,13 +113,14 @@ async fn feed(input: &Input, directory: &[u8], mut archive: Archive<'_>, sending
     if input.write(Bytes::from(line(directory))).await.is_err() {
         return;
     }
+    let mut backlog = sending.is_near.then(|| input.backlog());
     let mut next = archive.next().await;
     while let Some(Chunk { bytes, content }) = next {
         let send = async {
             if let Some(pace) = sending.pace {
                 pace.wait(content).await;
             }
-            let sent = input.write(bytes).await;
+            let sent = write(input, bytes, backlog.as_mut()).await;
             sending.teller.moved(content).await;
             sent
         };
@@ -127,6 +132,16 @@ async fn feed(input: &Input, directory: &[u8], mut archive: Archive<'_>, sending
     }
     // As above.
     let _ = input.finish().await;
+}
+
+async fn write(input: &Input, mut bytes: Bytes, backlog: Option<&mut Backlog>) -> Result<(), InputClosed> {
+    let Some(backlog) = backlog else { return input.write(bytes).await };
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(PIECE));
+        backlog.room(piece.len() as u64).await;
+        input.write(piece).await?;
+    }
+    Ok(())
 }
 
 /// Listens until it ends.

@@ -254,7 +254,7 @@ impl Carrier<'_> {
         // Whoever is first; it is the same for all.
         let _ = self.umask.set(umask);
         let members: Vec<Member> = group.sends.iter().map(|send| send.member(umask)).collect();
-        let sending = Sending { pace: self.manner.pace, teller: self.teller };
+        let sending = Sending { is_near: !self.sftp.is_far(), pace: self.manner.pace, teller: self.teller };
         let extracted = extractor.extract(&room.path, Archive::new(self.contents, &members), &sending).await;
         if let Err(refusal) = extracted {
             // What fills a disk is to be away before anything else is sent, and a lost connection is told as such.
