@@ -19,6 +19,7 @@ mod jump;
 mod key_file;
 mod keyring;
 mod options;
+mod proof;
 mod proxy;
 mod rotation;
 mod scan;
