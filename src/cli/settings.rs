@@ -2,6 +2,7 @@
 //! the environment, the environment over the file.
 
 use super::failure::Failed;
+use super::shown::beginning;
 use crate::yaml;
 use crate::yaml::{Document, Place};
 use clap::builder::FalseyValueParser;
@@ -9,6 +10,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg as Argument, ArgAction, ArgMatches, Command, Id};
 use serde_yaml::{Mapping, Value};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -218,7 +220,7 @@ fn refusal(argument: &Argument, value: &str) -> Option<String> {
         .map_or("it is not one of its values", |(_, why)| why);
     // Most reasons name the value themselves.
     if reason.contains(&format!("`{value}`")) {
-        return Some(clipped(reason));
+        return Some(clipped(reason).into_owned());
     }
     Some(format!("`{}`: {}", clipped(value), clipped(reason)))
 }
@@ -233,20 +235,25 @@ pub(super) fn variable_behind(error: &clap::Error, arguments: &[OsString]) -> Op
     Some(format!("{variable} is set to `{value}`"))
 }
 
-/// What an option is called in the file and, in capitals, in the environment. That is its long name, except where verbs mean
-/// different things by one: `--exclude` of hosts keeps its setting where a verb has another one of files.
+/// Options that only the command line has: no file and no environment may replace keys.
+const TYPED_ALONE: [&str; 1] = ["replace_keys"];
+/// Options whose setting is their identifier, since verbs mean different things by their long names: `--exclude` of hosts keeps
+/// its setting where a verb has another one of files.
+const RENAMED: [&str; 3] = ["exclude", "exclude_files", "exclude_files_from"];
+
+/// What an option is called in the file and, in capitals, in the environment: its long name, with the exceptions above.
 fn setting(argument: &Argument) -> Option<String> {
-    argument.get_long()?;
-    Some(argument.get_id().as_str().replace('_', "-"))
+    let long = argument.get_long()?;
+    let id = argument.get_id().as_str();
+    match id {
+        _ if TYPED_ALONE.contains(&id) => None,
+        _ if RENAMED.contains(&id) => Some(id.replace('_', "-")),
+        _ => Some(long.to_owned()),
+    }
 }
 
-/// The beginning of a text that may be long.
-fn clipped(text: &str) -> String {
-    const LONGEST: usize = 160;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+fn clipped(text: &str) -> Cow<'_, str> {
+    beginning(text, 160)
 }
 
 fn variable(long: &str) -> String {
@@ -276,4 +283,36 @@ fn with_default(command: Command, name: &str, values: &[String]) -> Command {
         if setting(&argument).as_deref() == Some(name) { argument.default_values(values.to_vec()) } else { argument }
     });
     command.mut_subcommands(|verb| with_default(verb, name, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::collections::BTreeSet;
+
+    /// What an option of any verb is called in `settings`, where that is not its long name.
+    fn exceptions(command: &Command, found: &mut BTreeSet<(String, Option<String>)>) {
+        for argument in command.get_arguments() {
+            let (long, setting) = (argument.get_long().map(str::to_owned), setting(argument));
+            if long != setting {
+                found.insert((long.expect("an option without a long name has no setting"), setting));
+            }
+        }
+        command.get_subcommands().for_each(|verb| exceptions(verb, found));
+    }
+
+    #[test]
+    fn settings_have_the_long_names_of_their_options_in_every_verb() {
+        let mut found = BTreeSet::new();
+        exceptions(&crate::cli::Program::command(), &mut found);
+        let expected = [
+            ("exclude", Some("exclude-files")),
+            ("exclude-from", Some("exclude-files-from")),
+            ("exclude-hosts", Some("exclude")),
+            ("yes", None),
+        ];
+        let expected = expected.map(|(long, setting)| (long.to_owned(), setting.map(str::to_owned)));
+        assert_eq!(found, expected.into());
+    }
 }

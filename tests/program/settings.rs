@@ -22,6 +22,19 @@ fn every_option_reads_its_environment_variable() {
 }
 
 #[test]
+fn a_setting_has_the_long_name_of_its_option() {
+    let place = Place::new();
+    let generate = |name: &str| {
+        Bugle::alone().at(&place).args(["keys", "-F", "none", "generate", "--no-passphrase", "-C", "me", "-f", name])
+    };
+    generate("one").env("BUGLE_TYPE", "ecdsa").run().exited(0).said("one: 256 SHA256:<fingerprint> me (ECDSA)\n");
+    place.file(FILE, "type: ecdsa\n");
+    generate("two").run().exited(0).said("two: 256 SHA256:<fingerprint> me (ECDSA)\n");
+    // About hosts, wherever there are any.
+    generate("three").env("BUGLE_LIMIT", "web").run().exited(0);
+}
+
+#[test]
 fn switches_in_the_environment_are_off_when_they_say_so() {
     let fleet = Fleet::start(2);
     for (value, talk) in
