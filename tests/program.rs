@@ -31,6 +31,8 @@ mod mistakes;
 mod moving;
 #[path = "program/output.rs"]
 mod output;
+#[path = "program/passphrases.rs"]
+mod passphrases;
 #[path = "program/privileges.rs"]
 mod privileges;
 #[path = "program/pulling.rs"]

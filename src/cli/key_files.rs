@@ -1,11 +1,17 @@
-//! Private key files on this machine, for the verbs that work with them: what is wrong with one, and how it is unlocked.
+//! Key files on this machine, for the verbs that work with them: how they are read, what is wrong with a private one, and how
+//! it is unlocked.
 
 use super::failure::Failed;
 use super::prompt;
 use crate::connection::{KeyFile, KeyFileError};
 use crate::secret::Secret;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
+use zeroize::Zeroizing;
 
+/// The keys of a large team are a few hundred kilobytes, known_hosts of a large fleet some megabytes.
+const LARGEST: u64 = 64 * 1024 * 1024;
 /// How often a passphrase is asked for, as `ssh` does (NumberOfPasswordPrompts).
 const ATTEMPTS: u32 = 3;
 
@@ -14,6 +20,26 @@ impl From<KeyFileError> for Failed {
         let hint = error.hint();
         Self::mistake(error).hints(hint)
     }
+}
+
+/// The text of a file of keys; `-` is standard input.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    let failed = |error: io::Error| Failed::mistake_text(format!("cannot read `{}`: {error}", path.display()));
+    let mut text = Zeroizing::new(Vec::new());
+    let read = if path == Path::new("-") {
+        io::stdin().take(LARGEST + 1).read_to_end(&mut text)
+    } else {
+        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
+    };
+    if read.map_err(failed)? as u64 > LARGEST {
+        return Err(Failed::mistake_text(format!("`{}` is larger than 64 MiB: no file of keys is", path.display())));
+    }
+    Ok(text)
+}
+
+/// Whether a line begins a private key.
+pub(super) fn begins_private_key(line: &[u8]) -> bool {
+    line.windows(b"PRIVATE KEY".len()).any(|window| window == b"PRIVATE KEY") || line.starts_with(b"PuTTY-User-Key")
 }
 
 /// The passphrases that keys are unlocked with.
@@ -63,8 +89,8 @@ impl KeyPassphrases {
             };
             match file.unlock(&passphrase) {
                 Ok(()) => self.last = Some(passphrase),
-                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
-                Err(_) => continue,
+                Err(KeyFileError::WrongPassphrase(_)) if attempt < ATTEMPTS => continue,
+                Err(error) => return Err(error.into()),
             }
             break;
         }

@@ -16,6 +16,7 @@ mod gate;
 mod handshake;
 mod host_keys;
 mod jump;
+mod key_cipher;
 mod key_file;
 mod keyring;
 mod options;

@@ -27,8 +27,21 @@ pub(super) struct Arguments {
     protection: ProtectionOptions,
 }
 
+impl Arguments {
+    /// Whether both passphrases would be the same line.
+    fn reads_twice(&self) -> bool {
+        self.old_passphrase_fd == self.protection.passphrase_fd
+    }
+}
+
 pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, Failed> {
     let path = &arguments.file;
+    if let Some(descriptor) = arguments.old_passphrase_fd.filter(|_| arguments.reads_twice()) {
+        return Err(Failed::mistake_text(format!(
+            "--old-passphrase-fd and --passphrase-fd are both {descriptor}: the first line would be read twice"
+        ))
+        .hint("open one for each: --old-passphrase-fd 3 --passphrase-fd 4 3<old 4<new"));
+    }
     let file = KeyPassphrases::of(arguments.old_passphrase_fd, "--old-passphrase-fd")?.open(path)?;
     let Some(private) = file.private() else {
         return Err(Failed::mistake_text(format!("`{}` is locked", path.display())));
