@@ -22,6 +22,7 @@ const DEFAULT_FILES: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed255
 const NOT_ALL: u8 = exit_code::WORK_FAILED;
 
 const START: &str = "eval \"$(ssh-agent)\" starts one for this shell; bugle starts none by itself";
+const STUCK: &str = "it is stuck, or something else listens where SSH_AUTH_SOCK points: `ssh-add -l` asks it as well";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -127,7 +128,11 @@ fn open(patience: Option<Duration>) -> Result<Agent, Failed> {
 
 /// Nobody there is another thing than somebody who says no.
 fn failed(error: AgentError) -> Failed {
-    if error.is_unreachable() { Failed::mistake(error).hint(START) } else { Failed::not_all_text(error.to_string()) }
+    match error {
+        AgentError::Unreachable { .. } => Failed::mistake(error).hint(START),
+        _ if error.is_unreachable() => Failed::mistake(error).hint(STUCK),
+        _ => Failed::not_all_text(error.to_string()),
+    }
 }
 
 fn list(arguments: &ListArguments) -> Result<u8, Failed> {
