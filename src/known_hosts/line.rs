@@ -155,6 +155,9 @@ pub enum Fault {
     /// OpenSSH gives up on a list with such a name, so that the line matches no host.
     #[error("a host name of more than 1022 bytes")]
     LongName,
+    /// The key of an authority is a plain one.
+    #[error("a certificate, where the key of the authority belongs that signs such")]
+    Certificate,
     /// The key is not one.
     #[error(transparent)]
     Key(#[from] KeyError),
