@@ -1,7 +1,7 @@
 //! `bugle agent list|add|remove`: the keys in the ssh-agent, with the words and exit codes of ssh-add(1).
 
 use super::failure::Failed;
-use super::key_files::KeyPassphrases;
+use super::key_files::{KeyPassphrases, read_file};
 use super::options::GlobalOptions;
 use super::shown::shown;
 use crate::connection::{AGENT_LIMIT, Agent, AgentError, Confirm, KeyFile, KeyLimits};
@@ -269,7 +269,7 @@ fn public(path: &Path) -> Result<(PublicKey, String), Failed> {
 
 /// The first key of a file, and its comment; where there is none, ssh-add takes the name of the file.
 fn public_in(path: &Path) -> Option<(PublicKey, String)> {
-    let found = described(&std::fs::read(path).ok()?).into_iter().next()?;
+    let found = described(&read_file(path).ok()?).into_iter().next()?;
     Some((found.key, found.comment.unwrap_or_else(|| path.display().to_string())))
 }
 

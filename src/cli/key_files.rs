@@ -24,14 +24,22 @@ impl From<KeyFileError> for Failed {
 
 /// The text of a file of keys; `-` is standard input.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
-    let failed = |error: io::Error| Failed::mistake_text(format!("cannot read `{}`: {error}", path.display()));
+    if path == Path::new("-") { read_from(path, io::stdin()) } else { read_file(path) }
+}
+
+/// The text of a file of keys.
+pub(super) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    read_from(path, File::open(path).map_err(|error| unreadable(path, &error))?)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failed {
+    Failed::mistake_text(format!("cannot read `{}`: {error}", path.display()))
+}
+
+fn read_from(path: &Path, source: impl Read) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let mut text = Zeroizing::new(Vec::new());
-    let read = if path == Path::new("-") {
-        io::stdin().take(LARGEST + 1).read_to_end(&mut text)
-    } else {
-        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
-    };
-    if read.map_err(failed)? as u64 > LARGEST {
+    let length = source.take(LARGEST + 1).read_to_end(&mut text).map_err(|error| unreadable(path, &error))?;
+    if length as u64 > LARGEST {
         return Err(Failed::mistake_text(format!("`{}` is larger than 64 MiB: no file of keys is", path.display())));
     }
     Ok(text)

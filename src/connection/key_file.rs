@@ -282,7 +282,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// A public key file, where there is a readable one.
 pub(super) fn read_public(path: &Path) -> Option<PublicKey> {
-    PublicKey::from_openssh(fs::read_to_string(path).ok()?.trim()).ok()
+    PublicKey::from_openssh(read_limited(path).ok()?.trim()).ok()
 }
 
 /// A certificate file, where there is one.

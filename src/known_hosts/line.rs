@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::key::{KeyError, PublicKey};
+use super::key::{KeyError, PublicKey, excerpt};
 use super::names::Names;
 
 /// What stands in front of the names (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
@@ -123,7 +123,7 @@ impl Line {
                 Fault::SecondMarker
             }
             (Some(_), None) => Fault::Key(KeyError::Missing),
-            (None, _) => Fault::Marker(String::from_utf8_lossy(first).into_owned()),
+            (None, _) => Fault::Marker(excerpt(first)),
         };
         let names = next.filter(|names| !names.starts_with(b"@")).or_else(|| fields.next());
         let names = names.and_then(|names| Names::parse(names).ok());

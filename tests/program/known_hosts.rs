@@ -47,7 +47,7 @@ fn remove_leaves_what_ssh_keygen_leaves_and_lists_what_it_finds() {
     let Some(ssh_keygen) = find("ssh-keygen") else { return };
     let mut compared = 0;
     for (path, names) in clean_files() {
-        for name in names.iter().filter(|name| !name.contains(['*', '?'])) {
+        for name in names {
             for hashed in [false, true] {
                 // ssh-keygen does not find hashes of names in capitals; ssh itself asks for none.
                 let name = &if hashed { name.to_ascii_lowercase() } else { name.clone() };
@@ -119,9 +119,10 @@ fn lines_of_a_file_that_was_named_by_mistake_are_not_shown() {
     place.file("binary", "web01 ssh-ed25519\0\0");
     let binary = "error: `binary` is not text, and holds no host keys\n";
     call(&place, &["import", "binary", "--file", "kh"]).is(2, "", binary);
-    place.file("long", format!("web01 ssh-ed25519 {}\n", "A!".repeat(200)));
+    let long = "A!".repeat(200);
+    place.file("long", format!("web01 ssh-ed25519 {long}\n@{long} ssh-ed25519 AAAA\n"));
     let answer = call(&place, &["import", "long", "--file", "kh"]).exited(2);
-    assert!(answer.stderr.lines().all(|line| line.chars().count() < 90), "{}", answer.stderr);
+    assert!(answer.stderr.lines().all(|line| line.chars().count() < 170), "{}", answer.stderr);
     assert!(answer.stderr.contains("A!…\n"), "{}", answer.stderr);
     assert!(!place.has("kh"));
 }

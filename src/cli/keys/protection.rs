@@ -59,7 +59,7 @@ impl ProtectionOptions {
 
 /// Nobody could type a longer one for ssh.
 fn usable(passphrase: Secret) -> Result<Secret, Failed> {
-    match passphrase.expose().len() {
+    match passphrase.len() {
         ..=LONGEST => Ok(passphrase),
         length => Err(Failed::mistake_text(format!(
             "the passphrase has {length} bytes: OpenSSH asks for {LONGEST} at most, and could not open the key"
