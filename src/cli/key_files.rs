@@ -76,9 +76,16 @@ impl KeyPassphrases {
         Ok(file)
     }
 
+    /// The one that opened the last locked key.
+    pub(super) fn last(&self) -> Option<&Secret> {
+        self.last.as_ref()
+    }
+
     fn unlock(&mut self, file: &mut KeyFile) -> Result<(), Failed> {
         if let Some(given) = &self.given {
-            return Ok(file.unlock(given)?);
+            file.unlock(given)?;
+            self.last = Some(given.clone());
+            return Ok(());
         }
         if self.last.as_ref().is_some_and(|last| file.unlock(last).is_ok()) {
             return Ok(());

@@ -111,10 +111,12 @@ fn lines_of_a_file_that_was_named_by_mistake_are_not_shown() {
     let Some(_) = keys(&place) else { return };
     let secret = place.read("one");
     let private = "error: `one` holds a private key, and no host keys\n\
-                   hint: the public key is in the file beside it: one.pub\n";
+                   hint: host keys are public ones: name the file with `.pub` beside it\n";
     call(&place, &["import", "one", "--file", "kh"]).is(2, "", private);
     call(&place, &["import", "--cert-authority", "*", "one", "--file", "kh"]).is(2, "", private);
     call(&place, &["remove", "web01", "--file", "one"]).is(2, "", private);
+    let piped = Bugle::alone().at(&place).args(["-F", "none", "known-hosts", "import", "-", "--file", "kh"]);
+    piped.stdin(&secret).run().is(2, "", &private.replace("`one`", "`standard input`"));
     assert_eq!(place.read("one"), secret);
     place.file("binary", "web01 ssh-ed25519\0\0");
     let binary = "error: `binary` is not text, and holds no host keys\n";

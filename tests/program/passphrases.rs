@@ -25,6 +25,9 @@ fn one_descriptor_is_not_read_for_two_passphrases() {
          hint: open one for each: --old-passphrase-fd 3 --passphrase-fd 4 3<old 4<new\n",
     );
     assert_eq!(fs::read(&key).expect("it is there"), before);
+    let call = keys(&place).args(["passphrase", "key", "--old-passphrase-fd", "3", "--passphrase-fd", "4", "-a", "2"]);
+    let call = call.descriptor(3, SECRET).descriptor(4, SECRET);
+    call.run().is(0, "key has the same passphrase as before\n", "");
 }
 
 #[test]

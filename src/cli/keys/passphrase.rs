@@ -42,7 +42,8 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         ))
         .hint("open one for each: --old-passphrase-fd 3 --passphrase-fd 4 3<old 4<new"));
     }
-    let file = KeyPassphrases::of(arguments.old_passphrase_fd, "--old-passphrase-fd")?.open(path)?;
+    let mut passphrases = KeyPassphrases::of(arguments.old_passphrase_fd, "--old-passphrase-fd")?;
+    let file = passphrases.open(path)?;
     let Some(private) = file.private() else {
         return Err(Failed::mistake_text(format!("`{}` is locked", path.display())));
     };
@@ -55,8 +56,12 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     let text = pair.proved_private_text(&protection).map_err(Failed::fault)?;
     replace_private(path, text.as_bytes()).map_err(Failed::fault)?;
     if !global.quiet {
-        let what = match protection {
+        let what = match &protection {
             Protection::None => "has no passphrase now",
+            // Its rounds may be others.
+            Protection::Passphrase { passphrase, .. } if passphrases.last() == Some(passphrase) => {
+                "has the same passphrase as before"
+            }
             Protection::Passphrase { .. } => "has a new passphrase",
         };
         writeln!(io::stdout(), "{} {what}", shown(&path.display().to_string()))?;

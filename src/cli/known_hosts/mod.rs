@@ -64,7 +64,7 @@ fn refuse_other_files(name: &Path, text: &[u8]) -> Result<(), Failed> {
     let name = name.display();
     if text.split(|&byte| byte == b'\n').any(begins_private_key) {
         return Err(Failed::mistake_text(format!("`{name}` holds a private key, and no host keys"))
-            .hint(format!("the public key is in the file beside it: {name}.pub")));
+            .hint("host keys are public ones: name the file with `.pub` beside it"));
     }
     match text.contains(&0) {
         true => Err(Failed::mistake_text(format!("`{name}` is not text, and holds no host keys"))),
