@@ -15,6 +15,8 @@ mod asked_for;
 mod bugle;
 #[path = "program/exit_codes.rs"]
 mod exit_codes;
+#[path = "program/false_proofs.rs"]
+mod false_proofs;
 #[path = "program/faults.rs"]
 mod faults;
 #[path = "program/interrupts.rs"]
