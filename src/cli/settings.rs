@@ -173,19 +173,24 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
         if key == "config" {
             return Err(file.mistake(position, Part::Key, "`config` names this file and cannot stand in it"));
         }
-        let Some(argument) = argument(&command, key) else {
+        let arguments = arguments(&command, key);
+        if arguments.is_empty() {
             let failed = file.mistake(position, Part::Key, &format!("`{}` is no option", clipped(key)));
             return Err(match yaml::nearest(key, names.iter().map(String::as_str)) {
                 Some(near) => failed.hint(format!("did you mean `{near}`?")),
                 None => failed.hint("keys are long options without their dashes, such as `fanout: 128`"),
             });
-        };
-        let takes_list = matches!(argument.get_action(), ArgAction::Append);
+        }
+        let takes_list = arguments.iter().any(|argument| takes_list(argument));
         let values = scalars(value).filter(|_| takes_list || !value.is_sequence()).ok_or_else(|| {
             let wanted = if takes_list { "a value or a list of values" } else { "one value" };
             file.mistake(position, Part::Value, &format!("`{key}` takes {wanted}"))
         })?;
-        let refused = values.iter().enumerate().find_map(|(index, value)| Some((index, refusal(argument, value)?)));
+        // Verbs may mean different things by a name, and what one of them takes is a setting.
+        let refused = values.iter().enumerate().find_map(|(index, value)| {
+            let reasons: Vec<String> = arguments.iter().map_while(|argument| refusal(argument, value)).collect();
+            (reasons.len() == arguments.len()).then(|| Some((index, reasons.into_iter().next()?)))?
+        });
         if let Some((index, reason)) = refused {
             return Err(file.mistake(position, Part::Item(index), &format!("`{key}`: {reason}")));
         }
@@ -196,10 +201,14 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
     Ok((command, origins))
 }
 
-/// The option of a setting.
-fn argument<'a>(command: &'a Command, name: &str) -> Option<&'a Argument> {
-    let own = command.get_arguments().find(|argument| setting(argument).as_deref() == Some(name));
-    own.or_else(|| command.get_subcommands().find_map(|verb| self::argument(verb, name)))
+/// The options of a setting, in all verbs.
+fn arguments<'a>(command: &'a Command, name: &str) -> Vec<&'a Argument> {
+    let own = command.get_arguments().filter(|argument| setting(argument).as_deref() == Some(name));
+    own.chain(command.get_subcommands().flat_map(|verb| arguments(verb, name))).collect()
+}
+
+fn takes_list(argument: &Argument) -> bool {
+    matches!(argument.get_action(), ArgAction::Append)
 }
 
 /// Why an option does not take a value, if it does not.
@@ -211,6 +220,10 @@ fn refusal(argument: &Argument, value: &str) -> Option<String> {
         return value.parse::<u8>().is_err().then(|| format!("`{}` is not a number", clipped(value)));
     }
     let alone = Argument::new("value").long("value").value_parser(argument.get_value_parser().clone());
+    let alone = match argument.get_value_delimiter() {
+        Some(delimiter) => alone.value_delimiter(delimiter),
+        None => alone,
+    };
     let tried = Command::new("bugle").arg(alone).try_get_matches_from(["bugle", &format!("--value={value}")]);
     let text = tried.err()?.to_string();
     let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
@@ -280,7 +293,11 @@ fn scalars(value: &Value) -> Option<Vec<String>> {
 
 fn with_default(command: Command, name: &str, values: &[String]) -> Command {
     let command = command.mut_args(|argument| {
-        if setting(&argument).as_deref() == Some(name) { argument.default_values(values.to_vec()) } else { argument }
+        let is_it = setting(&argument).as_deref() == Some(name);
+        let is_taken = is_it
+            && (takes_list(&argument) || values.len() == 1)
+            && values.iter().all(|value| refusal(&argument, value).is_none());
+        if is_taken { argument.default_values(values.to_vec()) } else { argument }
     });
     command.mut_subcommands(|verb| with_default(verb, name, values))
 }
