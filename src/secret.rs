@@ -20,6 +20,11 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The clear text, for handing to a protocol and nothing else.
     pub fn expose(&self) -> &str {
         &self.0

@@ -209,6 +209,7 @@ fn what_matters_is_done_in_few_places() {
             "a password is handed to a protocol and to nothing else",
             &[
                 "connection/auth.rs",
+                "connection/key_cipher.rs",
                 "connection/key_file.rs",
                 "keys/pair.rs",
                 "task/command.rs",

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Barrier;
@@ -450,16 +450,25 @@ fn rewriting_keeps_the_former_file_and_the_link() {
     write_private(&path, text.as_bytes());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     assert_eq!(rewrite(&link, |document| document.without(&["nobody"]).0).unwrap(), Rewritten::Unchanged);
+    fs::write(directory.path().join("real.old"), "older").unwrap();
+    let former = fs::metadata(&path).unwrap().ino();
     let Rewritten::Replaced { backup: Some(backup) } = rewrite(&link, |document| document.without(&["a"]).0).unwrap()
     else {
         panic!()
     };
-    assert_eq!(fs::read_to_string(backup).unwrap(), text);
+    assert_eq!(fs::read_to_string(&backup).unwrap(), text);
+    assert_ne!(fs::metadata(&backup).unwrap().ino(), former, "a copy: not every file system has hard links");
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("c {}\n@revoked a {}\nb bad line", key(2), key(3)));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "no temporary file stays");
     assert!(matches!(rewrite(&directory.path().join("none"), |_| Vec::new()), Err(WriteError::Read(_))));
+    // Where the backup cannot be written, nothing is.
+    fs::remove_file(&backup).unwrap();
+    fs::create_dir_all(backup.join("full")).unwrap();
+    assert!(matches!(rewrite(&path, |_| Vec::new()), Err(WriteError::Write { .. })));
+    assert!(fs::read_to_string(&path).unwrap().starts_with("c "));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3, "no temporary file stays");
 }
 
 /// Text near enough to known_hosts that every branch of the parser is met.

@@ -15,6 +15,8 @@ mod asked_for;
 mod bugle;
 #[path = "program/exit_codes.rs"]
 mod exit_codes;
+#[path = "program/false_proofs.rs"]
+mod false_proofs;
 #[path = "program/faults.rs"]
 mod faults;
 #[path = "program/interrupts.rs"]
@@ -31,6 +33,8 @@ mod mistakes;
 mod moving;
 #[path = "program/output.rs"]
 mod output;
+#[path = "program/passphrases.rs"]
+mod passphrases;
 #[path = "program/privileges.rs"]
 mod privileges;
 #[path = "program/pulling.rs"]

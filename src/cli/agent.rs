@@ -1,7 +1,7 @@
 //! `bugle agent list|add|remove`: the keys in the ssh-agent, with the words and exit codes of ssh-add(1).
 
 use super::failure::Failed;
-use super::key_files::KeyPassphrases;
+use super::key_files::{KeyPassphrases, read_file};
 use super::options::GlobalOptions;
 use super::shown::shown;
 use crate::connection::{AGENT_LIMIT, Agent, AgentError, Confirm, KeyFile, KeyLimits};
@@ -22,6 +22,7 @@ const DEFAULT_FILES: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed255
 const NOT_ALL: u8 = exit_code::WORK_FAILED;
 
 const START: &str = "eval \"$(ssh-agent)\" starts one for this shell; bugle starts none by itself";
+const STUCK: &str = "it is stuck, or something else listens where SSH_AUTH_SOCK points: `ssh-add -l` asks it as well";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -127,7 +128,11 @@ fn open(patience: Option<Duration>) -> Result<Agent, Failed> {
 
 /// Nobody there is another thing than somebody who says no.
 fn failed(error: AgentError) -> Failed {
-    if error.is_unreachable() { Failed::mistake(error).hint(START) } else { Failed::not_all_text(error.to_string()) }
+    match error {
+        AgentError::Unreachable { .. } => Failed::mistake(error).hint(START),
+        _ if error.is_unreachable() => Failed::mistake(error).hint(STUCK),
+        _ => Failed::not_all_text(error.to_string()),
+    }
 }
 
 fn list(arguments: &ListArguments) -> Result<u8, Failed> {
@@ -264,7 +269,7 @@ fn public(path: &Path) -> Result<(PublicKey, String), Failed> {
 
 /// The first key of a file, and its comment; where there is none, ssh-add takes the name of the file.
 fn public_in(path: &Path) -> Option<(PublicKey, String)> {
-    let found = described(&std::fs::read(path).ok()?).into_iter().next()?;
+    let found = described(&read_file(path).ok()?).into_iter().next()?;
     Some((found.key, found.comment.unwrap_or_else(|| path.display().to_string())))
 }
 

@@ -8,7 +8,7 @@ use super::failure::{Failed, warn};
 use super::prompt;
 use crate::connection::{Again, ConnectError, Connector, Destination, Keyring, Trace, Written};
 use crate::host::HostName;
-use crate::known_hosts::{Addition, Appended, HostQuery, NameStyle, PublicKey};
+use crate::known_hosts::{Addition, Appended, Conflict, HostQuery, NameStyle, PublicKey};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -213,9 +213,9 @@ fn write_table(out: &mut Vec<u8>, strangers: &[Stranger]) -> io::Result<()> {
     writeln!(out, "{COMPARE}")
 }
 
-/// Writes the keys down, each file once, and tells it. Those that contradict what somebody wrote meanwhile are left out, and
-/// told too.
-pub(super) fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<(), Failed> {
+/// Writes the keys down, each file once, and tells it. Those that contradict what somebody wrote meanwhile are left out, told
+/// too, and given back.
+pub(super) fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Result<Vec<Conflict>, Failed> {
     for Stranger { query, key, file, style, .. } in strangers {
         let addition = Addition::new(query, vec![key]).map_err(Failed::mistake)?;
         connector.learned().add(file, style, addition);
@@ -223,6 +223,7 @@ pub(super) fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Resul
     let mut written = connector.learned().write().map_err(Failed::fault)?;
     written.sort_by(|one, other| one.file.cmp(&other.file));
     let mut stderr = io::stderr().lock();
+    let mut left_out = Vec::new();
     let is_told = |written: &Written| written.appended != Appended::default();
     for Written { file, appended, .. } in written.into_iter().filter(is_told) {
         let count = appended.written;
@@ -232,7 +233,8 @@ pub(super) fn remember(connector: &Connector, strangers: Vec<Stranger>) -> Resul
             let key = format!("{} {}", conflict.key.family(), conflict.key.fingerprint());
             let text = format!("{key} of {} is left out: something else is known by now", conflict.name);
             warn(&mut stderr, text).map_err(Failed::fault)?;
+            left_out.push(conflict);
         }
     }
-    Ok(())
+    Ok(left_out)
 }

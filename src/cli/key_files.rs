@@ -1,11 +1,17 @@
-//! Private key files on this machine, for the verbs that work with them: what is wrong with one, and how it is unlocked.
+//! Key files on this machine, for the verbs that work with them: how they are read, what is wrong with a private one, and how
+//! it is unlocked.
 
 use super::failure::Failed;
 use super::prompt;
 use crate::connection::{KeyFile, KeyFileError};
 use crate::secret::Secret;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
+use zeroize::Zeroizing;
 
+/// The keys of a large team are a few hundred kilobytes, known_hosts of a large fleet some megabytes.
+const LARGEST: u64 = 64 * 1024 * 1024;
 /// How often a passphrase is asked for, as `ssh` does (NumberOfPasswordPrompts).
 const ATTEMPTS: u32 = 3;
 
@@ -14,6 +20,34 @@ impl From<KeyFileError> for Failed {
         let hint = error.hint();
         Self::mistake(error).hints(hint)
     }
+}
+
+/// The text of a file of keys; `-` is standard input.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    if path == Path::new("-") { read_from(path, io::stdin()) } else { read_file(path) }
+}
+
+/// The text of a file of keys.
+pub(super) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    read_from(path, File::open(path).map_err(|error| unreadable(path, &error))?)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failed {
+    Failed::mistake_text(format!("cannot read `{}`: {error}", path.display()))
+}
+
+fn read_from(path: &Path, source: impl Read) -> Result<Zeroizing<Vec<u8>>, Failed> {
+    let mut text = Zeroizing::new(Vec::new());
+    let length = source.take(LARGEST + 1).read_to_end(&mut text).map_err(|error| unreadable(path, &error))?;
+    if length as u64 > LARGEST {
+        return Err(Failed::mistake_text(format!("`{}` is larger than 64 MiB: no file of keys is", path.display())));
+    }
+    Ok(text)
+}
+
+/// Whether a line begins a private key.
+pub(super) fn begins_private_key(line: &[u8]) -> bool {
+    line.windows(b"PRIVATE KEY".len()).any(|window| window == b"PRIVATE KEY") || line.starts_with(b"PuTTY-User-Key")
 }
 
 /// The passphrases that keys are unlocked with.
@@ -42,9 +76,16 @@ impl KeyPassphrases {
         Ok(file)
     }
 
+    /// The one that opened the last locked key.
+    pub(super) fn last(&self) -> Option<&Secret> {
+        self.last.as_ref()
+    }
+
     fn unlock(&mut self, file: &mut KeyFile) -> Result<(), Failed> {
         if let Some(given) = &self.given {
-            return Ok(file.unlock(given)?);
+            file.unlock(given)?;
+            self.last = Some(given.clone());
+            return Ok(());
         }
         if self.last.as_ref().is_some_and(|last| file.unlock(last).is_ok()) {
             return Ok(());
@@ -63,8 +104,8 @@ impl KeyPassphrases {
             };
             match file.unlock(&passphrase) {
                 Ok(()) => self.last = Some(passphrase),
-                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
-                Err(_) => continue,
+                Err(KeyFileError::WrongPassphrase(_)) if attempt < ATTEMPTS => continue,
+                Err(error) => return Err(error.into()),
             }
             break;
         }

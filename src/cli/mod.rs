@@ -140,6 +140,9 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
             verb.filter(|verb| verb.try_contains_id(option).is_ok()).and_then(|verb| verb.value_source(option));
         source == Some(ValueSource::CommandLine)
     };
+    if let Verb::Keys(arguments) = &program.verb {
+        arguments.check_typed(typed)?;
+    }
     // A question that was typed is stronger than a descriptor from the environment or the configuration file.
     if typed("ask_pass") && !typed("pass_fd") {
         program.global.pass_fd = None;

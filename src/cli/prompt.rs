@@ -5,12 +5,16 @@ use crate::connection::{AGENT_LIMIT, Ask};
 use crate::duration::human;
 use crate::report::visible;
 use crate::secret::Secret;
+use rpassword::ConfigBuilder;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
 /// A password is one line; what is longer is not one.
 const SECRET_LIMIT: u64 = 4096;
 
@@ -26,7 +30,52 @@ pub(super) fn has_terminal() -> bool {
 
 /// Asks for something that is not shown while it is typed.
 pub(super) fn secret(question: &str) -> io::Result<Secret> {
-    rpassword::prompt_password(format!("{}: ", visible(question))).map(Secret::new)
+    let keyboard = Keyboard::silent()?;
+    let screen = keyboard.terminal.try_clone()?;
+    let config = ConfigBuilder::new().input_reader(keyboard).output_writer(screen).build();
+    rpassword::prompt_password_with_config(format!("{}: ", visible(question)), config).map(Secret::new)
+}
+
+/// The terminal while it shows nothing. rpassword would leave it like that after Ctrl-C, which ends the process.
+struct Keyboard {
+    terminal: File,
+    former: Termios,
+}
+
+impl Keyboard {
+    fn silent() -> io::Result<Self> {
+        let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+        let former = tcgetattr(&terminal)?;
+        let mut silent = former.clone();
+        silent.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+        silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&terminal, OptionalActions::Now, &silent)?;
+        Ok(Self { terminal, former })
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &self.former)?)
+    }
+}
+
+impl Read for Keyboard {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len().min(1);
+        let length = self.terminal.read(&mut buffer[..room])?;
+        if matches!(buffer[..length], [b'\n' | b'\r' | INTERRUPT]) {
+            self.restore()?;
+            self.terminal.write_all(b"\n")?;
+        }
+        Ok(length)
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _ = self.restore();
+    }
 }
 
 /// Tells the person who answers something.
@@ -53,12 +102,20 @@ pub(super) fn secret_from_descriptor(descriptor: i32, option: &str, what: &str) 
     // Opening it through /proc or /dev needs no ownership of a descriptor that is not ours.
     let file = File::open(format!("/dev/fd/{descriptor}")).map_err(failed)?;
     let mut line = Zeroizing::new(String::new());
-    BufReader::new(file.take(SECRET_LIMIT)).read_line(&mut line).map_err(failed)?;
-    let secret = line.trim_end_matches(['\n', '\r']).to_owned();
-    if secret.is_empty() {
-        return Err(Failed::mistake_text(format!("file descriptor {descriptor} holds no {what}")));
-    }
-    Ok(Secret::new(secret))
+    // With room for the end of the line.
+    BufReader::new(file.take(SECRET_LIMIT + 2)).read_line(&mut line).map_err(failed)?;
+    let secret = line.trim_end_matches(['\n', '\r']);
+    let wrong = match secret {
+        "" => format!("file descriptor {descriptor} holds no {what}"),
+        long if long.len() as u64 > SECRET_LIMIT => {
+            format!("the first line of file descriptor {descriptor} is longer than {SECRET_LIMIT} bytes: no {what} is")
+        }
+        text if text.contains('\0') => {
+            format!("the first line of file descriptor {descriptor} holds a NUL byte: no {what} does")
+        }
+        secret => return Ok(Secret::new(secret.to_owned())),
+    };
+    Err(Failed::mistake_text(wrong))
 }
 
 /// A password from a descriptor, or asked for, or none.

@@ -2,6 +2,7 @@
 //! the environment, the environment over the file.
 
 use super::failure::Failed;
+use super::shown::beginning;
 use crate::yaml;
 use crate::yaml::{Document, Place};
 use clap::builder::FalseyValueParser;
@@ -9,6 +10,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg as Argument, ArgAction, ArgMatches, Command, Id};
 use serde_yaml::{Mapping, Value};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -171,19 +173,24 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
         if key == "config" {
             return Err(file.mistake(position, Part::Key, "`config` names this file and cannot stand in it"));
         }
-        let Some(argument) = argument(&command, key) else {
+        let arguments = arguments(&command, key);
+        if arguments.is_empty() {
             let failed = file.mistake(position, Part::Key, &format!("`{}` is no option", clipped(key)));
             return Err(match yaml::nearest(key, names.iter().map(String::as_str)) {
                 Some(near) => failed.hint(format!("did you mean `{near}`?")),
                 None => failed.hint("keys are long options without their dashes, such as `fanout: 128`"),
             });
-        };
-        let takes_list = matches!(argument.get_action(), ArgAction::Append);
+        }
+        let takes_list = arguments.iter().any(|argument| takes_list(argument));
         let values = scalars(value).filter(|_| takes_list || !value.is_sequence()).ok_or_else(|| {
             let wanted = if takes_list { "a value or a list of values" } else { "one value" };
             file.mistake(position, Part::Value, &format!("`{key}` takes {wanted}"))
         })?;
-        let refused = values.iter().enumerate().find_map(|(index, value)| Some((index, refusal(argument, value)?)));
+        // Verbs may mean different things by a name, and what one of them takes is a setting.
+        let refused = values.iter().enumerate().find_map(|(index, value)| {
+            let reasons: Vec<String> = arguments.iter().map_while(|argument| refusal(argument, value)).collect();
+            (reasons.len() == arguments.len()).then(|| Some((index, reasons.into_iter().next()?)))?
+        });
         if let Some((index, reason)) = refused {
             return Err(file.mistake(position, Part::Item(index), &format!("`{key}`: {reason}")));
         }
@@ -194,10 +201,14 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
     Ok((command, origins))
 }
 
-/// The option of a setting.
-fn argument<'a>(command: &'a Command, name: &str) -> Option<&'a Argument> {
-    let own = command.get_arguments().find(|argument| setting(argument).as_deref() == Some(name));
-    own.or_else(|| command.get_subcommands().find_map(|verb| self::argument(verb, name)))
+/// The options of a setting, in all verbs.
+fn arguments<'a>(command: &'a Command, name: &str) -> Vec<&'a Argument> {
+    let own = command.get_arguments().filter(|argument| setting(argument).as_deref() == Some(name));
+    own.chain(command.get_subcommands().flat_map(|verb| arguments(verb, name))).collect()
+}
+
+fn takes_list(argument: &Argument) -> bool {
+    matches!(argument.get_action(), ArgAction::Append)
 }
 
 /// Why an option does not take a value, if it does not.
@@ -209,6 +220,10 @@ fn refusal(argument: &Argument, value: &str) -> Option<String> {
         return value.parse::<u8>().is_err().then(|| format!("`{}` is not a number", clipped(value)));
     }
     let alone = Argument::new("value").long("value").value_parser(argument.get_value_parser().clone());
+    let alone = match argument.get_value_delimiter() {
+        Some(delimiter) => alone.value_delimiter(delimiter),
+        None => alone,
+    };
     let tried = Command::new("bugle").arg(alone).try_get_matches_from(["bugle", &format!("--value={value}")]);
     let text = tried.err()?.to_string();
     let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
@@ -218,7 +233,7 @@ fn refusal(argument: &Argument, value: &str) -> Option<String> {
         .map_or("it is not one of its values", |(_, why)| why);
     // Most reasons name the value themselves.
     if reason.contains(&format!("`{value}`")) {
-        return Some(clipped(reason));
+        return Some(clipped(reason).into_owned());
     }
     Some(format!("`{}`: {}", clipped(value), clipped(reason)))
 }
@@ -233,20 +248,25 @@ pub(super) fn variable_behind(error: &clap::Error, arguments: &[OsString]) -> Op
     Some(format!("{variable} is set to `{value}`"))
 }
 
-/// What an option is called in the file and, in capitals, in the environment. That is its long name, except where verbs mean
-/// different things by one: `--exclude` of hosts keeps its setting where a verb has another one of files.
+/// Options that only the command line has: no file and no environment may replace keys.
+const TYPED_ALONE: [&str; 1] = ["replace_keys"];
+/// Options whose setting is their identifier, since verbs mean different things by their long names: `--exclude` of hosts keeps
+/// its setting where a verb has another one of files.
+const RENAMED: [&str; 3] = ["exclude", "exclude_files", "exclude_files_from"];
+
+/// What an option is called in the file and, in capitals, in the environment: its long name, with the exceptions above.
 fn setting(argument: &Argument) -> Option<String> {
-    argument.get_long()?;
-    Some(argument.get_id().as_str().replace('_', "-"))
+    let long = argument.get_long()?;
+    let id = argument.get_id().as_str();
+    match id {
+        _ if TYPED_ALONE.contains(&id) => None,
+        _ if RENAMED.contains(&id) => Some(id.replace('_', "-")),
+        _ => Some(long.to_owned()),
+    }
 }
 
-/// The beginning of a text that may be long.
-fn clipped(text: &str) -> String {
-    const LONGEST: usize = 160;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+fn clipped(text: &str) -> Cow<'_, str> {
+    beginning(text, 160)
 }
 
 fn variable(long: &str) -> String {
@@ -273,7 +293,43 @@ fn scalars(value: &Value) -> Option<Vec<String>> {
 
 fn with_default(command: Command, name: &str, values: &[String]) -> Command {
     let command = command.mut_args(|argument| {
-        if setting(&argument).as_deref() == Some(name) { argument.default_values(values.to_vec()) } else { argument }
+        let is_it = setting(&argument).as_deref() == Some(name);
+        let is_taken = is_it
+            && (takes_list(&argument) || values.len() == 1)
+            && values.iter().all(|value| refusal(&argument, value).is_none());
+        if is_taken { argument.default_values(values.to_vec()) } else { argument }
     });
     command.mut_subcommands(|verb| with_default(verb, name, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use std::collections::BTreeSet;
+
+    /// What an option of any verb is called in `settings`, where that is not its long name.
+    fn exceptions(command: &Command, found: &mut BTreeSet<(String, Option<String>)>) {
+        for argument in command.get_arguments() {
+            let (long, setting) = (argument.get_long().map(str::to_owned), setting(argument));
+            if long != setting {
+                found.insert((long.expect("an option without a long name has no setting"), setting));
+            }
+        }
+        command.get_subcommands().for_each(|verb| exceptions(verb, found));
+    }
+
+    #[test]
+    fn settings_have_the_long_names_of_their_options_in_every_verb() {
+        let mut found = BTreeSet::new();
+        exceptions(&crate::cli::Program::command(), &mut found);
+        let expected = [
+            ("exclude", Some("exclude-files")),
+            ("exclude-from", Some("exclude-files-from")),
+            ("exclude-hosts", Some("exclude")),
+            ("yes", None),
+        ];
+        let expected = expected.map(|(long, setting)| (long.to_owned(), setting.map(str::to_owned)));
+        assert_eq!(found, expected.into());
+    }
 }

@@ -12,6 +12,14 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
     if io::stdout().is_terminal() { visible(text) } else { Cow::Borrowed(text) }
 }
 
+/// The beginning of a text that may be long.
+pub(super) fn beginning(text: &str, longest: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// Writes a document to a file, or to standard output for `-`.
 pub(super) fn write_json(target: &str, document: &Value) -> Result<(), Failed> {
     let text = serde_json::to_string_pretty(document).map_err(Failed::fault)? + "\n";

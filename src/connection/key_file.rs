@@ -3,6 +3,7 @@
 //! [`KeyFile::open`] looks at a file without its passphrase: enough to offer the key and to know whether a passphrase
 //! will be needed. [`KeyFile::unlock`] gives the private key. Nothing here asks anybody anything.
 
+use super::key_cipher;
 use super::signer::SigningKey;
 use crate::known_hosts::PublicKey as BlobKey;
 use crate::secret::Secret;
@@ -16,6 +17,11 @@ use zeroize::Zeroizing;
 
 /// A key file is a few kilobytes; what is longer is something else.
 const LIMIT: u64 = 64 * 1024;
+
+/// How a DSA key in PEM begins.
+const DSA: &str = "-----BEGIN DSA PRIVATE KEY-----";
+/// What PKCS#8 calls DSA.
+const DSA_OBJECT: &str = "1.2.840.10040.4.1";
 
 /// A private key file that was read.
 pub struct KeyFile {
@@ -58,6 +64,20 @@ pub enum KeyFileError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is the public half.
+    #[error("`{}` is a public key, and the private one is needed", .0.display())]
+    Public(PathBuf),
+    /// It is a DSA key in a form of OpenSSL's.
+    #[error("`{}` is a DSA key in PEM, which bugle does not read", .0.display())]
+    DsaPem(PathBuf),
+    /// It is encrypted in a way that nothing here opens.
+    #[error("`{}` is encrypted with {cipher}, which bugle does not read", path.display())]
+    Cipher {
+        /// Which.
+        path: PathBuf,
+        /// By what.
+        cipher: String,
+    },
     /// It is no certificate.
     #[error("`{}` is not a certificate: {reason}", path.display())]
     NotACertificate {
@@ -86,6 +106,15 @@ impl KeyFileError {
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::NotAKey { path, .. } => {
                 Some(format!("ssh-keygen -y -f {} shows whether OpenSSH reads it", path.display()))
+            }
+            Self::Public(path) if path.extension().is_some_and(|extension| extension == "pub") => {
+                Some(format!("name the file without `.pub`: {}", path.with_extension("").display()))
+            }
+            Self::DsaPem(path) => {
+                Some(format!("sshd takes no such key since OpenSSH 7; ssh-keygen -l -f {} tells of it", path.display()))
+            }
+            Self::Cipher { path, .. } => {
+                Some(format!("ssh-keygen -p -f {} encrypts it in OpenSSH's usual way", path.display()))
             }
             Self::NotACertificate { path, .. } => {
                 Some(format!("ssh-keygen -L -f {} shows whether OpenSSH reads it", path.display()))
@@ -158,37 +187,46 @@ impl KeyFile {
     /// to the user.
     pub(super) fn read(path: &Path, user: u32) -> Result<Self, KeyFileError> {
         let text = read_limited(path)?;
+        let decoded = match decode_secret_key(&text, None) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) if !text.contains(DSA) && is_encrypted(&text, &error) => Ok(None),
+            Err(error) => Err(not_a_key(path, &text, &error)),
+        };
+        // A mode matters where there is something to keep secret.
+        let decoded = match decoded {
+            Err(error) if !text.contains("PRIVATE KEY") => return Err(error),
+            decoded => decoded,
+        };
         let facts = fs::metadata(path).map_err(|source| KeyFileError::Unreadable { path: path.into(), source })?;
         let mode = facts.mode() & 0o7777;
         if facts.uid() == user && mode & 0o077 != 0 {
             return Err(KeyFileError::Exposed { path: path.into(), mode });
         }
-        match decode_secret_key(&text, None) {
-            Ok(key) => Ok(Self {
-                path: path.into(),
-                public: Some(key.public_key().clone()),
-                private: Some(Arc::new(SigningKey::new(key))),
-                text,
-            }),
-            Err(error) if is_encrypted(&text, &error) => {
-                let public = PrivateKey::from_openssh(text.as_bytes())
-                    .ok()
-                    .map(|key| key.public_key().clone())
-                    .or_else(|| read_public(&beside(path, ".pub")));
-                Ok(Self { path: path.into(), public, private: None, text })
-            }
-            Err(error) => Err(KeyFileError::NotAKey { path: path.into(), reason: reason(&error) }),
-        }
+        let decoded = decoded?;
+        let public = match &decoded {
+            Some(key) => Some(key.public_key().clone()),
+            None => PrivateKey::from_openssh(text.as_bytes())
+                .ok()
+                .map(|key| key.public_key().clone())
+                .or_else(|| read_public(&beside(path, ".pub"))),
+        };
+        let private = decoded.map(|key| Arc::new(SigningKey::new(key)));
+        Ok(Self { path: path.into(), public, private, text })
     }
 
     /// Opens an encrypted key. Slow on purpose (bcrypt takes tenths of a second): once a run, off the runtime.
     ///
     /// # Errors
-    /// Where the passphrase does not open it.
+    /// Where the passphrase does not open it, or none could.
     pub fn unlock(&mut self, passphrase: &Secret) -> Result<(), KeyFileError> {
+        let path = || self.path.clone();
         let key = decode_secret_key(&self.text, Some(passphrase.expose()))
-            .or_else(|error| legacy_ec::decode(&self.text, passphrase).ok_or(error))
-            .map_err(|_| KeyFileError::WrongPassphrase(self.path.clone()))?;
+            .or_else(|error| key_cipher::decode_ec(&self.text, passphrase).ok_or(error))
+            .map_err(|error| match key_cipher::unsupported(&self.text, &error) {
+                Some(cipher) => KeyFileError::Cipher { path: path(), cipher },
+                None if is_dsa(&self.text, &error) => KeyFileError::DsaPem(path()),
+                None => KeyFileError::WrongPassphrase(path()),
+            })?;
         self.public = Some(key.public_key().clone());
         self.private = Some(Arc::new(SigningKey::new(key)));
         Ok(())
@@ -213,6 +251,21 @@ fn is_encrypted(text: &str, error: &KeyError) -> bool {
         || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
+/// A DSA key outside of OpenSSH's own format, which russh has no code for.
+fn is_dsa(text: &str, error: &KeyError) -> bool {
+    text.contains(DSA) || matches!(error, KeyError::UnknownAlgorithm(algorithm) if algorithm.to_string() == DSA_OBJECT)
+}
+
+fn not_a_key(path: &Path, text: &str, error: &KeyError) -> KeyFileError {
+    if is_dsa(text, error) {
+        KeyFileError::DsaPem(path.into())
+    } else if BlobKey::from_text(text.as_bytes()).is_ok() {
+        KeyFileError::Public(path.into())
+    } else {
+        KeyFileError::NotAKey { path: path.into(), reason: reason(error) }
+    }
+}
+
 fn reason(error: &KeyError) -> String {
     match error {
         KeyError::CouldNotReadKey => "no `-----BEGIN … PRIVATE KEY-----` in it that bugle knows".into(),
@@ -229,7 +282,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// A public key file, where there is a readable one.
 pub(super) fn read_public(path: &Path) -> Option<PublicKey> {
-    PublicKey::from_openssh(fs::read_to_string(path).ok()?.trim()).ok()
+    PublicKey::from_openssh(read_limited(path).ok()?.trim()).ok()
 }
 
 /// A certificate file, where there is one.
@@ -242,46 +295,6 @@ pub(super) fn read_certificate(path: &Path) -> Result<Option<Certificate>, KeyFi
     let certificate = Certificate::from_openssh(text.trim());
     let wrong = |reason: String| KeyFileError::NotACertificate { path: path.into(), reason };
     certificate.map(Some).map_err(|error| wrong(error.to_string()))
-}
-
-/// The one form that russh takes for something else: an EC key under PEM's own encryption (`ssh-keygen -m PEM`).
-mod legacy_ec {
-    use super::{PrivateKey, Secret, decode_secret_key};
-    use aes::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
-    use zeroize::Zeroizing;
-
-    const BEGIN: &str = "-----BEGIN EC PRIVATE KEY-----";
-    const END: &str = "-----END EC PRIVATE KEY-----";
-
-    /// The key, if it is of this form and the passphrase fits. The key of the cipher is MD5(passphrase, first half of
-    /// the initial vector), as OpenSSL's EVP_BytesToKey makes it.
-    pub(super) fn decode(text: &str, passphrase: &Secret) -> Option<PrivateKey> {
-        let body = text.split_once(BEGIN)?.1.split_once(END)?.0;
-        let (head, payload) = body.split_once("\n\n").or_else(|| body.split_once("\r\n\r\n"))?;
-        let vector = head.lines().find_map(|line| line.trim().strip_prefix("DEK-Info: AES-128-CBC,"))?;
-        let vector = unhex(vector.trim())?;
-        let mut digest = md5::Context::new();
-        digest.consume(passphrase.expose());
-        digest.consume(vector.get(..8)?);
-        let mut bytes = Zeroizing::new(unbase64(payload)?);
-        let cipher = cbc::Decryptor::<aes::Aes128>::new_from_slices(&digest.finalize().0, &vector).ok()?;
-        let clear = cipher.decrypt_padded::<Pkcs7>(&mut bytes).ok()?;
-        let pem = Zeroizing::new(format!("{BEGIN}\n{}\n{END}\n", base64(clear)));
-        decode_secret_key(&pem, None).ok()
-    }
-
-    fn unhex(text: &str) -> Option<Vec<u8>> {
-        data_encoding::HEXUPPER_PERMISSIVE.decode(text.as_bytes()).ok()
-    }
-
-    fn unbase64(text: &str) -> Option<Vec<u8>> {
-        let packed: String = text.split_whitespace().collect();
-        data_encoding::BASE64.decode(packed.as_bytes()).ok()
-    }
-
-    fn base64(bytes: &[u8]) -> String {
-        data_encoding::BASE64.encode(bytes)
-    }
 }
 
 #[cfg(test)]
@@ -344,11 +357,77 @@ mod tests {
     fn a_key_that_others_can_read_is_refused_with_its_mode_and_the_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
-        fs::write(&path, "x").unwrap();
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        fs::write(&path, locked).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = KeyFile::read(&path, rustix::process::getuid().as_raw()).err().unwrap();
         assert!(error.to_string().contains("0644"), "{error}");
         assert!(error.hint().unwrap().starts_with("chmod 600 "));
+    }
+
+    #[test]
+    fn nobody_is_told_to_hide_what_is_no_private_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pub");
+        let user = rustix::process::getuid().as_raw();
+        for (content, expected) in [
+            ("hello\n", "is not a private key"),
+            (
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGS8uu1P/77G/89uat7mvcY7SBPkzorGPolzg10l996h me\n",
+                "is a public key",
+            ),
+        ] {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            let error = KeyFile::read(&path, user).err().unwrap();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(!error.hint().unwrap().contains("chmod"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cipher_that_is_not_known_is_no_wrong_passphrase() {
+        let directory = tempfile::tempdir().unwrap();
+        let user = rustix::process::getuid().as_raw();
+        let ours = ["-t", "ed25519", "-Z", "3des-cbc", "-a", "1", "-N", "open sesame"];
+        let Some(openssh) = generate(directory.path(), "3des", &ours) else { return };
+        let mut files = vec![(openssh, "3des-cbc")];
+        for (name, arguments, cipher) in [
+            ("pem", &["genrsa", "-traditional", "-des3", "-passout", "pass:open sesame"][..], "DES-EDE3-CBC"),
+            ("pkcs8", &["genrsa", "-des3", "-passout", "pass:open sesame"], "PKCS#8"),
+        ] {
+            let path = directory.path().join(name);
+            let made = Command::new("openssl").args(arguments).arg("-out").arg(&path).arg("2048").output();
+            if made.is_ok_and(|made| made.status.success()) {
+                files.push((path, cipher));
+            }
+        }
+        for (path, cipher) in files {
+            let mut file = KeyFile::read(&path, user).unwrap();
+            let error = file.unlock(&Secret::new("open sesame".into())).unwrap_err();
+            assert!(matches!(&error, KeyFileError::Cipher { cipher: named, .. } if named.contains(cipher)), "{error}");
+            assert!(error.hint().unwrap().starts_with("ssh-keygen -p -f "));
+        }
+    }
+
+    #[test]
+    fn a_dsa_key_in_pem_is_said_to_be_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let user = rustix::process::getuid().as_raw();
+        for (name, form) in [("pem", "PEM"), ("pkcs8", "PKCS8")] {
+            for passphrase in ["", "open sesame"] {
+                let path = directory.path().join(format!("{name}{}", passphrase.len()));
+                let mut keygen = Command::new("ssh-keygen");
+                let made = keygen.args(["-q", "-t", "dsa", "-m", form, "-N", passphrase, "-f"]).arg(&path).output();
+                // OpenSSH 10 makes none any more.
+                if !made.is_ok_and(|made| made.status.success()) {
+                    return;
+                }
+                let unlocked = |mut file: KeyFile| file.unlock(&Secret::new(passphrase.into()));
+                let error = KeyFile::read(&path, user).and_then(unlocked).unwrap_err();
+                assert!(matches!(error, KeyFileError::DsaPem(_)), "{name}: {error}");
+            }
+        }
     }
 
     #[test]

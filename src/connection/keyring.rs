@@ -444,8 +444,8 @@ fn unlock(file: &mut KeyFile, prompts: u32, ask: &dyn Ask) -> Result<(), KeyFile
         };
         match file.unlock(&passphrase) {
             Ok(()) => return Ok(()),
-            Err(error) if attempt == prompts => return Err(error),
-            Err(_) => {}
+            Err(KeyFileError::WrongPassphrase(_)) if attempt < prompts => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())

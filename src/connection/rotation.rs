@@ -2,12 +2,13 @@
 //! (PROTOCOL, section 2.5), where `UpdateHostKeys` is on.
 //!
 //! A server announces its keys after the login. When the connection is about to be closed, [`KeyUpdate`] has the server prove
-//! that it holds those that are new (russh verifies the signatures over this session), and hands all to [`Learned`], which
-//! writes them when the run is over. A run that ends nothing in peace learns nothing.
+//! that it holds those that are new ([`proof`]), and hands all to [`Learned`], which writes them when the run is over. A run
+//! that ends nothing in peace learns nothing.
 
 use super::client::Facts;
 use super::host_keys::{HostKeyCheck, Learned};
 use super::options::Profile;
+use super::proof;
 use crate::known_hosts::{HostKeys, NameStyle, PublicKey, RevokedKeys, Rotation, key_type_of};
 use russh::client::{Handle, Handler};
 use std::collections::HashSet;
@@ -67,18 +68,17 @@ impl KeyUpdate {
         }
         let is_known = |key: &PublicKey| self.keys.known_keys().any(|known| known.key == *key);
         let is_fresh = |key: &PublicKey| !is_known(key) && self.is_good(key);
-        let fresh: Vec<_> =
-            announced.into_iter().zip(&blobs).filter(|(_, key)| is_fresh(key)).map(|(key, _)| key).collect();
+        let fresh: Vec<PublicKey> = blobs.iter().filter(|key| is_fresh(key)).cloned().collect();
         let is_deprecated =
             |key: &PublicKey| !blobs.contains(key) && self.types.iter().any(|kind| kind == key.algorithm());
         if fresh.is_empty() && !self.keys.known_keys().any(|known| is_deprecated(&known.key)) {
             return;
         }
-        if !matches!(timeout(PATIENCE, handle.hostkeys_prove(fresh)).await, Ok(Ok(()))) {
+        if !fresh.is_empty() && !matches!(timeout(PATIENCE, prove(handle, &fresh)).await, Ok(Some(true))) {
             return;
         }
-        let proved = blobs.iter().filter(|key| is_fresh(key)).cloned().collect();
-        let rotation = Rotation { name: self.name.clone(), used, announced: blobs, proved, types: self.types.clone() };
+        let (name, types) = (self.name.clone(), self.types.clone());
+        let rotation = Rotation { name, used, announced: blobs, proved: fresh, types };
         self.learned.rotate(place.file.to_path_buf(), self.style, rotation);
     }
 
@@ -88,6 +88,13 @@ impl KeyUpdate {
         let is_revoked = self.revoked.contains(key) || self.keys.revocation(key).is_some();
         !is_weak && !is_revoked && self.types.iter().any(|kind| kind == key.algorithm())
     }
+}
+
+/// Asks for the proof, and says whether it is one; nothing where the server gives none.
+async fn prove<H: Handler>(handle: &Handle<H>, keys: &[PublicKey]) -> Option<bool> {
+    let session = handle.agent_session_binding()?.session_id();
+    let reply = handle.send_global_request(proof::REQUEST, &proof::request(keys).ok()?, true).await.ok()??;
+    Some(proof::holds(session, keys, &reply))
 }
 
 fn own(key: &russh::keys::PublicKey) -> Option<PublicKey> {

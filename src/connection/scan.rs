@@ -8,7 +8,7 @@ use super::algorithms::key_type;
 use super::handshake::ConnectError;
 use super::options::Destination;
 use super::trace::Trace;
-use crate::known_hosts::{HostKeys, PublicKey, RevokedKeys};
+use crate::known_hosts::{HostKeys, Place, PublicKey, RevokedKeys};
 use crate::outcome::Code;
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -45,6 +45,15 @@ impl Connector {
     pub fn known_keys(&self, destination: &Destination) -> (HostKeys, Arc<RevokedKeys>) {
         let (known, revoked) = self.known_hosts.of(&destination.profile);
         (known.lookup(&destination.host_query()), revoked)
+    }
+
+    /// Under which other names a key stands in the files of the host, and where: the same machine, a clone, or an address that
+    /// moved.
+    pub fn other_names(&self, destination: &Destination, key: &PublicKey) -> Vec<(String, Place)> {
+        let (known, _) = self.known_hosts.of(&destination.profile);
+        let own = destination.host_query().lookup_name();
+        let others = known.places_of(key).filter(|(_, names)| !names.matches(&own));
+        others.map(|(place, names)| (names.to_string(), place)).collect()
     }
 
     async fn look(&self, destination: &Destination, algorithms: &[&str]) -> Result<PublicKey, ConnectError> {

@@ -48,7 +48,8 @@ pub fn described(text: &[u8]) -> Vec<Description> {
 }
 
 fn describe(line: &[u8], number: usize) -> Option<Description> {
-    let line = line.trim_ascii();
+    // Blanks behind a comment are of the comment, as with ssh-keygen.
+    let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
     if line.is_empty() || line[0] == b'#' {
         return None;
     }
@@ -106,7 +107,7 @@ mod tests {
         for (line, comment) in [
             (KEY.into(), None),
             (format!("{KEY} me@here"), Some("me@here")),
-            (format!("\t{KEY}  two  words \r"), Some("two  words")),
+            (format!("\t{KEY}  two  words \r"), Some("two  words ")),
             (format!(r#"from="10.0.0.0/8",command="echo \"a b\"" {KEY} me"#), Some("me")),
             (format!(r#"restrict,command="a b" {KEY}"#), Some(r#"restrict,command="a b""#)),
             (format!("web01,10.0.0.1 {KEY}"), Some("web01,10.0.0.1")),

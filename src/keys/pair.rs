@@ -22,7 +22,7 @@ pub enum Kind {
     Ed25519,
     /// ECDSA over a NIST curve.
     Ecdsa(Curve),
-    /// RSA with this many bits, 2048 to 16384.
+    /// RSA with this many bits, 2048 to 16384 and even.
     Rsa(u16),
 }
 
@@ -49,15 +49,23 @@ pub enum SizeError {
     /// Of RSA.
     #[error("an rsa key has 2048 to 16384 bits, not {0}")]
     Rsa(u32),
+    /// Of RSA, whose two primes are of one length.
+    #[error("an rsa key has an even number of bits, not {0}")]
+    OddRsa(u32),
 }
 
 impl Kind {
     /// RSA of a size.
     ///
     /// # Errors
-    /// What is too small to be safe, and what OpenSSH does not read.
+    /// What is too small to be safe, what OpenSSH does not read, and odd sizes: OpenSSL makes 2048 bits where it is asked for
+    /// 2049 and says nothing, and the key code here knows no primes of different lengths.
     pub fn rsa(bits: u32) -> Result<Self, SizeError> {
-        u16::try_from(bits).ok().filter(|bits| (2048..=16384).contains(bits)).map(Self::Rsa).ok_or(SizeError::Rsa(bits))
+        match u16::try_from(bits) {
+            Ok(size @ 2048..=16384) if size % 2 == 0 => Ok(Self::Rsa(size)),
+            Ok(2048..=16384) => Err(SizeError::OddRsa(bits)),
+            _ => Err(SizeError::Rsa(bits)),
+        }
     }
 
     /// ECDSA over the curve of a size.
@@ -223,6 +231,9 @@ mod tests {
             (Kind::ecdsa(384).unwrap(), "ECDSA", 384),
             (Kind::ecdsa(521).unwrap(), "ECDSA", 521),
             (Kind::rsa(2048).unwrap(), "RSA", 2048),
+            // Primes whose length is no multiple of a word's.
+            (Kind::rsa(2050).unwrap(), "RSA", 2050),
+            (Kind::rsa(2176).unwrap(), "RSA", 2176),
         ] {
             let pair = Pair::generate(kind, "me@here").unwrap();
             let public = pair.public().unwrap();
@@ -249,7 +260,10 @@ mod tests {
         for bits in [0, 1024, 2047, 16385, 65536 + 2048] {
             assert_eq!(Kind::rsa(bits), Err(SizeError::Rsa(bits)));
         }
-        for bits in [2048, 3000, 4096, 16384] {
+        for bits in [2049, 2177, 4097, 16383] {
+            assert_eq!(Kind::rsa(bits), Err(SizeError::OddRsa(bits)));
+        }
+        for bits in [2048, 2050, 3000, 4096, 16384] {
             assert_eq!(Kind::rsa(bits), Ok(Kind::Rsa(bits as u16)));
         }
         assert_eq!(Kind::ecdsa(512), Err(SizeError::Ecdsa(512)));

@@ -191,7 +191,7 @@ mod tests {
     fn what_is_there_stays_unless_it_is_to_be_replaced() {
         for occupied in ["id", "id.pub"] {
             let place = tempfile::tempdir().unwrap();
-            symlink("/nonexistent", place.path().join(occupied)).unwrap();
+            symlink("nowhere", place.path().join(occupied)).unwrap();
             let files = PairFiles::at(place.path().join("id"));
             let error = files.write(b"new", b"new", Existing::Keep).unwrap_err();
             assert!(matches!(error, PairFilesError::Occupied(path) if path.ends_with(occupied)));

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use tempfile::NamedTempFile;
 
 use super::NameStyle;
 use super::document::Document;
@@ -191,24 +192,26 @@ pub fn rewrite(path: &Path, edit: impl FnOnce(&Document) -> Vec<u8>) -> Result<R
     Ok(Rewritten::Replaced { backup })
 }
 
+/// The backup is a copy, since not every file system has hard links, and takes the place of an older one when it is whole.
 fn replace(path: &Path, text: &[u8], mode: u32, former: &[u8]) -> io::Result<Option<PathBuf>> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
-    temporary.write_all(text)?;
-    temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
-    temporary.as_file().sync_all()?;
+    let draft = |text| -> io::Result<NamedTempFile> {
+        let mut temporary = NamedTempFile::new_in(directory)?;
+        temporary.write_all(text)?;
+        temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
+        temporary.as_file().sync_all()?;
+        Ok(temporary)
+    };
+    let fresh = draft(text)?;
     let backup = (!former.is_empty()).then(|| {
         let mut backup = OsString::from(path);
         backup.push(".old");
         PathBuf::from(backup)
     });
     if let Some(backup) = &backup {
-        match fs::remove_file(backup) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::hard_link(path, backup)?,
-        }
+        draft(former)?.persist(backup)?;
     }
-    temporary.persist(path)?;
+    fresh.persist(path)?;
     File::open(directory)?.sync_all()?;
     Ok(backup)
 }

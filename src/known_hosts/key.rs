@@ -57,7 +57,7 @@ impl PublicKey {
         let blob = BASE64.decode(base64).map_err(|_| KeyError::Base64)?;
         let key = Self::from_blob(&blob)?;
         if key.algorithm().as_bytes() != algorithm {
-            let declared = String::from_utf8_lossy(algorithm).into_owned();
+            let declared = excerpt(algorithm);
             return Err(KeyError::TypeMismatch { declared, inside: key.algorithm().into() });
         }
         Ok(key)
@@ -170,6 +170,11 @@ pub fn key_type_of(algorithm: &str) -> String {
         "rsa-sha2-256" | "rsa-sha2-512" => "ssh-rsa".into(),
         other => other.into(),
     }
+}
+
+/// A word of a line, for showing: as much of it as could be one.
+pub(super) fn excerpt(word: &[u8]) -> String {
+    String::from_utf8_lossy(&word[..word.len().min(80)]).into_owned()
 }
 
 /// Whether host key negotiation means a certificate by `algorithm`.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::key::{KeyError, PublicKey};
+use super::key::{KeyError, PublicKey, excerpt};
 use super::names::Names;
 
 /// What stands in front of the names (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
@@ -123,7 +123,7 @@ impl Line {
                 Fault::SecondMarker
             }
             (Some(_), None) => Fault::Key(KeyError::Missing),
-            (None, _) => Fault::Marker(String::from_utf8_lossy(first).into_owned()),
+            (None, _) => Fault::Marker(excerpt(first)),
         };
         let names = next.filter(|names| !names.starts_with(b"@")).or_else(|| fields.next());
         let names = names.and_then(|names| Names::parse(names).ok());
@@ -155,6 +155,9 @@ pub enum Fault {
     /// OpenSSH gives up on a list with such a name, so that the line matches no host.
     #[error("a host name of more than 1022 bytes")]
     LongName,
+    /// The key of an authority is a plain one.
+    #[error("a certificate, where the key of the authority belongs that signs such")]
+    Certificate,
     /// The key is not one.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -10,8 +10,8 @@ use super::NameStyle;
 use super::document::{Document, after_names};
 use super::file::{WriteError, append, rewrite, styled};
 use super::hosts::{KnownHosts, Place, Problem};
-use super::key::PublicKey;
-use super::line::{Entry, Line, Marker};
+use super::key::{PublicKey, is_certificate_algorithm};
+use super::line::{Entry, Fault, Line, Marker};
 use super::lookup::{HostQuery, KnownKey, Verdict};
 use super::names::Names;
 use super::trusted::ReadError;
@@ -107,7 +107,7 @@ impl Import {
     /// Checks public keys, one a line as `.pub` files hold them, of authorities that may sign for the hosts of a pattern.
     ///
     /// # Errors
-    /// Every line that is none.
+    /// Every line that is none, and certificates: they sign nothing.
     pub fn authorities(pattern: &str, path: &Path, text: &[u8]) -> Result<Self, Vec<Problem>> {
         let marked: String = String::from_utf8_lossy(text)
             .lines()
@@ -117,7 +117,16 @@ impl Import {
                 key => format!("{} {pattern} {key}\n", Marker::CertAuthority),
             })
             .collect();
-        Self::parse(path, marked.into_bytes())
+        let import = Self::parse(path, marked.into_bytes())?;
+        let is_certificate = |incoming: &&Incoming| is_certificate_algorithm(incoming.entry.key.algorithm());
+        let problem = |incoming: &Incoming| Problem {
+            place: Place { file: path.into(), line: incoming.line },
+            column: 1,
+            fault: Fault::Certificate,
+            text: incoming.after.clone(),
+        };
+        let problems: Vec<Problem> = import.0.iter().filter(is_certificate).map(problem).collect();
+        if problems.is_empty() { Ok(import) } else { Err(problems) }
     }
 
     /// Whether nothing is to be merged.

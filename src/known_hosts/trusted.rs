@@ -7,8 +7,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// More than a million hosts with RSA keys; whatever is longer is no list of keys.
-const LIMIT: u64 = 1 << 30;
+/// A million hosts with keys of two types; whatever is longer is no list of keys, and `/dev/zero` has no end.
+const LIMIT: u64 = 1 << 28;
 
 /// Reads the whole file; `None` when there is none.
 ///
@@ -78,8 +78,8 @@ pub enum ReadError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Over 1 GiB.
-    #[error("`{}` is longer than 1 GiB", path.display())]
+    /// Over 256 MiB.
+    #[error("`{}` is longer than 256 MiB", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,

@@ -47,6 +47,9 @@ impl Evaluation<'_> {
     /// Adds the hosts that a word means.
     pub(super) fn names(&mut self, word: &str, purpose: Purpose, hosts: &mut HostSet) -> Result<(), Miss> {
         if let Some(host) = self.population.host_index(word) {
+            if purpose == Purpose::Call {
+                self.log_in(word, host, Login::default())?;
+            }
             hosts.insert(host);
             return Ok(());
         }
@@ -101,7 +104,8 @@ impl Evaluation<'_> {
     ) -> Result<bool, Problem> {
         if let Some(host) = self.population.host_index(name) {
             if purpose == Purpose::Call {
-                self.log_in(host, address)?;
+                let login = Login { user: address.user.map(String::from), port: address.port };
+                self.log_in(name, host, login)?;
             }
             hosts.insert(host);
             return Ok(true);
@@ -126,22 +130,19 @@ impl Evaluation<'_> {
         Ok(hosts.len() > before || (purpose == Purpose::Leave && !self.open.is_empty()))
     }
 
-    /// Notes the user and port that are written with a host of the inventory.
-    fn log_in(&mut self, host: u32, address: &Address<'_>) -> Result<(), Problem> {
-        if address.user.is_none() && address.port.is_none() {
-            return Ok(());
-        }
-        if let Some(user) = address.user {
+    /// Notes the user and port that are written with a host of the inventory, or that none are: by its name a host is called
+    /// in one way, while one of a group may be called in another way than the rest.
+    fn log_in(&mut self, name: &str, host: u32, login: Login) -> Result<(), Problem> {
+        if let Some(user) = &login.user {
             check_user(user).map_err(Problem::Name)?;
         }
-        let login = Login { user: address.user.map(String::from), port: address.port };
         match self.logins.entry(host) {
             Entry::Vacant(entry) => {
                 entry.insert(login);
                 Ok(())
             }
             Entry::Occupied(entry) if *entry.get() == login => Ok(()),
-            Entry::Occupied(_) => Err(Problem::TwoLogins(address.host.into())),
+            Entry::Occupied(_) => Err(Problem::TwoLogins(name.into())),
         }
     }
 

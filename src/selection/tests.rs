@@ -346,6 +346,8 @@ fn mistakes_are_shown_where_they_are_with_what_to_write() {
         ("root@all", "`all` is not a single host", "root@all", Some("--user")),
         ("root@web*", "`web*` is not a single host", "root@web*", Some("--user")),
         ("root@web01,deploy@web01", "`web01` is written with two different users", "deploy@web01", None),
+        ("web01,web01:2222", "`web01` is written with two different users or ports", "web01:2222", None),
+        ("web[01-02]:2222,web02", "`web02` is written with two different users or ports", "web02", None),
         ("web[5]", "`web` has 5 hosts and no position 5", "web[5]", Some("count from 0")),
         ("web[-6]", "no position -6", "web[-6]", Some("count from 0")),
         ("empty[0]", "`empty` has 0 hosts and no position 0", "empty[0]", None),

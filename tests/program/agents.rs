@@ -168,6 +168,11 @@ fn keys_that_cannot_be_used_are_told_and_the_others_are_added() {
          Identity added: <home>/without-comment (<home>/without-comment)\n\
          error: the certificate `<home>/without-comment-cert.pub` is not of the key `<home>/without-comment`\n",
     );
+    call(&place, &agent).args(["add", "ed25519.pub"]).run().is(
+        1,
+        "",
+        "error: `ed25519.pub` is a public key, and the private one is needed\nhint: name the file without `.pub`: ed25519\n",
+    );
     call(&place, &agent).arg("list").run().exited(0);
     call(&place, &agent).args(["remove", "ed25519", "junk", &files[5]]).run().is(
         1,
@@ -198,4 +203,7 @@ fn without_an_agent_the_code_is_two_and_none_is_started() {
     let _listens = UnixListener::bind(&silent).expect("the directory can be written");
     let answer = Bugle::alone().at(&place).env("SSH_AUTH_SOCK", silent).args(["agent", "list"]).run().exited(2);
     assert!(answer.stderr.starts_with("error: the agent does not answer\n"), "{}", answer.stderr);
+    answer.told(
+        "hint: it is stuck, or something else listens where SSH_AUTH_SOCK points: `ssh-add -l` asks it as well\n",
+    );
 }

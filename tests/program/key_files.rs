@@ -174,6 +174,19 @@ fn files_with_several_keys_are_shown_whole() {
 }
 
 #[test]
+fn a_file_that_is_none_keeps_no_other_from_being_shown() {
+    let place = Place::new();
+    place.file("junk", "hello\n");
+    let key = crate::fleet::keys::line(crate::fleet::keys::generate("me").public_key());
+    place.file("good.pub", format!("{key}  \t \r\n"));
+    let one = keys(&place).args(["show", "-q", "good.pub"]).run();
+    one.is(0, "256 SHA256:<fingerprint> me  \t  (ED25519)\n", "");
+    let answer = keys(&place).args(["show", "-q", "junk", "good.pub", "none"]).run().exited(2);
+    let answer = answer.said("good.pub: 256 SHA256:<fingerprint> me  \t  (ED25519)\n");
+    answer.told("error: `junk` holds no key\n").told("error: cannot read `none`: ");
+}
+
+#[test]
 fn ssh_and_bugle_log_in_with_the_keys_that_are_made() {
     let Some(daemon) = server() else { return };
     let place = Place::new();
@@ -254,13 +267,47 @@ fn keys_that_are_there_stay_unless_they_are_to_be_replaced() {
         let generate = || keys(&place).args(["generate", "--no-passphrase", "-f", "key"]);
         let said = format!("error: `{there}` is there already\nhint: --yes replaces keys that are there\n");
         generate().run().is(2, "", &said);
-        generate().env("BUGLE_YES", "true").run().is(2, "", &said);
+        for variable in ["BUGLE_YES", "BUGLE_REPLACE_KEYS"] {
+            generate().env(variable, "true").run().is(2, "", &said);
+        }
+        let config = place.file("config.yaml", "yes: true\n");
+        generate().arg("--config").arg(&config).run().is(2, "", &said);
+        place.file("config.yaml", "replace-keys: true\n");
+        generate().arg("--config").arg(&config).run().exited(2).told("`replace-keys` is no option");
         assert_eq!(place.read(there), "mine");
         assert_eq!(place.has("key"), there == "key");
         generate().arg("--yes").run().exited(0);
         assert!(place.read("key").starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
         assert!(place.read("key.pub").starts_with("ssh-ed25519 "));
     }
+}
+
+#[test]
+fn rsa_of_the_default_size_is_read_by_ssh_keygen() {
+    if find("ssh-keygen").is_none() {
+        return;
+    }
+    let place = Place::new();
+    keys(&place).args(["generate", "-t", "rsa", "-C", "me", "--no-passphrase", "-f", "key"]).run().exited(0);
+    let key = text(&place.path().join("key"));
+    assert!(ssh_keygen(&["-lf", &key]).is_ok_and(|line| line.starts_with("4096 SHA256:")));
+    assert_eq!(ssh_keygen(&["-y", "-f", &key]), Ok(place.read("key.pub")));
+}
+
+#[test]
+fn a_dsa_key_in_pem_is_shown_by_its_public_half_or_said_to_be_one() {
+    let place = Place::new();
+    let pem = place.path().join("pem");
+    // OpenSSH 10 makes none any more.
+    if ssh_keygen(&["-q", "-t", "dsa", "-m", "PEM", "-N", "", "-f", &text(&pem)]).is_err() {
+        return;
+    }
+    assert_eq!(Ok(shown(&place, &pem)), ssh_keygen(&["-lvf", &text(&pem)]));
+    let said = "error: `pem` is a DSA key in PEM, which bugle does not read\n\
+                hint: sshd takes no such key since OpenSSH 7; ssh-keygen -l -f pem tells of it\n";
+    keys(&place).args(["passphrase", "pem", "--no-passphrase"]).run().is(2, "", said);
+    fs::remove_file(text(&pem) + ".pub").expect("it is there");
+    keys(&place).args(["show", "pem"]).run().is(2, "", said);
 }
 
 #[test]
@@ -318,10 +365,13 @@ fn every_host_gets_a_pair_of_its_own() {
 #[test]
 fn mistakes_are_told_and_write_nothing() {
     let place = Place::new();
-    let open: PathBuf = place.file_with_mode("open", "-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o644);
+    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let open: PathBuf = place.file_with_mode("open", locked, 0o644);
     place.file("junk", "hello\n");
     place.file("broken", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n");
     place.file("secret", "");
+    place.file("some.pub", crate::fleet::keys::line(crate::fleet::keys::generate("me").public_key()) + "\n");
+    fs::set_permissions(place.path().join("junk"), fs::Permissions::from_mode(0o644)).expect("it is ours");
     let batch = "error: nobody can be asked for a passphrase: there is no terminal\n\
                  hint: hand it over with --passphrase-fd 3 3<FILE, or do without it: --no-passphrase\n";
     let open_key = "error: the key file `open` has mode 0644: others can read it\nhint: chmod 600 open\n";
@@ -338,6 +388,18 @@ fn mistakes_are_told_and_write_nothing() {
             "error: an ecdsa key has 256, 384 or 521 bits, not 512\n",
         ),
         (&["generate", "-f", "key", "-t", "rsa", "-b", "1024"], "error: an rsa key has 2048 to 16384 bits, not 1024\n"),
+        (
+            &["generate", "-f", "key", "-t", "rsa", "-b", "2049"],
+            "error: an rsa key has an even number of bits, not 2049\n",
+        ),
+        (
+            &["generate", "-f", "key", "--no-passphrase", "--limit", "web"],
+            "error: --limit is about hosts, and there are none here\nhint: --per-host TARGETS makes a pair for every host\n",
+        ),
+        (
+            &["generate", "-f", "key", "--no-passphrase", "-x", "web"],
+            "error: --exclude is about hosts, and there are none here\nhint: --per-host TARGETS makes a pair for every host\n",
+        ),
         (&["generate", "-f", "key", "-C", "a\nb"], "error: the comment `a\\nb` is not one line of text\n"),
         (&["generate", "-f", "key", "--passphrase-fd", "3"], "error: file descriptor 3 holds no passphrase\n"),
         (
@@ -353,6 +415,10 @@ fn mistakes_are_told_and_write_nothing() {
         (&["show", "none"], "error: cannot read `none`: No such file or directory (os error 2)\n"),
         (&["passphrase", "none"], "error: there is no key file `none`\n"),
         (
+            &["passphrase", "some.pub", "--no-passphrase"],
+            "error: `some.pub` is a public key, and the private one is needed\nhint: name the file without `.pub`: some\n",
+        ),
+        (
             &["passphrase", "junk", "--no-passphrase"],
             "error: `junk` is not a private key: no `-----BEGIN … PRIVATE KEY-----` in it that bugle knows\nhint: ssh-keygen -y -f junk shows whether OpenSSH reads it\n",
         ),
@@ -363,8 +429,7 @@ fn mistakes_are_told_and_write_nothing() {
         call.run().is(code, "", expected);
         assert!(!place.has("key") && !place.has("key.pub") && !place.has("a"), "{arguments:?}");
     }
-    assert_eq!(fs::read(&open).expect("it is there"), b"-----BEGIN OPENSSH PRIVATE KEY-----\n");
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    assert_eq!(fs::read_to_string(&open).expect("it is there"), locked);
     let Some(_) = keygen(&place.path().join("locked"), &["-t", "ed25519", "-N", SECRET]) else { return };
     keys(&place).args(["passphrase", "locked", "--no-passphrase"]).run().is(
         2,

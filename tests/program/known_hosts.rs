@@ -1,7 +1,7 @@
 //! `bugle known-hosts list`, `remove` and `import`: files alone, beside `ssh-keygen` and its `-F`, `-R` and `-H`.
 
 use crate::bugle::{Answer, Bugle, Place};
-use crate::fleet::openssh::{find, keygen};
+use crate::fleet::openssh::{find, keygen, run_keygen};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +20,10 @@ fn clean_files() -> Vec<(PathBuf, Vec<String>)> {
             (path, names.split_whitespace().map(str::to_owned).collect())
         })
         .collect()
+}
+
+fn text(place: &Place, name: &str) -> String {
+    place.path().join(name).display().to_string()
 }
 
 fn call(place: &Place, arguments: &[&str]) -> Answer {
@@ -43,7 +47,7 @@ fn remove_leaves_what_ssh_keygen_leaves_and_lists_what_it_finds() {
     let Some(ssh_keygen) = find("ssh-keygen") else { return };
     let mut compared = 0;
     for (path, names) in clean_files() {
-        for name in names.iter().filter(|name| !name.contains(['*', '?'])) {
+        for name in names {
             for hashed in [false, true] {
                 // ssh-keygen does not find hashes of names in capitals; ssh itself asks for none.
                 let name = &if hashed { name.to_ascii_lowercase() } else { name.clone() };
@@ -102,6 +106,59 @@ fn a_file_with_an_invalid_line_is_not_edited() {
 }
 
 #[test]
+fn lines_of_a_file_that_was_named_by_mistake_are_not_shown() {
+    let place = Place::new();
+    let Some(_) = keys(&place) else { return };
+    let secret = place.read("one");
+    let private = "error: `one` holds a private key, and no host keys\n\
+                   hint: host keys are public ones: name the file with `.pub` beside it\n";
+    call(&place, &["import", "one", "--file", "kh"]).is(2, "", private);
+    call(&place, &["import", "--cert-authority", "*", "one", "--file", "kh"]).is(2, "", private);
+    call(&place, &["remove", "web01", "--file", "one"]).is(2, "", private);
+    let piped = Bugle::alone().at(&place).args(["-F", "none", "known-hosts", "import", "-", "--file", "kh"]);
+    piped.stdin(&secret).run().is(2, "", &private.replace("`one`", "`standard input`"));
+    assert_eq!(place.read("one"), secret);
+    place.file("binary", "web01 ssh-ed25519\0\0");
+    let binary = "error: `binary` is not text, and holds no host keys\n";
+    call(&place, &["import", "binary", "--file", "kh"]).is(2, "", binary);
+    let long = "A!".repeat(200);
+    place.file("long", format!("web01 ssh-ed25519 {long}\n@{long} ssh-ed25519 AAAA\n"));
+    let answer = call(&place, &["import", "long", "--file", "kh"]).exited(2);
+    assert!(answer.stderr.lines().all(|line| line.chars().count() < 170), "{}", answer.stderr);
+    assert!(answer.stderr.contains("A!…\n"), "{}", answer.stderr);
+    assert!(!place.has("kh"));
+}
+
+#[test]
+fn a_file_without_an_end_is_not_read_until_memory_is_gone() {
+    let place = Place::new();
+    call(&place, &["import", "/dev/zero", "--file", "kh"]).is(
+        2,
+        "",
+        "error: `/dev/zero` is larger than 64 MiB: no file of keys is\n",
+    );
+    call(&place, &["list", "--file", "/dev/zero"]).is(2, "", "error: `/dev/zero` is longer than 256 MiB\n");
+}
+
+#[test]
+fn patterns_are_forgotten_by_what_they_say_as_ssh_keygen_forgets_them() {
+    let place = Place::new();
+    let Some([one, two]) = keys(&place) else { return };
+    let text = format!("*.10.17 {one}\nother {two}\n[h?]:2222,x {one}\n@cert-authority *.10.17 {two}\n");
+    for name in ["*.10.17", "[h?]:2222", "[H?]:2222"] {
+        let (ours, theirs) = (place.file("ours", &text), place.file("theirs", &text));
+        call(&place, &["list", "--file", "ours", name]).exited(0);
+        call(&place, &["remove", "--file", "ours", name]).exited(0);
+        let Some(ssh_keygen) = find("ssh-keygen") else { return };
+        let gone = Command::new(ssh_keygen).args(["-R", name, "-f"]).arg(&theirs).output().expect("it was found");
+        assert!(gone.status.success());
+        assert_eq!(fs::read(&ours).expect("it is there"), fs::read(&theirs).expect("it is there"), "{name}");
+        assert!(place.read("ours").lines().count() == 3);
+    }
+    call(&place, &["remove", "--file", "ours", "*.10.18"]).exited(2);
+}
+
+#[test]
 fn hosts_are_forgotten_by_the_names_that_they_are_reached_by() {
     let place = Place::new();
     let Some([one, two]) = keys(&place) else { return };
@@ -132,6 +189,14 @@ fn hosts_are_forgotten_by_the_names_that_they_are_reached_by() {
     call(&["remove", "web02", "nobody"]).is(0, "", "nothing is known of web02\nnothing is known of nobody\n");
     call(&["list", "web02"]).is(1, "", "nothing is known of web02\n");
     call(&["remove", "web*x"]).exited(2);
+    // What went is told before where it went.
+    place.file("kh", &text);
+    let own = format!("UserKnownHostsFile={}", place.path().join("kh").display());
+    let call = Bugle::alone().at(&place).args(["-F", "none", "-o", &own, "known-hosts", "remove", "web02"]);
+    let Some(screen) = call.run_on_terminal(&[]) else { return };
+    screen.exited(0).said(&format!(
+        "web02  ED25519  SHA256:<fingerprint>  {known}:2\n{known} is new; the former one is {known}.old\n"
+    ));
 }
 
 #[test]
@@ -220,6 +285,11 @@ fn an_authority_is_imported_for_a_pattern() {
     );
     assert_eq!(place.read("kh"), format!("@cert-authority *.example.com,10.0.0.* {one} test\n"));
     call(&place, &arguments).is(0, "", "0 host keys added to kh; 1 known already\n");
+    run_keygen(&["-s", &text(&place, "one"), "-I", "x", "-n", "x", &text(&place, "two.pub")]);
+    call(&place, &["import", "--cert-authority", "*", "two-cert.pub", "--file", "kh"])
+        .exited(2)
+        .told("error: two-cert.pub:1:1: a certificate, where the key of the authority belongs that signs such\n");
+    assert_eq!(place.read("kh").lines().count(), 1);
     for pattern in ["", "a b", "@revoked", "|1|x", "#x"] {
         call(&place, &["import", "--cert-authority", pattern, "one.pub", "--file", "kh"]).exited(2);
     }

@@ -165,7 +165,7 @@ fn keys_that_changed_or_were_revoked_are_shown_loudly_and_never_taken() {
     let answer = Bugle::on(&fleet).args(["known-hosts", "check", "all"]).run().exited(1);
     assert!(answer.stdout.starts_with("web03 (1): same ED25519\n"), "what is wrong comes last: {}", answer.stdout);
     assert!(answer.stdout.contains("web01 (1): CHANGED ED25519\n  web01: ED25519 SHA256:"), "{}", answer.stdout);
-    assert_eq!(answer.stderr, "3 hosts: 1 known, 2 changed\n");
+    assert_eq!(answer.stderr, "3 hosts: 1 known, 1 changed, 1 revoked\n");
     let json = Bugle::on(&fleet).args(["known-hosts", "check", "all", "--json", "-"]).run().exited(1);
     let document: serde_json::Value = serde_json::from_slice(&json.bytes).expect("it is JSON");
     let standing = |host: usize| document[host]["keys"][0]["standing"].as_str().map(str::to_owned);
@@ -188,6 +188,44 @@ fn a_key_that_several_hosts_share_is_one_line_and_pointed_out() {
         "3 host keys added to <home>/kh\n",
     );
     assert_eq!(place.read("kh").lines().count(), 3);
+}
+
+#[test]
+fn a_key_that_is_known_under_another_name_is_pointed_out() {
+    let fleet = fleet();
+    let place = Place::new();
+    let key = keys::line(&fleet.host("web01").key).split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    place.file("kh", format!("# mine\nold,10.0.0.9 {key}\n|1|{0}|{0} {key}\n", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="));
+    let known = format!("UserKnownHostsFile={}/kh", place.path().display());
+    let learn = |options: &[&str]| {
+        let call = Bugle::on(&fleet).at(&place).args(["-o", &known, "known-hosts", "learn", "web[01-02]", "--dry-run"]);
+        call.args(options).run().exited(0)
+    };
+    learn(&[]).said(
+        "Nobody vouches for these host keys yet:\n\
+         \x20 web01 ([127.1.0.1]:<port>)  ED25519  SHA256:<fingerprint>  <- known as old,10.0.0.9 (<home>/kh:2) and in 1 more line\n\
+         \x20 web02 ([127.1.0.2]:<port>)  ED25519  SHA256:<fingerprint>\n\
+         Compare them with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the hosts.\n",
+    );
+    let document: serde_json::Value = serde_json::from_slice(&learn(&["--json", "-"]).bytes).expect("it is JSON");
+    let elsewhere = &document[0]["keys"][0]["elsewhere"];
+    assert_eq!((&elsewhere[0]["names"], &elsewhere[1]["line"]), (&"old,10.0.0.9".into(), &3.into()));
+    assert_eq!(document[1]["keys"][0]["elsewhere"], serde_json::json!([]));
+}
+
+#[test]
+fn a_key_that_was_left_out_is_not_said_to_be_learnt() {
+    // Two machines under one name: only one of their keys can be its key.
+    let fleet = fleet();
+    let place = Place::new();
+    let known = format!("UserKnownHostsFile={}/kh", place.path().display());
+    let call = Bugle::on(&fleet).at(&place).args(["-o", &known, "-o", "HostKeyAlias=both"]);
+    let call = call.args(["known-hosts", "learn", "web[01-02]", "--yes", "--json", "-"]);
+    let answer = call.run().exited(1).told("of both is left out: something else is known by now\n");
+    let document: serde_json::Value = serde_json::from_slice(&answer.bytes).expect("it is JSON");
+    let learnt: Vec<bool> = (0..2).filter_map(|host| document[host]["keys"][0]["learnt"].as_bool()).collect();
+    assert_eq!(learnt.iter().filter(|learnt| **learnt).count(), 1, "{learnt:?}");
+    assert_eq!(place.read("kh").lines().count(), 1);
 }
 
 #[test]
@@ -240,7 +278,12 @@ fn a_jump_host_that_nobody_vouches_for_is_asked_about_first() {
     };
     let strict = fleet();
     for options in [&[][..], &["--dry-run"]] {
-        learn(&strict, options).run().exited(3).told("db01: hostkey.unknown: jump host `127.1.0.1`: nobody vouches");
+        let answer = learn(&strict, options).run().exited(3);
+        let answer = answer.told("db01: hostkey.unknown: jump host `127.1.0.1`: nobody vouches");
+        answer.told(
+            "hint: `bugle known-hosts learn` asks about jump hosts at a terminal, and takes their keys with --yes, unless \
+             with --dry-run\n",
+        );
     }
     let taking = fleet();
     learn(&taking, &["--yes"]).run().exited(0).told("Nobody vouches for these host keys yet:\n  127.1.0.1 (");

@@ -24,7 +24,7 @@ fn config(sshd: &Daemon, place: &Place, lines: &str) -> PathBuf {
     place.file("config", own + &format!("Port {}\n", sshd.port) + &ssh_config(sshd))
 }
 
-fn run(sshd: &Daemon, place: &Place, lines: &str) -> Answer {
+pub fn run(sshd: &Daemon, place: &Place, lines: &str) -> Answer {
     let config = config(sshd, place, lines);
     Bugle::alone()
         .at(place)

@@ -22,6 +22,30 @@ fn every_option_reads_its_environment_variable() {
 }
 
 #[test]
+fn a_setting_has_the_long_name_of_its_option() {
+    let place = Place::new();
+    let generate = |name: &str| {
+        Bugle::alone().at(&place).args(["keys", "-F", "none", "generate", "--no-passphrase", "-C", "me", "-f", name])
+    };
+    generate("one").env("BUGLE_TYPE", "ecdsa").run().exited(0).said("one: 256 SHA256:<fingerprint> me (ECDSA)\n");
+    place.file(FILE, "type: ecdsa\n");
+    generate("two").run().exited(0).said("two: 256 SHA256:<fingerprint> me (ECDSA)\n");
+    // A value that one of the verbs takes is none for the others.
+    place.file(FILE, "type: [rsa, ecdsa]\n");
+    generate("four").run().exited(0).said("four: 256 SHA256:<fingerprint> me (ED25519)\n");
+    let fleet = Fleet::start(1);
+    let check = || Bugle::on(&fleet).at(&place).args(["known-hosts", "check", "all"]);
+    check().run().is(0, "web01 (1): no key of these types\n", "1 host: 1 without such a key\n");
+    place.file(FILE, "type: rsa,ecdsa\n");
+    check().run().is(0, "web01 (1): no key of these types\n", "1 host: 1 without such a key\n");
+    place.file(FILE, "type: dsa\n");
+    check().run().exited(2).told("`type`: `dsa`");
+    place.file(FILE, "");
+    // About hosts, wherever there are any.
+    generate("three").env("BUGLE_LIMIT", "web").run().exited(0);
+}
+
+#[test]
 fn switches_in_the_environment_are_off_when_they_say_so() {
     let fleet = Fleet::start(2);
     for (value, talk) in

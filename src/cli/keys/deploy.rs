@@ -4,11 +4,16 @@ use super::bearers;
 use super::rollout::{Plan, RepairOptions, RolloutOptions};
 use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
+use crate::cli::shown::beginning;
 use crate::keys::authorized::Options;
 use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Sequence, Wish};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Characters of options that are shown with what is wrong with them, and of what is said about it.
+const EXCERPT: usize = 120;
+const LONGEST: usize = 240;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -58,9 +63,14 @@ pub(super) fn admission(bearer: &Arc<Bearer>, options: Option<&Options>) -> Resu
 /// Options that are to be written.
 pub(super) fn read_options(text: &str) -> Result<Options, Failed> {
     text.parse::<Options>().map_err(|error| {
-        let (hint, caret) = (error.hint.clone(), " ".repeat(error.column.saturating_sub(1)));
-        let shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Failed::mistake_text(format!("{}\n  {shown}\n  {caret}^", error.reason)).hints(hint)
+        let before = error.column.saturating_sub(1);
+        // Of long options the part with the mistake.
+        let skipped = before.saturating_sub(EXCERPT / 2);
+        let rest: String = text.chars().skip(skipped).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let (mark, caret) = (if skipped > 0 { "…" } else { "" }, " ".repeat(before - skipped + skipped.min(1)));
+        let (reason, excerpt) = (beginning(&error.reason, LONGEST), beginning(&rest, EXCERPT));
+        let hint = error.hint.filter(|hint| hint.chars().count() <= LONGEST);
+        Failed::mistake_text(format!("{reason}\n  {mark}{excerpt}\n  {caret}^")).hints(hint)
     })
 }
 
@@ -68,4 +78,35 @@ pub(super) fn read_options(text: &str) -> Result<Options, Failed> {
 pub(super) fn title(bearers: &[Arc<Bearer>]) -> String {
     let keys: Vec<String> = bearers.iter().map(|bearer| bearer.key.to_string()).collect();
     keys.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(options: &str) -> String {
+        let mut text = Vec::new();
+        read_options(options).unwrap_err().report(&mut text, &[]);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_mistake_in_long_options_is_shown_with_what_is_around_it() {
+        let long = "x".repeat(20_000);
+        for options in [
+            format!("from=\"{long}"),
+            format!("command=\"{long}\",ptty"),
+            format!("{long}=\"1\""),
+            format!("permitopen=\"{long}\",pty"),
+            format!("restrict,{long}"),
+        ] {
+            let text = said(&options);
+            assert!(text.lines().all(|line| line.chars().count() < 300), "{text}");
+        }
+        let text = said(&format!("command=\"{long}\",ptty"));
+        let lines: Vec<&str> = text.lines().collect();
+        let place = lines[2].find('^').unwrap();
+        assert_eq!(lines[1].chars().skip(place).collect::<String>(), "ptty", "{text}");
+        assert!(lines[1].starts_with("  …x"), "{text}");
+    }
 }

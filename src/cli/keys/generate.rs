@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// Kind of key
     #[arg(short = 't', long = "type", value_enum, value_name = "TYPE", default_value_t = KeyType::Ed25519)]
     key_type: KeyType,
-    /// Size: 256, 384 or 521 for ecdsa [default: 256], 2048 to 16384 for rsa [default: 4096]
+    /// Size: 256, 384 or 521 for ecdsa [default: 256], even, 2048 to 16384 for rsa [default: 4096]
     #[arg(short = 'b', long, value_name = "N")]
     bits: Option<u32>,
     /// What the key is called [default: USER@MACHINE, with --per-host and the host's name]
@@ -122,6 +122,15 @@ fn is_there(path: &Path) -> Failed {
 }
 
 impl Arguments {
+    /// Where they come from the environment or the configuration, they are about hosts wherever there are any.
+    pub(super) fn check_typed(&self, typed: impl Fn(&str) -> bool) -> Result<(), Failed> {
+        match ["limit", "exclude"].into_iter().find(|&option| self.per_host.is_none() && typed(option)) {
+            Some(option) => Err(Failed::mistake_text(format!("--{option} is about hosts, and there are none here"))
+                .hint("--per-host TARGETS makes a pair for every host")),
+            None => Ok(()),
+        }
+    }
+
     fn kind(&self) -> Result<Kind, SizeError> {
         match (self.key_type, self.bits) {
             (KeyType::Ed25519, None | Some(256)) => Ok(Kind::Ed25519),

@@ -59,6 +59,17 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
 }
 
 impl Arguments {
+    /// Options that were typed and would do nothing.
+    ///
+    /// # Errors
+    /// What they are, and what they need.
+    pub(super) fn check_typed(&self, typed: impl Fn(&str) -> bool) -> Result<(), Failed> {
+        match &self.verb {
+            Verb::Generate(arguments) => arguments.check_typed(typed),
+            _ => Ok(()),
+        }
+    }
+
     /// The options about sudo, for a verb that has them.
     pub(super) fn privilege(&mut self) -> Option<&mut PrivilegeOptions> {
         let rollout = match &mut self.verb {

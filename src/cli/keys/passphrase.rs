@@ -27,9 +27,23 @@ pub(super) struct Arguments {
     protection: ProtectionOptions,
 }
 
+impl Arguments {
+    /// Whether both passphrases would be the same line.
+    fn reads_twice(&self) -> bool {
+        self.old_passphrase_fd == self.protection.passphrase_fd
+    }
+}
+
 pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, Failed> {
     let path = &arguments.file;
-    let file = KeyPassphrases::of(arguments.old_passphrase_fd, "--old-passphrase-fd")?.open(path)?;
+    if let Some(descriptor) = arguments.old_passphrase_fd.filter(|_| arguments.reads_twice()) {
+        return Err(Failed::mistake_text(format!(
+            "--old-passphrase-fd and --passphrase-fd are both {descriptor}: the first line would be read twice"
+        ))
+        .hint("open one for each: --old-passphrase-fd 3 --passphrase-fd 4 3<old 4<new"));
+    }
+    let mut passphrases = KeyPassphrases::of(arguments.old_passphrase_fd, "--old-passphrase-fd")?;
+    let file = passphrases.open(path)?;
     let Some(private) = file.private() else {
         return Err(Failed::mistake_text(format!("`{}` is locked", path.display())));
     };
@@ -42,8 +56,12 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     let text = pair.proved_private_text(&protection).map_err(Failed::fault)?;
     replace_private(path, text.as_bytes()).map_err(Failed::fault)?;
     if !global.quiet {
-        let what = match protection {
+        let what = match &protection {
             Protection::None => "has no passphrase now",
+            // Its rounds may be others.
+            Protection::Passphrase { passphrase, .. } if passphrases.last() == Some(passphrase) => {
+                "has the same passphrase as before"
+            }
             Protection::Passphrase { .. } => "has a new passphrase",
         };
         writeln!(io::stdout(), "{} {what}", shown(&path.display().to_string()))?;

@@ -3,10 +3,13 @@
 use crate::cli::failure::Failed;
 use crate::cli::prompt;
 use crate::keys::Protection;
+use crate::secret::Secret;
 use clap::Args;
 
 /// Rounds of bcrypt, as in OpenSSH 10 (`DEFAULT_ROUNDS` in sshkey.c); older releases have 16.
 const ROUNDS: u32 = 24;
+/// Bytes that OpenSSH takes from a terminal or an askpass program (`read_passphrase` in readpass.c).
+const LONGEST: usize = 1023;
 /// How often two words may differ.
 const ATTEMPTS: u32 = 3;
 
@@ -14,7 +17,7 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct ProtectionOptions {
     /// Read the new passphrase from this file descriptor
     #[arg(long, value_name = "FD")]
-    passphrase_fd: Option<i32>,
+    pub(super) passphrase_fd: Option<i32>,
     /// Leave the private key unencrypted: who reads the file has the key
     #[arg(long, conflicts_with = "passphrase_fd")]
     no_passphrase: bool,
@@ -31,7 +34,8 @@ impl ProtectionOptions {
             return Ok(Protection::None);
         }
         if let Some(descriptor) = self.passphrase_fd {
-            return prompt::secret_from_descriptor(descriptor, "--passphrase-fd", "passphrase").map(protected);
+            let passphrase = prompt::secret_from_descriptor(descriptor, "--passphrase-fd", "passphrase")?;
+            return usable(passphrase).map(protected);
         }
         if !prompt::has_terminal() {
             return Err(Failed::mistake_text("nobody can be asked for a passphrase: there is no terminal")
@@ -45,10 +49,20 @@ impl ProtectionOptions {
                     .hint("--no-passphrase leaves the key unencrypted on purpose"));
             }
             if prompt::secret("the same passphrase again").map_err(nothing)? == first {
-                return Ok(protected(first));
+                return usable(first).map(protected);
             }
             prompt::say("the two differ, once more");
         }
         Err(Failed::mistake_text("the two passphrases differ"))
+    }
+}
+
+/// Nobody could type a longer one for ssh.
+fn usable(passphrase: Secret) -> Result<Secret, Failed> {
+    match passphrase.len() {
+        ..=LONGEST => Ok(passphrase),
+        length => Err(Failed::mistake_text(format!(
+            "the passphrase has {length} bytes: OpenSSH asks for {LONGEST} at most, and could not open the key"
+        ))),
     }
 }

@@ -1,20 +1,17 @@
 //! `bugle keys show FILE…`: what is in key files, as `ssh-keygen -lv` tells it.
 
 use crate::cli::failure::Failed;
+use crate::cli::key_files::{begins_private_key, read};
 use crate::cli::options::GlobalOptions;
 use crate::cli::shown::shown;
-use crate::connection::KeyFile;
+use crate::connection::{KeyFile, KeyFileError};
 use crate::exit_code;
-use crate::keys::{Description, described};
+use crate::keys::{Description, PairFiles, described};
 use clap::{Args, ValueHint};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
-/// The keys of a large team are a few hundred kilobytes, known_hosts of a large fleet some megabytes.
-const LARGEST: u64 = 64 * 1024 * 1024;
 const PROBLEMS_SHOWN: usize = 20;
 
 #[derive(Args, Debug)]
@@ -40,15 +37,18 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
             Err(failed) => problems.push(failed),
         }
     }
-    match problems.len() {
-        0 => {}
-        1 => return Err(problems.remove(0)),
-        _ => return Err(Failed::several(problems, PROBLEMS_SHOWN)),
+    match &arguments.json {
+        Some(target) => write_json(target, &all)?,
+        None => print(global, &all, arguments.files.len() > 1)?,
     }
-    let Some(target) = &arguments.json else {
-        print(global, &all, arguments.files.len() > 1)?;
-        return Ok(exit_code::SUCCESS);
-    };
+    match problems.len() {
+        0 => Ok(exit_code::SUCCESS),
+        1 => Err(problems.remove(0)),
+        _ => Err(Failed::several(problems, PROBLEMS_SHOWN)),
+    }
+}
+
+fn write_json(target: &Path, all: &[(&Path, Description)]) -> Result<(), Failed> {
     let list: Vec<Value> = all.iter().map(|(path, key)| as_json(path, key)).collect();
     let text = serde_json::to_string_pretty(&list).map_err(Failed::fault)? + "\n";
     if target == Path::new("-") {
@@ -57,7 +57,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         let failed = |error| Failed::mistake_text(format!("cannot write `{}`: {error}", target.display()));
         std::fs::write(target, text).map_err(failed)?;
     }
-    Ok(exit_code::SUCCESS)
+    Ok(())
 }
 
 fn print(global: &GlobalOptions, all: &[(&Path, Description)], several_files: bool) -> io::Result<()> {
@@ -91,7 +91,10 @@ fn as_json(path: &Path, key: &Description) -> Value {
 fn keys(path: &Path) -> Result<Vec<Description>, Failed> {
     let text = read(path)?;
     if is_private(&text) && path != Path::new("-") {
-        let file = KeyFile::open(path)?;
+        let file = match KeyFile::open(path) {
+            Err(KeyFileError::DsaPem(_)) if beside(path).exists() => return keys(&beside(path)),
+            opened => opened?,
+        };
         let Some(key) = file.public() else {
             let text = format!("the public half of `{}` cannot be known without its passphrase", path.display());
             let hint = format!("bugle keys passphrase {} gives it a form that tells it", path.display());
@@ -110,22 +113,12 @@ fn keys(path: &Path) -> Result<Vec<Description>, Failed> {
     Ok(keys)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
-    let failed = |error: io::Error| Failed::mistake_text(format!("cannot read `{}`: {error}", path.display()));
-    let mut text = Zeroizing::new(Vec::new());
-    let read = if path == Path::new("-") {
-        io::stdin().take(LARGEST + 1).read_to_end(&mut text)
-    } else {
-        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
-    };
-    if read.map_err(failed)? as u64 > LARGEST {
-        return Err(Failed::mistake_text(format!("`{}` is larger than 64 MiB: no file of keys is", path.display())));
-    }
-    Ok(text)
+/// The file with the public half.
+fn beside(path: &Path) -> PathBuf {
+    PairFiles::at(path).public
 }
 
 /// As ssh-keygen finds out: by the first line.
 fn is_private(text: &[u8]) -> bool {
-    let first = text.trim_ascii_start().split(|&byte| byte == b'\n').next().unwrap_or_default();
-    first.windows(b"PRIVATE KEY".len()).any(|window| window == b"PRIVATE KEY") || first.starts_with(b"PuTTY-User-Key")
+    begins_private_key(text.trim_ascii_start().split(|&byte| byte == b'\n').next().unwrap_or_default())
 }

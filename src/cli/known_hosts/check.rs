@@ -92,12 +92,16 @@ fn word(standing: &Standing) -> &'static str {
 }
 
 fn is_wrong(comparison: &Comparison) -> bool {
-    comparison.shown.iter().any(|(_, standing)| is_alarming(standing))
+    has(comparison, is_alarming)
+}
+
+fn has(comparison: &Comparison, wanted: impl Fn(&Standing) -> bool) -> bool {
+    comparison.shown.iter().any(|(_, standing)| wanted(standing))
 }
 
 /// `6 hosts: 4 same, 1 new, 1 changed`: each host by the worst of its keys.
 fn closing(survey: &Survey) -> String {
-    let count = |wanted: fn(&Comparison) -> bool| {
+    let count = |wanted: &dyn Fn(&Comparison) -> bool| {
         survey.hosts.iter().filter_map(|host| host.keys.as_ref().ok()).filter(|comparison| wanted(comparison)).count()
     };
     let is_unknown = |comparison: &Comparison| {
@@ -105,15 +109,21 @@ fn closing(survey: &Survey) -> String {
         !comparison.shown.is_empty() && standings.all(|standing| matches!(standing, Standing::New | Standing::Weak(_)))
     };
     let total = survey.hosts.len() + survey.unanswered.len();
-    let (wrong, unknown, silent) =
-        (count(is_wrong), count(is_unknown), count(|comparison| comparison.shown.is_empty()));
+    let is_revoked = |comparison: &Comparison| has(comparison, |standing| matches!(standing, Standing::Revoked(_)));
+    let is_damaged = |comparison: &Comparison| has(comparison, |standing| matches!(standing, Standing::Damaged(_)));
+    let (unknown, silent) = (count(&is_unknown), count(&|comparison| comparison.shown.is_empty()));
+    let revoked = count(&is_revoked);
+    let damaged = count(&|comparison| is_damaged(comparison) && !is_revoked(comparison));
+    let changed = count(&is_wrong) - revoked - damaged;
     let unreached = survey.hosts.iter().filter(|host| host.keys.is_err()).count() + survey.unanswered.len();
-    let known = total - wrong - unknown - silent - unreached;
+    let known = total - changed - revoked - damaged - unknown - silent - unreached;
     let parts = [
         (known, "known"),
         (unknown, "new"),
         (silent, "without such a key"),
-        (wrong, "changed"),
+        (damaged, "with a damaged line"),
+        (changed, "changed"),
+        (revoked, "revoked"),
         (unreached, "not reached"),
     ];
     let parts: Vec<String> =

@@ -1,15 +1,17 @@
 //! `bugle known-hosts import FILE`: collected host keys, every line checked, merged as a whole or not at all.
 
 use super::subject::FileOptions;
+use super::{invalid, refuse_other_files};
 use crate::cli::failure::{Failed, warn};
+use crate::cli::key_files;
 use crate::cli::options::GlobalOptions;
 use crate::cli::shown::{shown, write_json};
 use crate::cli::sources::{Known, PIPED_INVENTORY, standard_input_is_taken};
 use crate::exit_code;
-use crate::known_hosts::{Clash, ContradictedBy, Contradiction, Import, Merged, Problem, PublicKey, merge, merged};
+use crate::known_hosts::{Clash, ContradictedBy, Contradiction, Import, Merged, PublicKey, merge, merged};
 use clap::{Args, ValueHint};
 use serde_json::{Value, json};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Problems and contradictions that are told one by one.
@@ -79,20 +81,15 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
 
 fn read(global: &GlobalOptions, arguments: &Arguments) -> Result<Import, Failed> {
     let source = &arguments.source;
-    let mut text = Vec::new();
-    let name = if source == Path::new("-") {
-        if global.inventory_is_piped() {
-            return Err(standard_input_is_taken(PIPED_INVENTORY, "`import -`"));
-        }
-        io::stdin().lock().read_to_end(&mut text).map_err(Failed::fault)?;
-        Path::new("standard input")
-    } else {
-        text = std::fs::read(source)
-            .map_err(|error| Failed::mistake_text(format!("cannot read `{}`: {error}", source.display())))?;
-        source
-    };
+    let is_piped = source == Path::new("-");
+    if is_piped && global.inventory_is_piped() {
+        return Err(standard_input_is_taken(PIPED_INVENTORY, "`import -`"));
+    }
+    let name = if is_piped { Path::new("standard input") } else { source };
+    let text = key_files::read(source)?;
+    refuse_other_files(name, &text)?;
     let import = match &arguments.cert_authority {
-        None => Import::parse(name, text),
+        None => Import::parse(name, text.to_vec()),
         Some(pattern) => {
             let is_pattern = !pattern.is_empty()
                 && !pattern.starts_with(['|', '@', '#'])
@@ -104,10 +101,8 @@ fn read(global: &GlobalOptions, arguments: &Arguments) -> Result<Import, Failed>
             Import::authorities(pattern, name, &text)
         }
     };
-    import.map_err(|problems| {
-        let told = |problem: &Problem| Failed::mistake_text(format!("{problem}\n  {}", problem.text));
-        Failed::several(problems.iter().map(told).collect(), TOLD).hint("nothing was imported")
-    })
+    import
+        .map_err(|problems| Failed::several(problems.iter().map(invalid).collect(), TOLD).hint("nothing was imported"))
 }
 
 fn write_added(out: &mut dyn Write, merged: &Merged) -> io::Result<()> {

@@ -7,9 +7,11 @@ use crate::cli::options::GlobalOptions;
 use crate::cli::prompt;
 use crate::cli::shown::{shown, write_json};
 use crate::connection::Destination;
-use crate::known_hosts::{PublicKey, Standing};
+use crate::exit_code;
+use crate::known_hosts::{Place, PublicKey, Standing};
 use crate::nodeset::fold;
 use clap::Args;
+use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
 
@@ -45,6 +47,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         (false, false) => JumpHosts::Asked,
     })?;
     let rows = rows(&survey);
+    let mut code = survey.exit_code();
     let mut table = Vec::new();
     write_table(&mut table, &rows, &survey)?;
     let is_piped = arguments.survey.json.as_deref() == Some("-");
@@ -57,13 +60,19 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     }
     survey.tell_unreached(&mut io::stderr())?;
     let strangers = strangers(&survey);
-    let learnt: HashSet<(String, PublicKey)> = match arguments.dry_run {
+    let mut learnt: HashSet<(String, PublicKey)> = match arguments.dry_run {
         true => HashSet::new(),
         false => strangers.iter().map(|stranger| (stranger.query.lookup_name(), stranger.key.clone())).collect(),
     };
     if !strangers.is_empty() && !arguments.dry_run {
         agree(arguments, strangers.len())?;
-        remember(&survey.connector, strangers)?;
+        let left_out = remember(&survey.connector, strangers)?;
+        if !left_out.is_empty() && code != exit_code::STOPPED {
+            code = exit_code::WORK_FAILED;
+        }
+        for conflict in left_out {
+            learnt.remove(&(conflict.name, conflict.key));
+        }
     } else if strangers.is_empty() && !global.quiet {
         writeln!(io::stderr(), "nothing to learn: {}", unchanged(&survey))?;
     }
@@ -71,10 +80,15 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         let document = survey.document(|host, key, value| {
             let name = host.destination.host_query().lookup_name();
             value["learnt"] = learnt.contains(&(name, key.clone())).into();
+            let others = survey.connector.other_names(&host.destination, key);
+            let other = |(names, place): (String, Place)| {
+                json!({ "names": names, "file": place.file.display().to_string(), "line": place.line })
+            };
+            value["elsewhere"] = others.into_iter().map(other).collect();
         });
         write_json(target, &document)?;
     }
-    Ok(survey.exit_code())
+    Ok(code)
 }
 
 /// Somebody has to say that these are the right keys.
@@ -101,6 +115,8 @@ struct Row<'a> {
     hosts: Vec<&'a Destination>,
     /// How many servers show the key, among all that were called.
     servers: usize,
+    /// Other names that files know it by.
+    elsewhere: Vec<(String, Place)>,
 }
 
 /// Every key that is not known already, once for all hosts that stand alike with it.
@@ -124,7 +140,8 @@ fn rows(survey: &Survey) -> Vec<Row<'_>> {
             _ => destination.name.as_str(),
         };
         let position = *positions.entry((key, kind)).or_insert_with(|| {
-            rows.push(Row { key, standing, hosts: Vec::new(), servers: servers[key].len() });
+            let elsewhere = survey.connector.other_names(destination, key);
+            rows.push(Row { key, standing, hosts: Vec::new(), servers: servers[key].len(), elsewhere });
             rows.len() - 1
         });
         rows[position].hosts.push(destination);
@@ -153,6 +170,14 @@ fn write_table(out: &mut dyn Write, rows: &[Row<'_>], survey: &Survey) -> io::Re
         let mut text = format!("  {label:width$}  {:<8} {}", row.key.family(), row.key.fingerprint());
         if row.servers > 1 {
             text += &format!("  <- the same key on {} hosts", row.servers);
+        }
+        if let Some((names, place)) = row.elsewhere.first().filter(|_| row.is_new()) {
+            let names = if names.starts_with('|') { "a hashed name" } else { names };
+            text += &format!("  <- known as {names} ({place})");
+            let more = row.elsewhere.len() - 1;
+            if more > 0 {
+                text += &format!(" and in {more} more {}", if more == 1 { "line" } else { "lines" });
+            }
         }
         if *row.standing == Standing::NewType {
             text += "  beside a known key";

@@ -12,8 +12,15 @@ mod subject;
 mod survey;
 
 use super::failure::Failed;
+use super::key_files::begins_private_key;
 use super::options::GlobalOptions;
+use super::shown::beginning;
+use crate::known_hosts::Problem;
 use clap::{Args, Subcommand};
+use std::path::Path;
+
+/// Characters of a line that are shown with what is wrong with it.
+const EXCERPT: usize = 80;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -49,4 +56,23 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         Verb::Remove(arguments) => remove::run(global, arguments),
         Verb::Import(arguments) => import::run(global, arguments),
     }
+}
+
+/// A file that was named by mistake is said to be what it is: its lines are nobody's business, least of all those of a private
+/// key.
+fn refuse_other_files(name: &Path, text: &[u8]) -> Result<(), Failed> {
+    let name = name.display();
+    if text.split(|&byte| byte == b'\n').any(begins_private_key) {
+        return Err(Failed::mistake_text(format!("`{name}` holds a private key, and no host keys"))
+            .hint("host keys are public ones: name the file with `.pub` beside it"));
+    }
+    match text.contains(&0) {
+        true => Err(Failed::mistake_text(format!("`{name}` is not text, and holds no host keys"))),
+        false => Ok(()),
+    }
+}
+
+/// A line that cannot be understood, with its beginning.
+fn invalid(problem: &Problem) -> Failed {
+    Failed::mistake_text(format!("{problem}\n  {}", beginning(&problem.text, EXCERPT)))
 }

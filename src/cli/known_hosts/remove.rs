@@ -2,12 +2,14 @@
 
 use super::list::{Found, of_subjects, write_table};
 use super::subject::SubjectOptions;
+use super::{invalid, refuse_other_files};
 use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
 use crate::cli::shown::write_json;
 use crate::cli::sources::Known;
 use crate::exit_code;
 use crate::known_hosts::{Document, Problem, Rewritten, rewrite};
+use crate::report::visible;
 use clap::Args;
 use serde_json::Value;
 use std::io::{self, BufWriter, Write};
@@ -37,6 +39,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
     let mut stderr = io::stderr().lock();
     let mut code = exit_code::SUCCESS;
     let mut gone: Vec<Found> = Vec::new();
+    let mut renewed = Vec::new();
     for (files, subjects) in arguments.subjects.subjects(&known, global, &arguments.names)? {
         let mut counts = vec![0; subjects.len()];
         for path in files.user.iter().filter(|path| path.exists()) {
@@ -44,9 +47,11 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
                 subjects.iter().flat_map(|subject| subject.names.iter().map(String::as_str)).collect();
             let mut found = Vec::new();
             let mut problems = Vec::new();
+            let mut other = Ok(());
             let mut edit = |document: &Document| {
                 problems = document.problems(path);
                 if !problems.is_empty() {
+                    other = refuse_other_files(path, document.as_bytes());
                     return document.as_bytes().to_vec();
                 }
                 found = of_subjects(path, document, &subjects);
@@ -61,6 +66,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
             } else {
                 rewrite(path, edit)?
             };
+            other?;
             if !problems.is_empty() {
                 tell_invalid(&mut stderr, &problems)?;
                 code = exit_code::WORK_FAILED;
@@ -70,8 +76,8 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
                 counts[number] += 1;
                 gone.push(found);
             }
-            if let (Rewritten::Replaced { backup: Some(backup) }, false) = (rewritten, global.quiet) {
-                writeln!(stderr, "{} is new; the former one is {}", path.display(), backup.display())?;
+            if let Rewritten::Replaced { backup: Some(backup) } = rewritten {
+                renewed.push(format!("{} is new; the former one is {}", path.display(), backup.display()));
             }
         }
         if code == exit_code::SUCCESS {
@@ -84,13 +90,16 @@ pub(super) fn run(global: &GlobalOptions, arguments: &Arguments) -> Result<u8, F
         Some(target) => write_json(target, &Value::Array(gone.iter().map(Found::document).collect()))?,
         None => write_table(&mut BufWriter::new(io::stdout().lock()), &gone)?,
     }
+    if !global.quiet {
+        renewed.iter().try_for_each(|text| writeln!(stderr, "{}", visible(text)))?;
+    }
     Ok(code)
 }
 
 /// Lines that are damaged may be about the host: what is wrong is mended by a person before anything is taken out.
 pub(super) fn tell_invalid(stderr: &mut dyn Write, problems: &[Problem]) -> io::Result<()> {
     for problem in problems {
-        Failed::mistake_text(format!("{problem}\n  {}", problem.text)).report(stderr, &[]);
+        invalid(problem).report(stderr, &[]);
     }
     writeln!(stderr, "hint: {} was left as it is: mend or delete these lines first", problems[0].place.file.display())
 }

@@ -4,7 +4,7 @@ use crate::cli::failure::Failed;
 use crate::cli::options::{GlobalOptions, TargetOptions};
 use crate::cli::reach::Reach;
 use crate::cli::sources::Known;
-use crate::known_hosts::{NameStyle, WriteError};
+use crate::known_hosts::{Document, NameStyle, WriteError};
 use crate::ssh_config::Request;
 use clap::{Args, ValueHint};
 use std::collections::BTreeMap;
@@ -84,7 +84,8 @@ impl FileOptions {
 }
 
 impl SubjectOptions {
-    /// Everybody whom the arguments mean: each is a selection of hosts or a name, or one host that is both.
+    /// Everybody whom the arguments mean: each is a selection of hosts or a name, or one host that is both, or a pattern that
+    /// selects hosts and stands in a file.
     pub(super) fn subjects(
         &self,
         known: &Known,
@@ -95,6 +96,11 @@ impl SubjectOptions {
         let mut reach = Reach::new(known, None, None);
         for argument in arguments {
             let name = entry_name(argument);
+            let pattern = self.pattern(known, argument)?;
+            let is_pattern = pattern.is_some();
+            if let Some((files, subject)) = pattern {
+                subjects.entry(files).or_default().push(subject);
+            }
             let targets =
                 TargetOptions { targets: argument.clone(), limit: self.limit.clone(), exclude: self.exclude.clone() };
             let selection = match (known.select(&targets), &name) {
@@ -105,6 +111,7 @@ impl SubjectOptions {
                     subjects.entry(files).or_default().push(subject);
                     continue;
                 }
+                (Err(_), None) if is_pattern => continue,
                 (Err(failed), None) => return Err(failed),
             };
             let is_one = selection.hosts.len() == 1;
@@ -126,12 +133,34 @@ impl SubjectOptions {
         }
         Ok(subjects)
     }
+
+    /// The argument as a pattern that lines of the files have, as `ssh-keygen -R` looks for it.
+    fn pattern(&self, known: &Known, argument: &str) -> Result<Option<(Files, Subject)>, Failed> {
+        let Some(name) = pattern_name(argument) else { return Ok(None) };
+        let (files, _) = self.files.of(known, None)?;
+        for path in files.user.iter().chain(&files.global) {
+            let document = Document::read(path).map_err(Failed::mistake)?;
+            if document.is_some_and(|document| document.find(&name).next().is_some()) {
+                return Ok(Some((files, Subject { label: argument.to_owned(), names: vec![name] })));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The argument as one name of a file, where it could be one: `host` or `[host]:port`.
 fn entry_name(argument: &str) -> Option<String> {
+    one_name(argument).filter(|name| !name.contains(['*', '?']))
+}
+
+/// The argument as one pattern of names, where it could be one.
+fn pattern_name(argument: &str) -> Option<String> {
+    one_name(argument).filter(|name| name.contains(['*', '?']))
+}
+
+fn one_name(argument: &str) -> Option<String> {
     let host = host_of(argument)?;
-    let is_name = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "[],*?!&^~@|/".contains(c));
+    let is_name = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "[],!&^~@|/".contains(c));
     let is_plain = !host.contains(':') || host.parse::<Ipv6Addr>().is_ok();
     (is_name && is_plain && !host.starts_with('-')).then(|| argument.to_ascii_lowercase())
 }
@@ -177,6 +206,16 @@ mod tests {
             ("-", None),
         ] {
             assert_eq!(entry_name(argument).as_deref(), name, "{argument}");
+        }
+        for (argument, name) in [
+            ("*.Example.com", Some("*.example.com")),
+            ("[10.0.0.?]:2222", Some("[10.0.0.?]:2222")),
+            ("web01", None),
+            ("web*,db", None),
+            ("!web*", None),
+            ("web[1-2]*", None),
+        ] {
+            assert_eq!(pattern_name(argument).as_deref(), name, "{argument}");
         }
     }
 }

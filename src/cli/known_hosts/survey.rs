@@ -29,6 +29,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
+/// Where nobody vouches for a jump host: no key of the hosts themselves is checked here.
+const UNKNOWN_JUMP_HOST: &str = "`bugle known-hosts learn` asks about jump hosts at a terminal, and takes their keys with --yes, unless with --dry-run";
 /// What the end of the runtime may take.
 const STUCK: Duration = Duration::from_millis(100);
 
@@ -281,7 +283,11 @@ impl Survey {
         let mut reasons: BTreeMap<(String, Option<&str>), Vec<&str>> = BTreeMap::new();
         for host in &self.hosts {
             if let Err(failure) = &host.keys {
-                let reason = (format!("{}: {}", failure.code.as_str(), failure.message), failure.hint.as_deref());
+                let hint = match failure.code {
+                    Code::HostKeyUnknown => Some(UNKNOWN_JUMP_HOST),
+                    _ => failure.hint.as_deref(),
+                };
+                let reason = (format!("{}: {}", failure.code.as_str(), failure.message), hint);
                 reasons.entry(reason).or_default().push(host.destination.name.as_str());
             }
         }
