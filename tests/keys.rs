@@ -32,3 +32,7 @@ mod rotating;
 mod streams;
 #[path = "keys/syncing.rs"]
 mod syncing;
+#[path = "keys/trials.rs"]
+mod trials;
+#[path = "keys/ways.rs"]
+mod ways;

@@ -36,7 +36,7 @@ pub(super) struct Account {
     /// The home directory as passwd(5) names it.
     pub(super) named_home: String,
     pub(super) strict: Strict,
-    /// Whether the place is the default because sshd could not be asked, and its configuration says several things.
+    /// Whether the place is a guess: sshd could not be asked, and its configuration says several things or cannot be read.
     pub(super) assumed: bool,
     /// Why nothing is known of it.
     pub(super) unknown: Option<Unknown>,
