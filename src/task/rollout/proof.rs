@@ -1,6 +1,7 @@
 //! Logins that prove something: that a key opens the door, that the way of this run stays open, that a key does not open any more.
 
 use super::Bearer;
+use super::intent::Intent;
 use crate::connection::{
     Again, Configured, ConnectError, Connection, Connector, Destination, KeyChoice, KeySources, LoginMethod,
     PrivateHalf, Trace,
@@ -117,6 +118,27 @@ impl Way {
             return Ok(());
         }
         Err(Failure::new(Code::SessionRefused, "a new login runs another command than the one it is given"))
+    }
+
+    /// Whether an account's files may be what it is by.
+    pub(super) fn is_by(&self, intent: &Intent) -> bool {
+        match self.purpose {
+            Purpose::Work => intent.is_own,
+            Purpose::Jump => intent.account.name == self.destination.endpoint.user,
+        }
+    }
+
+    /// The keys that go from the files that it may be by.
+    pub(super) fn gone(&self, intents: &[Intent]) -> Vec<PublicKey> {
+        intents.iter().filter(|intent| self.is_by(intent)).flat_map(|intent| intent.plan.removed_keys()).collect()
+    }
+
+    /// What to do where it would be lost.
+    pub(super) fn hint(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Work => "log in with another key (-I) or a password, or say --force",
+            Purpose::Jump => "name another key for the jump host in ssh_config, or say --force",
+        }
     }
 
     /// Whose way it is, in words.

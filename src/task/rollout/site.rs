@@ -11,7 +11,6 @@ use super::{Rollout, RolloutHost, accounts_of};
 use crate::connection::{Connection, Connector, Route};
 use crate::event::Stream;
 use crate::keys::authorized::{NewKey, Options, Presence};
-use crate::known_hosts::PublicKey;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::Unit;
 use crate::task::privilege::Privilege;
@@ -92,6 +91,9 @@ impl Site<'_> {
             for (intent, proofs) in intents.iter().zip(&proofs) {
                 self.tell(intent, proofs, errand).await;
             }
+        }
+        for intent in intents.iter().filter(|intent| intent.leaves_none()) {
+            self.notice(format!("no key is left for `{}`", intent.account.name)).await;
         }
         if errand.whose == Whose::Everyone && intents.iter().all(|intent| intent.plan.removed.is_empty()) {
             self.say("not there in any file\n".into()).await;
@@ -182,7 +184,7 @@ impl Site<'_> {
             return Ok(());
         }
         for way in self.ways() {
-            let without = self.gone_from(&way, intents);
+            let without = way.gone(intents);
             // A key that comes may be the way in that stays: the trial shows.
             let comes = intents.iter().filter(|intent| intent.is_own).any(|intent| self.brings_a_way(intent, errand));
             if without.is_empty() || comes {
@@ -190,23 +192,20 @@ impl Site<'_> {
             }
             way.prove(self.connector(), &without).await.map_err(|failure| {
                 let text = format!("without it, {} would have no way in: {}", way.whose(), failure.message);
-                let own = intents.iter().find(|intent| intent.is_own).or(intents.first());
-                let failure = own.map_or_else(|| refused(&text), |intent| refused_for(&intent.account, &text));
-                failure.hint("log in with another key (-I) or a password, or say --force")
+                let intent = intents.iter().find(|intent| way.is_by(intent));
+                let failure = intent.map_or_else(|| refused(&text), |intent| refused_for(&intent.account, &text));
+                failure.hint(way.hint())
             })?;
         }
-        for intent in intents.iter().filter(|intent| intent.leaves_none() && intent.account.name != self.login_user()) {
-            match errand.whose {
-                // Who leaves has to lose access everywhere.
-                Whose::Everyone => self.notice(format!("no key is left for `{}`", intent.account.name)).await,
-                Whose::User(_) => {
-                    let failure = refused_for(&intent.account, "its last key would go, and no other way in is proved");
-                    return Err(failure.hint("let another key in first, or say --force"));
-                }
-                Whose::Login => {}
+        let is_last = |intent: &&Intent| intent.leaves_none() && intent.account.name != self.login_user();
+        match intents.iter().find(is_last) {
+            // Who leaves has to lose access everywhere.
+            Some(intent) if errand.whose != Whose::Everyone => {
+                let failure = refused_for(&intent.account, "its last key would go, and no other way in is proved");
+                Err(failure.hint("let another key in first, or say --force"))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether a key is added of which the private half is here.
@@ -238,15 +237,6 @@ impl Site<'_> {
             }
         }
         ways
-    }
-
-    /// The keys that go from the files that a way in is by.
-    fn gone_from(&self, way: &Way, intents: &[Intent]) -> Vec<PublicKey> {
-        let is_by = |intent: &&Intent| match way.purpose {
-            Purpose::Work => intent.is_own,
-            Purpose::Jump => intent.account.name == way.destination.endpoint.user,
-        };
-        intents.iter().filter(is_by).flat_map(|intent| intent.plan.removed_keys()).collect()
     }
 
     fn changes<'a>(&self, intents: &'a [Intent]) -> Changes<'a> {
@@ -292,7 +282,7 @@ impl Site<'_> {
         }
         if is_doubtful && !self.is_forced() {
             for way in self.ways() {
-                way.prove(self.connector(), &self.gone_from(&way, intents)).await.map_err(|failure| {
+                way.prove(self.connector(), &way.gone(intents)).await.map_err(|failure| {
                     let text = format!("after it, there is no way in for {}: {}", way.whose(), failure.message);
                     Failure { message: text, code: Code::KeysUnproved, ..failure }
                 })?;

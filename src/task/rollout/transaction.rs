@@ -298,9 +298,9 @@ mod tests {
     use super::super::facts::{Content, Part};
     use super::*;
     use crate::keys::authorized::{NewKey, Options, OptionsRule};
-    use std::fs::{self, OpenOptions};
+    use std::fs::{self, OpenOptions, Permissions};
     use std::io::{Read, Write as _};
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::process::{Child, Command, Stdio};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
@@ -338,6 +338,7 @@ mod tests {
             let path = directory.join("keys");
             let old = [KEY.as_bytes(), b" me\n# \xff\n"].concat();
             fs::write(&path, &old).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
             let sum = Command::new("sh").arg("-c").arg("sha256sum <\"$0\"").arg(&path).output().unwrap().stdout;
             let facts = fs::metadata(&path).unwrap();
             let part = Part { mode: 0o640, uid: facts.uid(), gid: facts.gid(), ..Part::default() };
@@ -392,22 +393,28 @@ mod tests {
 
     #[test]
     fn every_shell_keeps_and_takes_back_what_it_should() {
-        for shell in shells() {
-            let begin = || Trial::begin(&shell);
-            let Some(mut kept) = begin() else { continue };
-            kept.say(b"hold\nkeep\n");
-            let new = kept.new.clone();
-            kept.ends("\nt kept\n", &new, &shell);
-            // Silence.
-            let silent = begin().unwrap();
-            let old = silent.old.clone();
-            silent.ends("\nt restored\n", &old, &shell);
-            // Somebody else adds a line, and we are gone.
-            let mut left = begin().unwrap();
-            let mut rival = OpenOptions::new().append(true).open(&left.path).unwrap();
-            rival.write_all(b"# rival \xfe\n").unwrap();
-            left.child.stdin = None;
-            left.ends("\nt restored\n", &[&old[..], b"# rival \xfe\n"].concat(), &shell);
-        }
+        std::thread::scope(|scope| {
+            for shell in shells() {
+                scope.spawn(move || keeps_and_takes_back(&shell));
+            }
+        });
+    }
+
+    fn keeps_and_takes_back(shell: &[&str]) {
+        let begin = || Trial::begin(shell);
+        let Some(mut kept) = begin() else { return };
+        kept.say(b"hold\nkeep\n");
+        let new = kept.new.clone();
+        kept.ends("\nt kept\n", &new, shell);
+        // Silence.
+        let silent = begin().unwrap();
+        let old = silent.old.clone();
+        silent.ends("\nt restored\n", &old, shell);
+        // Somebody else adds a line, and we are gone.
+        let mut left = begin().unwrap();
+        let mut rival = OpenOptions::new().append(true).open(&left.path).unwrap();
+        rival.write_all(b"# rival \xfe\n").unwrap();
+        left.child.stdin = None;
+        left.ends("\nt restored\n", &[&old[..], b"# rival \xfe\n"].concat(), shell);
     }
 }
