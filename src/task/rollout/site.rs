@@ -18,11 +18,15 @@ use crate::task::transfer::Extent;
 use crate::task::trouble::Trouble;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often files are read again that somebody else writes to.
 const TRIES: u32 = 3;
 /// What the host waits for a word of ours while files are on trial, in times that a login may take.
 const SILENCE: u32 = 3;
+/// And at least, and at most.
+const SHORTEST: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// The work on one host.
 pub(super) struct Site<'a> {
@@ -67,6 +71,9 @@ impl Site<'_> {
         if !self.is_real() {
             for intent in &intents {
                 self.unit.events.output(Stream::Stdout, Bytes::from(intent.shown())).await;
+                if intent.leaves_none() {
+                    self.say(format!("{}no key would be left\n", self.name_of(&intent.account))).await;
+                }
             }
         }
         refusal?;
@@ -91,9 +98,6 @@ impl Site<'_> {
             for (intent, proofs) in intents.iter().zip(&proofs) {
                 self.tell(intent, proofs, errand).await;
             }
-        }
-        for intent in intents.iter().filter(|intent| intent.leaves_none()) {
-            self.notice(format!("no key is left for `{}`", intent.account.name)).await;
         }
         if errand.whose == Whose::Everyone && intents.iter().all(|intent| intent.plan.removed.is_empty()) {
             self.say("not there in any file\n".into()).await;
@@ -250,7 +254,8 @@ impl Site<'_> {
             let file = |index: usize| &account.files[index];
             plan.edits.iter().map(move |(index, document)| Replacement { account, file: file(*index), document })
         });
-        let silence = self.host.destination.profile.connect_timeout * SILENCE;
+        let login = self.host.destination.profile.connect_timeout;
+        let silence = login.saturating_mul(SILENCE).clamp(SHORTEST, LONGEST);
         Changes { files: files.collect(), repairs, silence }
     }
 
@@ -385,6 +390,9 @@ impl Site<'_> {
         }
         for entry in &plan.removed {
             text += &format!("{whose}removed: {}\n", named(entry));
+        }
+        if intent.leaves_none() {
+            text += &format!("{whose}no key is left\n");
         }
         if errand.whose != Whose::Everyone {
             for missed in &plan.missed {
