@@ -36,3 +36,7 @@ mod shells;
 mod streams;
 #[path = "keys/syncing.rs"]
 mod syncing;
+#[path = "keys/trials.rs"]
+mod trials;
+#[path = "keys/ways.rs"]
+mod ways;

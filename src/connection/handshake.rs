@@ -88,6 +88,22 @@ impl Connector {
         self.connect_through(destination, through, trace).await
     }
 
+    /// Connects and logs in as [`connect`](Self::connect) does, jump hosts included: none of their open connections is used.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub async fn connect_afresh(
+        &self,
+        destination: &Destination,
+        trace: &mut Trace,
+    ) -> Result<Arc<Connection>, ConnectError> {
+        let through = match &destination.route {
+            Route::Jump(hops) => Some(Box::pin(self.bastion_afresh(hops)).await?),
+            Route::Direct | Route::Command(_) => None,
+        };
+        self.connect_through(destination, through, trace).await
+    }
+
     /// The jump host that a host is behind, logged in to.
     pub(super) async fn way_to(
         &self,

@@ -87,14 +87,8 @@ pub(super) struct Through {
 impl Connector {
     /// A connection to the last of `hops`, through the ones before it.
     pub(super) async fn bastion(&self, hops: &[Destination]) -> Result<Through, ConnectError> {
-        let Some((last, before)) = hops.split_last() else {
-            return Err(ConnectError::never(Failure::new(Code::JumpFailed, "the chain of jump hosts is empty")));
-        };
-        let bastion = {
-            let way = hops.iter().map(Hop::from).collect();
-            let mut all = self.bastions.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(all.entry(way).or_default())
-        };
+        let (last, before) = last_of(hops)?;
+        let bastion = self.bastions.at(hops);
         let through = |connection| Through { connection, bastion: Arc::clone(&bastion) };
         let seen = bastion.attempts.load(Ordering::Acquire);
         let mut state = bastion.state.lock().await;
@@ -132,6 +126,34 @@ impl Connector {
             }
         }
     }
+}
+
+impl Connector {
+    /// The same over connections that nobody has used before: shared ones show that the way was open once.
+    pub(super) async fn bastion_afresh(&self, hops: &[Destination]) -> Result<Through, ConnectError> {
+        let (last, before) = last_of(hops)?;
+        let way = match before {
+            [] => None,
+            _ => Some(Box::pin(self.bastion_afresh(before)).await?),
+        };
+        let made = self.connect_through(last, way, &mut Trace::default()).await;
+        let connection = made.map_err(|error| of_jump_host(last, error))?;
+        Ok(Through { connection, bastion: self.bastions.at(hops) })
+    }
+}
+
+impl Bastions {
+    /// The bastion at the end of these hops.
+    fn at(&self, hops: &[Destination]) -> Arc<Bastion> {
+        let way = hops.iter().map(Hop::from).collect();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(way).or_default())
+    }
+}
+
+fn last_of(hops: &[Destination]) -> Result<(&Destination, &[Destination]), ConnectError> {
+    hops.split_last()
+        .ok_or_else(|| ConnectError::never(Failure::new(Code::JumpFailed, "the chain of jump hosts is empty")))
 }
 
 /// The failure of a jump host, as all hosts behind it have it. As with ssh, what is typed about keys and options is for the

@@ -63,6 +63,11 @@ pub fn sftp_server() -> Option<PathBuf> {
 
 /// Starts sshd with this SFTP and these lines before its own configuration.
 pub fn sshd(sftp: Sftp, options: &[&str]) -> Option<Daemon> {
+    sshd_told(sftp, options, &[])
+}
+
+/// The same, started with these arguments, in which `{}` is the server's directory.
+pub fn sshd_told(sftp: Sftp, options: &[&str], arguments: &[&str]) -> Option<Daemon> {
     let program = find("sshd")?;
     let server = if matches!(sftp, Sftp::Internal(_) | Sftp::Absent) { PathBuf::new() } else { sftp_server()? };
     let server = server.display();
@@ -78,7 +83,8 @@ pub fn sshd(sftp: Sftp, options: &[&str]) -> Option<Daemon> {
             Sftp::Command(command) => format!("Subsystem sftp SFTP_SERVER={server}; {command}\n"),
             Sftp::Absent => String::new(),
         };
-        let command = sshd_command(&program, directory);
+        let mut command = sshd_command(&program, directory);
+        command.args(arguments.iter().map(|argument| argument.replace("{}", &place.to_string())));
         if mounts {
             configure(directory, port, options, &rest);
             return (in_own_mounts(PASSWD, directory, &command), SSHD_IS_READY);

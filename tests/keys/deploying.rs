@@ -123,7 +123,9 @@ fn the_file_is_the_one_that_sshd_reads() {
     host.keys("deploy").arg("--key").arg(key.public()).args(["--for", STRANGER]).run().exited(0);
     let theirs = directory.join("keys").join(format!("stranger.{STRANGER_ID}"));
     assert_eq!(fs::read_to_string(&theirs).unwrap(), format!("{}\n", key.line));
-    assert_eq!((facts(&theirs).0, facts(&theirs).2), (STRANGER_ID, 0o600));
+    // What root keeps for users elsewhere is not theirs to edit.
+    assert_eq!((facts(&theirs).0, facts(&theirs).1, facts(&theirs).2), (0, 0, 0o644));
+    assert!(host.lets_in(STRANGER, &key.private));
     // A key is there in whichever file it is.
     fs::create_dir(directory.join("more")).unwrap();
     let other = host.key("bob").unwrap();

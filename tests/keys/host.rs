@@ -48,6 +48,20 @@ impl Host {
         Self { daemon: self.daemon.behind(cables), ..self }
     }
 
+    /// A further account, of this number and with this home below the server's directory.
+    pub fn account(&self, name: &str, id: u32, home: &str) {
+        let directory = self.daemon.directory();
+        // The file is mounted where the server reads it: its bytes may change, its place may not.
+        let (passwd, home) = (directory.join("passwd"), directory.join(home));
+        let text = fs::read_to_string(&passwd).unwrap();
+        let others: String = text
+            .lines()
+            .filter(|line| !line.starts_with(&format!("{name}:")))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        fs::write(&passwd, format!("{others}{name}:x:{id}:{id}::{}:/bin/sh\n", home.display())).unwrap();
+    }
+
     fn root(&self) -> PathBuf {
         self.home("root")
     }

@@ -1,6 +1,6 @@
 //! `bugle keys revoke`: who goes, and who cannot be made to.
 
-use crate::fleet::sftp_daemon::STRANGER;
+use crate::fleet::sftp_daemon::{STRANGER, Sftp, sshd_told};
 use crate::host::{Host, facts};
 use std::fs;
 
@@ -45,9 +45,15 @@ fn the_key_of_this_session_stays_unless_another_way_in_is_proved() {
     let both = [host.daemon.key(), other.private.clone()].map(|key| format!("IdentityFile={}", key.display()));
     revoke().args(["-o", &both[0], "-o", &both[1]]).run().exited(1).told("keys.refused");
     host.write("root", format!("{}{}\n", String::from_utf8(before.0).unwrap(), other.line));
-    revoke().arg("-I").arg(&other.private).run().exited(0).said("removed: SHA256:<fingerprint> user\n");
+    revoke()
+        .arg("-I")
+        .arg(&other.private)
+        .run()
+        .exited(0)
+        .said("removed: SHA256:<fingerprint> user\nrefused: SHA256:<fingerprint> user\n");
     assert_eq!(host.text("root"), format!("{}\n", other.line));
-    host.keys("revoke").arg("other").arg("-I").arg(&other.private).arg("--force").run().exited(0);
+    let last = host.keys("revoke").arg("other").arg("-I").arg(&other.private).arg("--force").run().exited(0);
+    last.said("removed: SHA256:<fingerprint> other\nno key is left\nrefused: SHA256:<fingerprint> other\n");
     assert_eq!(host.text("root"), "");
 }
 
@@ -61,8 +67,83 @@ fn a_person_who_leaves_goes_from_the_files_of_all_users() {
     let dry = host.keys("revoke").arg(alice.public()).args(["--everywhere", "--dry-run"]).run().exited(0);
     assert_eq!(dry.stdout.matches("\n- ").count(), 2, "{}", dry.stdout);
     let answer = host.keys("revoke").arg(alice.public()).arg("--everywhere").run();
-    answer.exited(0).said("removed: SHA256:<fingerprint> alice\nstranger: removed: SHA256:<fingerprint> alice\n");
+    answer.exited(0).said(
+        "removed: SHA256:<fingerprint> alice\nstranger: removed: SHA256:<fingerprint> alice\n\
+         refused: SHA256:<fingerprint> alice\nstranger: refused: SHA256:<fingerprint> alice\n",
+    );
     assert_eq!((host.text("root"), host.text(STRANGER)), (own, format!("{}\n", bob.line)));
     let again = host.keys("revoke").arg(alice.public()).arg("--everywhere").run();
     again.exited(0).said("not there in any file\n");
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would_refuse() {
+    let Some(host) = Host::start() else { return };
+    let before = (host.read("root"), facts(&host.file("root")));
+    let alice = host.key("alice").unwrap();
+    let from = host.place.file("team.keys", format!("{}\n", alice.line));
+    let revoke = host.keys("revoke").arg(host.daemon.key()).arg("--dry-run").run().exited(1);
+    assert!(revoke.stdout.contains("\n- ssh-ed25519 "), "{}", revoke.stdout);
+    revoke.told("keys.refused: the keys of `root`: without it, this run would have no way in: ");
+    let sync = host.keys("sync").arg("--from").arg(from).args(["--exclusive", "--dry-run"]).run().exited(1);
+    sync.told("keys.refused: the keys of `root`: without it, this run would have no way in: ");
+    assert_eq!((host.read("root"), facts(&host.file("root"))), before);
+    host.keys("revoke").arg(host.daemon.key()).args(["--dry-run", "--force"]).run().exited(0);
+}
+
+#[test]
+fn a_key_that_still_logs_in_is_not_said_to_be_gone() {
+    let options = ["AuthorizedKeysCommandUser root", "AuthorizedKeysCommand /bin/cat {}/more"];
+    let Some(host) = Host::with(&options) else { return };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let more = host.daemon.directory().join("more");
+    host.write("root", format!("{own}{}\n", alice.line));
+    fs::write(&more, format!("{}\n", alice.line)).unwrap();
+    for _ in 0..2 {
+        let answer = host.keys("revoke").arg(alice.public()).run().exited(1);
+        answer.told("keys.unproved: the old key SHA256:<fingerprint> alice still logs in");
+        assert_eq!(host.text("root"), own);
+    }
+    fs::write(&more, "").unwrap();
+    let answer = host.keys("revoke").arg(alice.public()).run().exited(0);
+    assert!(answer.stdout.ends_with("refused: SHA256:<fingerprint> alice\n"), "{}", answer.stdout);
+}
+
+#[test]
+fn a_file_that_is_a_guess_is_no_success() {
+    let options = ["StrictModes no", "Match User stranger", "AuthorizedKeysFile {}/keys/%u", "Match All"];
+    let Some(host) = Host::with(&options) else { return };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let directory = host.daemon.directory().join("keys");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join(STRANGER), format!("{own}{}\n", alice.line)).unwrap();
+    host.write(STRANGER, format!("{own}{}\n", alice.line));
+    let as_stranger = |verb: &str| host.keys(verb).args(["-l", STRANGER]);
+    let guess = "it is not known which files sshd reads, since only root may ask it";
+    as_stranger("revoke")
+        .arg(alice.of_a_colleague())
+        .run()
+        .exited(1)
+        .told("keys.unproved: ")
+        .told(guess)
+        .told("--sudo");
+    as_stranger("revoke").arg(alice.public()).run().exited(1).told("keys.unproved: ");
+    as_stranger("list").run().exited(0).told(guess);
+}
+
+#[test]
+fn the_options_that_sshd_was_started_with_count() {
+    let options = ["StrictModes no", "AuthorizedKeysFile .ssh/authorized_keys"];
+    let daemon = sshd_told(Sftp::Absent, &options, &["-o", "AuthorizedKeysFile={}/keys/%u {}/more/%u"]);
+    let Some(host) = daemon.and_then(Host::of) else { return };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let directory = host.daemon.directory().join("more");
+    fs::create_dir(&directory).unwrap();
+    for user in ["root", STRANGER] {
+        fs::write(directory.join(user), format!("{own}{}\n", alice.line)).unwrap();
+        host.keys("revoke").arg(alice.public()).args(["-l", user]).run().exited(if user == "root" { 0 } else { 1 });
+        host.keys("revoke").arg(alice.public()).args(["--for", user]).run().exited(0);
+        assert_eq!(fs::read_to_string(directory.join(user)).unwrap(), own, "{user}");
+        assert!(!host.lets_in(user, &alice.private));
+    }
 }

@@ -46,7 +46,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
     let wish = Wish { present, absent: Absent::Nothing };
     ready.run(Plan {
         title: title(&named),
-        errands: vec![Errand { whose, wish, refused: None }],
+        errands: vec![Errand { whose, wish, refused: Vec::new() }],
         sequence: Sequence::Apart,
         repair: arguments.repair.repair(),
         caution: Caution::Careful,

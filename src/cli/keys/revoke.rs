@@ -7,7 +7,7 @@ use crate::cli::options::GlobalOptions;
 use crate::keys::authorized::{Wanted, WantedError};
 use crate::task::rollout::{Absent, Caution, Errand, Repair, Sequence, Whose, Wish};
 use clap::Args;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -30,12 +30,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
     let wanted = wanted(&arguments.keys)?;
+    let files: Vec<PathBuf> = arguments.keys.iter().map(PathBuf::from).filter(|path| path.is_file()).collect();
     let whose = if arguments.everywhere { Whose::Everyone } else { arguments.rollout.whose()? };
     let title: Vec<String> = wanted.iter().map(ToString::to_string).collect();
     let wish = Wish { present: Vec::new(), absent: Absent::These(wanted) };
     arguments.rollout.reach(global, "keys revoke")?.run(Plan {
         title: title.join(", "),
-        errands: vec![Errand { whose, wish, refused: None }],
+        errands: vec![Errand { whose, wish, refused: bearers::of_files(&files)? }],
         sequence: Sequence::Apart,
         repair: Repair::Refuse,
         caution: if arguments.force { Caution::Forced } else { Caution::Careful },

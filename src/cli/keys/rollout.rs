@@ -142,7 +142,9 @@ impl Ready<'_> {
         let proved: Vec<Arc<Bearer>> = bearers(&order).cloned().collect();
         let needed = plan.needed;
         self.work(plan.title, &proved, |caller, hosts| {
-            for bearer in &proved {
+            let refused: Vec<&Arc<Bearer>> = order.errands.iter().flat_map(|errand| &errand.refused).collect();
+            // A key that goes may be anybody's: where it is locked, it is not tried.
+            for bearer in proved.iter().filter(|bearer| needed.contains(bearer) || !refused.contains(bearer)) {
                 let must = needed.contains(bearer);
                 hosts.first().map_or(Ok(()), |host| check_private(&caller.connector, host, bearer, must))?;
             }
@@ -194,7 +196,7 @@ fn bearers(order: &RolloutOrder) -> impl Iterator<Item = &Arc<Bearer>> {
     order
         .errands
         .iter()
-        .flat_map(|errand| errand.wish.present.iter().map(|admission| &admission.bearer).chain(errand.refused.as_ref()))
+        .flat_map(|errand| errand.wish.present.iter().map(|admission| &admission.bearer).chain(&errand.refused))
 }
 
 /// A key that is here and locked cannot be proved: that is found before anything is contacted.

@@ -67,12 +67,12 @@ pub(super) fn run(global: &GlobalOptions, mut arguments: Arguments) -> Result<u8
     let comes = Admission { like: Some(wanted.clone()), ..admission(&new, None)? };
     let add = Wish { present: vec![comes.clone()], absent: Absent::Nothing };
     let remove = Wish { present: vec![comes], absent: Absent::These(vec![wanted.clone()]) };
-    let mut errands = vec![Errand { whose: whose.clone(), wish: add, refused: None }];
+    let mut errands = vec![Errand { whose: whose.clone(), wish: add, refused: Vec::new() }];
     if arguments.rollout.fanout.dry_run {
         // What the second does to a file that the first left alone is all that is done.
         errands.clear();
     }
-    errands.push(Errand { whose, wish: remove, refused: old });
+    errands.push(Errand { whose, wish: remove, refused: old.into_iter().collect() });
     ready.run(Plan {
         title: format!("{wanted} for {}", new.key),
         errands,

@@ -50,7 +50,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
     };
     let errand = |(whose, present): (Whose, Vec<Admission>)| {
         let absent = if arguments.exclusive { Absent::Others } else { Absent::Nothing };
-        Errand { whose, wish: Wish { present, absent }, refused: None }
+        Errand { whose, wish: Wish { present, absent }, refused: Vec::new() }
     };
     arguments.rollout.reach(global, "keys sync")?.run(Plan {
         title: arguments.from.display().to_string(),

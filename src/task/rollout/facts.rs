@@ -38,7 +38,7 @@ pub(super) struct Account {
     pub(super) strict: Strict,
     /// What the host takes the time to be.
     pub(super) clock: HostClock,
-    /// Whether the place is the default because sshd could not be asked, and its configuration says several things.
+    /// Whether the place is a guess: sshd could not be asked, and its configuration says several things or cannot be read.
     pub(super) assumed: bool,
     /// Why nothing is known of it.
     pub(super) unknown: Option<Unknown>,

@@ -20,12 +20,38 @@ entry() {
   done </etc/passwd
 }
 
-# The configuration of the sshd that serves this session, and where the session comes from: sudo takes the variable away.
-config=/etc/ssh/sshd_config from=$SSH_CONNECTION process=$$
+# The configuration of the sshd that serves this session, with the options (a line each) that it was started with, and where
+# the session comes from: sudo takes the variable away.
+config=/etc/ssh/sshd_config options= from=$SSH_CONNECTION process=$$
 while [ "${process:-0}" -gt 1 ] && [ -r "/proc/$process/cmdline" ]; do
   line=$(tr '\000' ' ' <"/proc/$process/cmdline")
   case ${line%% *} in
-    sshd: | sshd | */sshd) case $line in *' -f '*) line=${line#*' -f '}; config=${line%% *}; break ;; esac ;;
+    sshd: | sshd | */sshd)
+      case $line in
+        *' -f'* | *' -o'*)
+          mode=
+          for word in $line; do
+            case $word in
+              -f) mode=f ;;
+              -f?*) config=${word#-f} mode= ;;
+              -o) mode=o ;;
+              -o?*) options="$options
+${word#-o}" mode=more ;;
+              -* | '[listener]') mode= ;;
+              *)
+                case $mode in
+                  f) config=$word mode= ;;
+                  o) options="$options
+$word" mode=more ;;
+                  more) options="$options $word" ;;
+                esac
+                ;;
+            esac
+          done
+          break
+          ;;
+      esac
+      ;;
   esac
   [ -n "$from" ] || from=$(tr '\000' '\n' <"/proc/$process/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
   process=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$process/status" 2>/dev/null)
@@ -33,25 +59,39 @@ done
 
 effective() {
   [ "$me" = 0 ] || return 1
-  set -- "$1" $from
   sshd=$(command -v sshd) || return 1
-  "$sshd" -T -f "$config" \
-    -C "user=$1,host=${2:-127.0.0.1},addr=${2:-127.0.0.1},laddr=${4:-127.0.0.1},lport=${5:-22}" 2>/dev/null
+  user=$1
+  set -- $from
+  who="user=$user,host=${1:-127.0.0.1},addr=${1:-127.0.0.1},laddr=${3:-127.0.0.1},lport=${4:-22}"
+  set -- -T -f "$config" -C "$who"
+  IFS='
+'
+  for option in $options; do set -- "$@" -o "$option"; done
+  unset IFS
+  "$sshd" "$@" 2>/dev/null
 }
 
 # What can be read of it by somebody who may not ask sshd.
 plain() {
+  [ -r "$config" ] || echo 'ambiguous yes'
   set +f
-  grep -h -i -s -E '^[[:space:]]*(authorizedkeysfile|strictmodes|match)[[:space:]=]' \
-    "$config" "${config%/*}"/sshd_config.d/*.conf | sed 's/=/ /; s/"//g' | {
-    files= strict= matched=
+  {
+    printf '%s\nend\n' "$options"
+    grep -h -i -s -E '^[[:space:]]*(authorizedkeysfile|strictmodes|match)[[:space:]=]' \
+      "$config" "${config%/*}"/sshd_config.d/*.conf
+  } | sed 's/=/ /; s/"//g' | {
+    # What sshd was started with comes before what stands in its configuration, but for a Match.
+    files= strict= matched= given=
     while read -r key value; do
       case $key in
-        [Mm]*) matched=yes ;;
-        [Ss]*) [ -n "$matched" ] || strict=${strict:-$value} ;;
-        *)
-          if [ -n "$matched" ] || { [ -n "$files" ] && [ "$files" != "$value" ]; }; then echo 'ambiguous yes'
-          else files=$value; fi ;;
+        end) given=$files ;;
+        [Mm][Aa][Tt][Cc][Hh]) matched=yes ;;
+        [Ss][Tt][Rr][Ii][Cc][Tt][Mm]*) [ -n "$matched" ] || strict=${strict:-$value} ;;
+        [Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff]*)
+          if [ -n "$matched" ]; then echo 'ambiguous yes'
+          elif [ -z "$given" ] && [ -n "$files" ] && [ "$files" != "$value" ]; then echo 'ambiguous yes'
+          else files=${files:-$value}; fi
+          ;;
       esac
     done
     printf 'authorizedkeysfile %s\nstrictmodes %s\n' "$files" "$strict"
@@ -131,9 +171,27 @@ account() {
     say unknown
     return
   fi
-  # Services without a home have no keys.
+  if [ "$dropbear" = yes ]; then
+    if [ "$uid" = 0 ] && [ -d /etc/dropbear ] && [ -e /etc/openwrt_release ]; then files=/etc/dropbear/authorized_keys
+    else files=.ssh/authorized_keys; fi
+    assumed= strict=
+  elif [ "$me" != 0 ] && [ "$me" != "$uid" ]; then
+    files=
+  else
+    if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$(plain); fi
+    assumed=$(setting ambiguous)
+    [ -z "$assumed" ] || settings=
+    strict=$(setting strictmodes)
+    files=$(setting authorizedkeysfile)
+    files=${files:-.ssh/authorized_keys .ssh/authorized_keys2}
+  fi
+  # Services without a home have no keys below it.
   if [ "$everyone" = yes ]; then
-    case $home in '' | / | /nonexistent | /dev/null | /var/empty) return ;; esac
+    case $home in
+      '' | / | /nonexistent | /dev/null | /var/empty)
+        case " $files" in *' /'*) ;; *) return ;; esac
+        ;;
+    esac
   fi
   real_home=$(cd -P -- "$home" 2>/dev/null && pwd -P)
   say account "$user"
@@ -142,16 +200,9 @@ account() {
   say home "$real_home"
   say named "$home"
   if [ "$me" != 0 ] && [ "$me" != "$uid" ]; then say forbidden; return; fi
-  if [ "$dropbear" = yes ]; then
-    if [ "$uid" = 0 ] && [ -d /etc/dropbear ] && [ -e /etc/openwrt_release ]; then file /etc/dropbear/authorized_keys
-    else file "$home/.ssh/authorized_keys"; fi
-    return
-  fi
-  if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$(plain); fi
-  [ -z "$(setting ambiguous)" ] || { say assumed; settings=; }
-  say strict "$(setting strictmodes)"
-  files=$(setting authorizedkeysfile)
-  for one in ${files:-.ssh/authorized_keys .ssh/authorized_keys2}; do
+  [ -z "$assumed" ] || say assumed
+  say strict "$strict"
+  for one in $files; do
     if [ "$one" = none ]; then say none; continue; fi
     expanded "$one"
     file "$path"

@@ -6,6 +6,7 @@
 
 mod facts;
 mod frames;
+mod intent;
 mod listing;
 mod obstacle;
 mod order;

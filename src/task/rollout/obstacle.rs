@@ -2,6 +2,10 @@
 
 use super::facts::{Account, KeyFile, Unknown};
 use crate::outcome::{Code, Failure};
+use std::path::Path;
+
+/// Why a file is a guess.
+pub(super) const ASSUMED: &str = "it is not known which files sshd reads, since only root may ask it";
 
 /// Why a file is not touched.
 pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
@@ -10,8 +14,8 @@ pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
     }
     // A user's link must not lead root to another file.
     let is_others = account.looked_as == 0 && account.uid != 0;
-    let is_hers = file.path.starts_with(&account.named_home);
-    let leads_out = is_hers && !is_below_home(account, &file.directory);
+    let is_hers = !account.named_home.is_empty() && Path::new(&file.path).starts_with(&account.named_home);
+    let leads_out = is_hers && !account.home.is_empty() && !is_below_home(account, &file.directory);
     if is_others && (file.link.is_some() || leads_out) {
         let place = file.link.as_ref().unwrap_or(&file.directory);
         return Some(format!("`{}` leads to `{place}` by a link, which root does not follow", file.path));
@@ -19,20 +23,27 @@ pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
     None
 }
 
-/// Why a file that is not there cannot be.
-pub(super) fn cannot_be_made(account: &Account, file: &KeyFile) -> Option<String> {
-    let why = match file.content {
+/// Why a file cannot be made, or not be replaced.
+pub(super) fn cannot_be_written(account: &Account, file: &KeyFile) -> Option<String> {
+    let why = match file.own_part() {
+        // Its owner could not be kept.
+        Some(part) if account.looked_as != 0 && part.uid != account.looked_as => {
+            format!("cannot be replaced: it belongs to user {}, which only --sudo can keep", part.uid)
+        }
         Some(_) => return None,
         None if file.make.is_empty() => return None,
-        None if account.home.is_empty() => "there is no home directory",
-        None if !is_below_home(account, &file.directory) => "the directory above it is not there",
+        None if account.home.is_empty() => "cannot be made: there is no home directory".into(),
+        None if !is_below_home(account, &file.directory) => {
+            "cannot be made: the directory above it is not there".into()
+        }
         None => return None,
     };
-    Some(format!("`{}` cannot be made: {why}", file.path))
+    Some(format!("`{}` {why}", file.path))
 }
 
-fn is_below_home(account: &Account, path: &str) -> bool {
-    path.strip_prefix(&account.home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether a path without links is the user's own.
+pub(super) fn is_below_home(account: &Account, path: &str) -> bool {
+    !account.home.is_empty() && Path::new(path).starts_with(&account.home)
 }
 
 impl Unknown {

@@ -77,8 +77,8 @@ pub struct Errand {
     pub whose: Whose,
     /// How they should be.
     pub wish: Wish,
-    /// A key that must not log in afterwards.
-    pub refused: Option<Arc<Bearer>>,
+    /// Keys that must not log in afterwards.
+    pub refused: Vec<Arc<Bearer>>,
 }
 
 /// What is done about modes and owners that make sshd ignore keys.

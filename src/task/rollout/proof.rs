@@ -1,6 +1,7 @@
 //! Logins that prove something: that a key opens the door, that the way of this run stays open, that a key does not open any more.
 
 use super::Bearer;
+use super::intent::Intent;
 use crate::connection::{
     Again, Configured, ConnectError, Connection, Connector, Destination, KeyChoice, KeySources, LoginMethod,
     PrivateHalf, Trace,
@@ -51,10 +52,7 @@ pub(super) async fn of_key(
     user: &str,
     bearer: &Bearer,
 ) -> Result<Proof, Failure> {
-    let sources = sources(destination, bearer);
-    if connector.private_half(&sources, bearer.key.key()) != PrivateHalf::Here {
-        return Ok(Proof::NotHere);
-    }
+    let Some(sources) = here(connector, destination, bearer) else { return Ok(Proof::NotHere) };
     let mut alone = destination.clone();
     let mut profile = (*destination.profile).clone();
     profile.keys = sources;
@@ -65,7 +63,7 @@ pub(super) async fn of_key(
     alone.password = None;
     alone.endpoint.user = user.to_owned();
     alone.choice = KeyChoice::Only(bearer.key.key().clone());
-    match login(connector, &alone).await {
+    match login(connector, &alone, Path::Shared).await {
         Ok(connection) => {
             let session = connection.try_session().await;
             connection.close().await;
@@ -78,37 +76,104 @@ pub(super) async fn of_key(
     }
 }
 
-/// Logs in as this run does, without some keys, and runs a command: an account that lets in and runs nothing is no way in.
-///
-/// # Errors
-/// Why there is no such way.
-pub(super) async fn of_own_way(
-    connector: &Connector,
-    destination: &Destination,
-    without: &[PublicKey],
-) -> Result<(), Failure> {
-    let mut other = destination.clone();
-    if !without.is_empty() {
-        other.choice = KeyChoice::Without(without.into());
+/// What has the private half of a key: its own file, the agent, or what this run logs in with.
+pub(super) fn here(connector: &Connector, destination: &Destination, bearer: &Bearer) -> Option<KeySources> {
+    let all = [sources(destination, bearer), destination.profile.keys.clone()];
+    all.into_iter().find(|sources| connector.private_half(sources, bearer.key.key()) == PrivateHalf::Here)
+}
+
+/// A way into a host that has to stay open.
+pub(super) struct Way {
+    /// Where, as whom, and with what.
+    pub(super) destination: Destination,
+    /// What it is for.
+    pub(super) purpose: Purpose,
+}
+
+/// What a way into a host is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// This run works on the host.
+    Work,
+    /// Hosts of this run are behind it.
+    Jump,
+}
+
+impl Way {
+    /// Goes this way without some keys, and over jump hosts afresh. On a host that is worked on a command is run: an account
+    /// that lets in and runs nothing is no way in.
+    ///
+    /// # Errors
+    /// Why there is no such way.
+    pub(super) async fn prove(&self, connector: &Connector, without: &[PublicKey]) -> Result<(), Failure> {
+        let mut other = self.destination.clone();
+        if !without.is_empty() {
+            other.choice = KeyChoice::Without(without.into());
+        }
+        let connection = login(connector, &other, Path::Afresh).await?;
+        let mark = token();
+        let answer = match self.purpose {
+            Purpose::Work => ask(&connection, None, &format!("printf %s {mark}"), Bytes::new()).await,
+            Purpose::Jump => Ok(mark.clone().into_bytes()),
+        };
+        connection.close().await;
+        if answer?.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+            return Ok(());
+        }
+        Err(Failure::new(Code::SessionRefused, "a new login runs another command than the one it is given"))
     }
-    let connection = login(connector, &other).await?;
-    let mark = token();
-    let answer = ask(&connection, None, &format!("printf %s {mark}"), Bytes::new()).await;
-    connection.close().await;
-    let answer = answer?;
-    if answer.windows(mark.len()).any(|window| window == mark.as_bytes()) {
-        return Ok(());
+
+    /// Whether an account's files may be what it is by.
+    pub(super) fn is_by(&self, intent: &Intent) -> bool {
+        match self.purpose {
+            Purpose::Work => intent.is_own,
+            Purpose::Jump => intent.account.name == self.destination.endpoint.user,
+        }
     }
-    Err(Failure::new(Code::SessionRefused, "a new login runs another command than the one it is given"))
+
+    /// The keys that go from the files that it may be by.
+    pub(super) fn gone(&self, intents: &[Intent]) -> Vec<PublicKey> {
+        intents.iter().filter(|intent| self.is_by(intent)).flat_map(|intent| intent.plan.removed_keys()).collect()
+    }
+
+    /// What to do where it would be lost.
+    pub(super) fn hint(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Work => "log in with another key (-I) or a password, or say --force",
+            Purpose::Jump => "name another key for the jump host in ssh_config, or say --force",
+        }
+    }
+
+    /// Whose way it is, in words.
+    pub(super) fn whose(&self) -> String {
+        match self.purpose {
+            Purpose::Work => "this run".into(),
+            Purpose::Jump => format!("the hosts behind `{}`", self.destination.endpoint),
+        }
+    }
+}
+
+/// Over which connections to jump hosts a login goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// Those that are open.
+    Shared,
+    /// New ones.
+    Afresh,
 }
 
 fn is_about_the_login(code: Code) -> bool {
     matches!(code, Code::AuthNoKey | Code::AuthRefused | Code::AuthTooMany)
 }
 
-async fn login(connector: &Connector, destination: &Destination) -> Result<Arc<Connection>, Failure> {
+async fn login(connector: &Connector, destination: &Destination, path: Path) -> Result<Arc<Connection>, Failure> {
     for attempt in 1.. {
-        match connector.connect(destination, &mut Trace::default()).await {
+        let mut trace = Trace::default();
+        let made = match path {
+            Path::Shared => connector.connect(destination, &mut trace).await,
+            Path::Afresh => connector.connect_afresh(destination, &mut trace).await,
+        };
+        match made {
             Ok(connection) => return Ok(connection),
             Err(ConnectError { failure, again, .. }) if again == Again::Never || attempt >= TRIES => {
                 return Err(failure);

@@ -1,17 +1,16 @@
-//! The work on one host: [`Site`] looks, plans, writes on trial, proves, and tells.
+//! The work on one host: [`Site`] looks, decides, changes on trial, proves, and tells.
 
-use super::facts::{Account, Accounts, Unknown, look, run};
-use super::obstacle::{cannot_be_made, may_not, obstacle, refused, refused_for};
-use super::order::{Absent, Caution, Errand, Repair, Sequence, Whose};
-use super::plan::Plan;
-use super::proof::{self, Proof};
-use super::strict::violations;
-use super::transaction::{Refused, Replacement, Transaction};
-use super::{Bearer, Rollout, RolloutHost, accounts_of};
-use crate::connection::Connection;
+use super::facts::{Account, Accounts, Unknown, look};
+use super::intent::{Intent, Place, commands, named, place};
+use super::obstacle::{ASSUMED, may_not, refused, refused_for};
+use super::order::{Absent, Admission, Bearer, Caution, Errand, Sequence, Whose};
+use super::proof::{self, Proof, Purpose, Way};
+use super::strict::Violation;
+use super::transaction::{Changes, Kept, Refused, Replacement, Transaction};
+use super::{Rollout, RolloutHost, accounts_of};
+use crate::connection::{Connection, Connector, Route};
 use crate::event::Stream;
-use crate::keys::authorized::{Entry, Line, Options, Presence};
-use crate::known_hosts::PublicKey;
+use crate::keys::authorized::{Line, NewKey, Options, Presence};
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::Unit;
 use crate::task::privilege::Privilege;
@@ -19,9 +18,15 @@ use crate::task::transfer::Extent;
 use crate::task::trouble::Trouble;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// How often a file is read again that somebody else writes to.
+/// How often files are read again that somebody else writes to.
 const TRIES: u32 = 3;
+/// What the host waits for a word of ours while files are on trial, in times that a login may take.
+const SILENCE: u32 = 3;
+/// And at least, and at most.
+const SHORTEST: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// The work on one host.
 pub(super) struct Site<'a> {
@@ -31,14 +36,15 @@ pub(super) struct Site<'a> {
     pub(super) unit: &'a Unit,
 }
 
-/// Whether anything was done.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    None,
-    Some,
-    /// Somebody else was faster; nothing was done.
-    Stale,
+/// What was found before anything is done.
+struct Survey {
+    intents: Vec<Intent>,
+    /// Accounts about which nothing can be done while others are looked after.
+    left: Vec<Failure>,
 }
+
+/// What was found of each key that should log in, in order.
+type Proofs = Vec<Proof>;
 
 impl Site<'_> {
     pub(super) async fn all(&self) -> Result<Outcome, Trouble> {
@@ -47,7 +53,7 @@ impl Site<'_> {
             match (self.errand(errand).await, self.rollout.order.sequence) {
                 (Ok(effect), _) => changed |= effect,
                 (Err(Trouble::Failure(failure)), Sequence::Apart) if is_about_an_account(&failure) => {
-                    failures.push(failure)
+                    failures.push(failure);
                 }
                 (Err(trouble), _) => return Err(trouble),
             }
@@ -59,150 +65,131 @@ impl Site<'_> {
     }
 
     async fn errand(&self, errand: &Errand) -> Result<bool, Trouble> {
-        let (mut changed, mut removed) = (false, false);
-        let accounts = look(self.connection, self.privilege(), &accounts_of(self.host, &errand.whose)).await?;
-        let mut failures = Vec::new();
-        for account in accounts {
-            match self.read_again(errand, account, &mut removed).await {
-                Ok(effect) => changed |= effect == Effect::Some,
-                // Who leaves has to go from all the others.
-                Err(Trouble::Failure(failure)) if errand.whose == Whose::Everyone && is_about_an_account(&failure) => {
-                    failures.push(failure);
-                }
-                Err(trouble) => return Err(trouble),
-            }
-        }
-        if let Some(failure) = together(failures) {
-            return Err(failure.into());
-        }
-        if errand.whose == Whose::Everyone && !removed {
-            self.say("not there in any file\n".into()).await;
-        }
-        if let Some(bearer) = errand.refused.as_ref().filter(|_| self.is_real()) {
-            self.prove_refused(errand, bearer).await?;
-        }
-        Ok(changed)
-    }
-
-    /// Brings one account into shape, from the beginning where somebody else was faster.
-    async fn read_again(&self, errand: &Errand, mut account: Account, removed: &mut bool) -> Result<Effect, Trouble> {
-        for attempt in 1.. {
-            match self.account(errand, &account, removed).await? {
-                Effect::Stale if attempt < TRIES => {
-                    let again = Accounts::Named(vec![account.name.clone()]);
-                    let found = look(self.connection, self.privilege(), &again).await?.into_iter().next();
-                    account = found.ok_or_else(|| refused("the account is gone"))?;
-                }
-                Effect::Stale => break,
-                effect => return Ok(effect),
+        for _ in 0..TRIES {
+            if let Some(changed) = self.once(errand).await? {
+                return Ok(changed);
             }
         }
         Err(refused("somebody else writes to the file all the time").into())
+    }
+
+    /// Brings the files of all accounts of an errand into shape, all at once. Nothing where somebody else was faster.
+    async fn once(&self, errand: &Errand) -> Result<Option<bool>, Trouble> {
+        let Survey { intents, left } = self.survey(errand).await?;
+        let refusal = self.refusal(errand, &intents).await;
+        if !self.is_real() {
+            for intent in &intents {
+                self.unit.events.output(Stream::Stdout, Bytes::from(intent.shown())).await;
+                if intent.leaves_none() {
+                    self.say(format!("{}no key would be left\n", self.name_of(&intent.account))).await;
+                }
+            }
+        }
+        refusal?;
+        let mut changed = false;
+        if self.is_real() {
+            let changes = self.changes(&intents);
+            changed = !changes.is_empty();
+            let proofs = if changes.is_empty() {
+                self.prove(errand, &intents).await?
+            } else {
+                let begun = Transaction::begin(self.connection, self.privilege(), &changes).await;
+                let Some(trial) = begun.map_err(|refused| said(&intents, refused))? else { return Ok(None) };
+                let proofs = match trial.during(self.prove(errand, &intents)).await {
+                    Ok(proofs) => proofs,
+                    Err(failure) => return Err(put_back(trial, failure).await.into()),
+                };
+                if trial.keep().await.map_err(|refused| said(&intents, refused))? == Kept::Stale {
+                    return Ok(None);
+                }
+                proofs
+            };
+            for (intent, proofs) in intents.iter().zip(&proofs) {
+                self.tell(intent, proofs, errand).await;
+            }
+        }
+        if errand.whose == Whose::Everyone && intents.iter().all(|intent| intent.plan.removed.is_empty()) {
+            self.say("not there in any file\n".into()).await;
+        }
+        if self.is_real() {
+            self.prove_refused(errand, &intents).await?;
+        }
+        together(left).map_or(Ok(Some(changed)), |failure| Err(failure.into()))
     }
 
     fn privilege(&self) -> Option<&Privilege> {
         self.host.privilege.as_ref()
     }
 
+    fn connector(&self) -> &Connector {
+        &self.rollout.caller.connector
+    }
+
+    fn login_user(&self) -> &str {
+        &self.host.destination.endpoint.user
+    }
+
     fn is_real(&self) -> bool {
         self.rollout.order.conduct.extent == Extent::Whole
+    }
+
+    fn is_forced(&self) -> bool {
+        self.rollout.order.caution == Caution::Forced
     }
 
     async fn say(&self, text: String) {
         self.unit.events.output(Stream::Stdout, Bytes::from(text)).await;
     }
 
-    /// Brings the files of one account into shape.
-    async fn account(&self, errand: &Errand, account: &Account, removed: &mut bool) -> Result<Effect, Trouble> {
-        if let Some(unknown) = account.unknown {
-            // Nothing has to be taken from where no keys are read.
-            let is_well = errand.whose == Whose::Everyone && unknown == Unknown::NoFiles;
-            return if is_well { Ok(Effect::None) } else { Err(unknown.failure(account).into()) };
-        }
-        if account.files.is_empty() {
-            return Err(refused_for(account, "it is not known which files sshd reads").into());
-        }
-        if let Some(why) = account.files.iter().find_map(|file| obstacle(account, file)) {
-            return Err(refused_for(account, &why).hints(may_not(account, &why)).into());
-        }
-        let plan = Plan::new(account, &errand.wish).map_err(|error| refused_for(account, &error.to_string()))?;
-        if let Some(why) = plan.edits.iter().find_map(|(index, _)| cannot_be_made(account, &account.files[*index])) {
-            return Err(refused_for(account, &why).into());
-        }
-        *removed |= !plan.removed.is_empty();
-        let repairs = if errand.wish.present.is_empty() { Vec::new() } else { self.repairs(account, &plan)? };
-        if account.assumed && !errand.wish.present.is_empty() {
-            let text = "its sshd_config names several AuthorizedKeysFile, and sshd cannot be asked without root";
-            let path = account.files.first().map(|file| file.path.as_str()).unwrap_or_default();
-            self.unit.events.notice(0, format!("{text}: {path} is assumed")).await;
-        }
-        if matches!(errand.wish.absent, Absent::Others) {
-            self.tell_foreign(account).await;
-        }
-        if !self.is_real() {
-            self.tell_plan(account, &plan, &repairs).await;
-            return Ok(Effect::None);
-        }
-        let is_own = self.is_own(errand, account);
-        let gone = plan.removed_keys();
-        let careful = self.rollout.order.caution == Caution::Careful;
-        if is_own && careful && !gone.is_empty() {
-            self.prove_way_without(&gone, account).await?;
-        }
-        let mended = !repairs.is_empty();
-        if mended {
-            let script: String = repairs.iter().map(|(script, _)| script.as_str()).collect();
-            run(self.connection, self.privilege(), format!("{{\n{script}}}\n")).await.map_err(|failure| {
-                refused_for(account, &format!("what sshd would refuse could not be mended: {}", failure.message))
-            })?;
-            let whose = self.name_of(account);
-            let commands = repairs.iter().flat_map(|(_, commands)| commands);
-            self.say(commands.map(|command| format!("{whose}repaired: {command}\n")).collect()).await;
-        }
-        let Some(trials) = self.replace(account, &plan).await? else { return Ok(Effect::Stale) };
-        let proved = self.prove(errand, account, &plan, is_own).await;
-        let proved = match proved {
-            Ok(proved) => proved,
-            Err(failure) if trials.is_empty() => return Err(failure.into()),
-            Err(failure) => return Err(put_all_back(trials, failure).await.into()),
-        };
-        for trial in trials {
-            trial.keep().await.map_err(|refused| said(account, refused))?;
-        }
-        self.tell(account, &plan, &proved, errand).await;
-        Ok(if plan.edits.is_empty() && !mended { Effect::None } else { Effect::Some })
+    async fn notice(&self, text: String) {
+        self.unit.events.notice(0, text).await;
     }
 
-    /// Whether it is the account that this run logs in to.
-    fn is_own(&self, errand: &Errand, account: &Account) -> bool {
-        let is_named = errand.whose == Whose::Login || account.name == self.host.destination.endpoint.user;
-        // Another name of it.
-        is_named || self.host.privilege.is_none() && account.uid == account.looked_as
-    }
-
-    /// The name of an account before what is said of it; nothing for that of the login user.
-    fn name_of(&self, account: &Account) -> String {
-        if account.name == self.host.destination.endpoint.user { String::new() } else { format!("{}: ", account.name) }
-    }
-
-    /// What has to be mended, each as a script and as a person would type it.
-    fn repairs(&self, account: &Account, plan: &Plan) -> Result<Vec<(String, Vec<String>)>, Failure> {
-        let touched = |index: &usize| plan.edits.iter().any(|(edited, _)| edited == index);
-        let files = account.files.iter().enumerate();
-        let files = files.filter(|(index, file)| file.content.is_some() || touched(index)).map(|(_, file)| file);
-        let mut repairs: Vec<(String, Vec<String>)> = Vec::new();
-        for violation in files.flat_map(|file| violations(account, file)) {
-            let repair = (violation.script(), violation.commands());
-            if !repairs.contains(&repair) {
-                repairs.push(repair);
+    /// Looks at the accounts, and at the files that this run logs in by: others may be in them too.
+    async fn survey(&self, errand: &Errand) -> Result<Survey, Trouble> {
+        let mut which = accounts_of(self.host, &errand.whose);
+        if let (Whose::User(_), Accounts::Named(names)) = (&errand.whose, &mut which)
+            && !names.iter().any(|name| name == self.login_user())
+        {
+            names.push(self.login_user().to_owned());
+        }
+        let mut accounts = look(self.connection, self.privilege(), &which).await?;
+        let is_login = |account: &Account| errand.whose == Whose::Login || account.name == self.login_user();
+        let own: Vec<Place> = accounts
+            .iter()
+            .filter(|account| is_login(account))
+            .flat_map(|account| account.files.iter().map(place))
+            .collect();
+        if let Whose::User(user) = &errand.whose {
+            accounts.retain(|account| account.name == *user);
+        }
+        if let Some(account) = accounts.iter().find(|account| account.unknown == Some(Unknown::Forbidden)) {
+            return Err(Unknown::Forbidden.failure(account).into());
+        }
+        let mut survey = Survey { intents: Vec::new(), left: Vec::new() };
+        let mut taken = Vec::new();
+        for account in accounts {
+            let is_login = is_login(&account);
+            match Intent::new(errand, account, self.rollout.order.repair) {
+                Ok(None) => {}
+                Ok(Some(mut intent)) => {
+                    intent.is_own = is_login || intent.touches(&own);
+                    intent.leave_out(&mut taken);
+                    survey.intents.push(intent);
+                }
+                Err(failure) if errand.whose == Whose::Everyone => survey.left.push(failure),
+                Err(failure) => return Err(failure.into()),
             }
         }
-        if repairs.is_empty() || self.rollout.order.repair == Repair::Mend {
-            return Ok(repairs);
+        if matches!(errand.wish.absent, Absent::Others) {
+            for intent in &survey.intents {
+                self.tell_foreign(&intent.account).await;
+            }
         }
-        let commands: Vec<String> = repairs.into_iter().flat_map(|(_, commands)| commands).collect();
-        let why = format!("sshd would ignore the keys (StrictModes) until this is done: {}", commands.join("; "));
-        Err(refused_for(account, &why).hint("--repair does it"))
+        for intent in survey.intents.iter().filter(|intent| intent.account.assumed && !errand.wish.present.is_empty()) {
+            self.notice(format!("{ASSUMED}: {} is assumed", intent.path())).await;
+        }
+        Ok(survey)
     }
 
     /// What is no key stays, also where nothing else should: nobody logs in by it, as far as we know.
@@ -213,114 +200,197 @@ impl Site<'_> {
             let numbers: Vec<String> = foreign.filter_map(|line| Some(line.number?.to_string())).collect();
             if !numbers.is_empty() {
                 let text = format!("stays, since it is no key that bugle understands: line {}", numbers.join(", "));
-                self.unit.events.notice(0, format!("{}: {text}", file.path)).await;
+                self.notice(format!("{}: {text}", file.path)).await;
             }
         }
     }
 
-    async fn tell_plan(&self, account: &Account, plan: &Plan, repairs: &[(String, Vec<String>)]) {
-        let mut text = Vec::new();
-        for command in repairs.iter().flat_map(|(_, commands)| commands) {
-            text.extend_from_slice(format!("would repair: {command}\n").as_bytes());
+    /// Why nothing is begun.
+    async fn refusal(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
+        if self.is_forced() {
+            return Ok(());
         }
-        text.extend(plan.difference(account));
-        if text.is_empty() && !plan.present.is_empty() {
-            text = b"nothing to do\n".to_vec();
-        }
-        self.unit.events.output(Stream::Stdout, Bytes::from(text)).await;
-    }
-
-    /// Puts every file that changes in its place, on trial. Nothing where one was changed by somebody else.
-    async fn replace(&self, account: &Account, plan: &Plan) -> Result<Option<Vec<Transaction>>, Failure> {
-        let mut trials = Vec::new();
-        for (index, document) in &plan.edits {
-            let file = &account.files[*index];
-            let replacement = Replacement { account, file, bytes: document.to_bytes() };
-            match Transaction::begin(self.connection, self.privilege(), &replacement).await {
-                Ok(Some(trial)) => trials.push(trial),
-                Ok(None) => {
-                    for trial in trials {
-                        trial.put_back().await.map_err(|refused| said(account, refused))?;
-                    }
-                    return Ok(None);
-                }
-                Err(refused) => return Err(put_all_back(trials, said(account, refused)).await),
-            }
-        }
-        Ok(Some(trials))
-    }
-
-    /// Logs in with every key that should log in, and as this run does where its way may have been touched.
-    ///
-    /// Gives what was found of each key, in order.
-    async fn prove(
-        &self,
-        errand: &Errand,
-        account: &Account,
-        plan: &Plan,
-        is_own: bool,
-    ) -> Result<Vec<Proof>, Failure> {
-        let connector = &self.rollout.caller.connector;
-        let destination = &self.host.destination;
-        let mut proofs = Vec::new();
-        for admission in &errand.wish.present {
-            // What logs in with an authority is a certificate.
-            if admission.options.as_ref().is_some_and(Options::is_authority) {
-                proofs.push(Proof::NotHere);
+        for way in self.ways() {
+            let without = way.gone(intents);
+            // A key that comes may be the way in that stays: the trial shows.
+            let comes = intents.iter().filter(|intent| intent.is_own).any(|intent| self.brings_a_way(intent, errand));
+            if without.is_empty() || comes {
                 continue;
             }
-            let found = proof::of_key(connector, destination, &account.name, &admission.bearer).await;
-            match found.map_err(|failure| unproved(&admission.bearer, &failure))? {
-                Proof::Refused(failure) => return Err(unproved(&admission.bearer, &failure)),
-                proof => proofs.push(proof),
-            }
-        }
-        let added_unproved = plan.present.iter().zip(&proofs);
-        let added_unproved = added_unproved
-            .into_iter()
-            .any(|(presence, proof)| *presence == Presence::Added && matches!(proof, Proof::NotHere));
-        let forced = self.rollout.order.caution == Caution::Forced;
-        if is_own && !forced && (plan.takes_away() || added_unproved) {
-            let own = proof::of_own_way(connector, destination, &plan.removed_keys()).await;
-            own.map_err(|failure| {
-                let text = format!("after it, there is no way in for this run: {}", failure.message);
-                Failure { message: text, code: Code::KeysUnproved, ..failure }
+            way.prove(self.connector(), &without).await.map_err(|failure| {
+                let text = format!("without it, {} would have no way in: {}", way.whose(), failure.message);
+                let intent = intents.iter().find(|intent| way.is_by(intent));
+                let failure = intent.map_or_else(|| refused(&text), |intent| refused_for(&intent.account, &text));
+                failure.hint(way.hint())
             })?;
         }
-        Ok(proofs)
+        let is_last = |intent: &&Intent| intent.leaves_none() && intent.account.name != self.login_user();
+        match intents.iter().find(is_last) {
+            // Who leaves has to lose access everywhere.
+            Some(intent) if errand.whose != Whose::Everyone => {
+                let failure = refused_for(&intent.account, "its last key would go, and no other way in is proved");
+                Err(failure.hint("let another key in first, or say --force"))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Before anything is taken away: there is a way in that does not need it.
-    async fn prove_way_without(&self, keys: &[PublicKey], account: &Account) -> Result<(), Failure> {
-        let own = proof::of_own_way(&self.rollout.caller.connector, &self.host.destination, keys).await;
-        own.map_err(|failure| {
-            let text = format!("without it, this run would have no way in: {}", failure.message);
-            refused_for(account, &text).hint("log in with another key (-I) or a password, or say --force")
+    /// Whether a key is added of which the private half is here.
+    fn brings_a_way(&self, intent: &Intent, errand: &Errand) -> bool {
+        let mut added = errand.wish.present.iter().zip(&intent.plan.present);
+        added.any(|(admission, presence)| {
+            let bearer = &admission.bearer;
+            *presence == Presence::Added && proof::here(self.connector(), &self.host.destination, bearer).is_some()
         })
     }
 
-    async fn prove_refused(&self, errand: &Errand, bearer: &Bearer) -> Result<(), Failure> {
-        let user = match &errand.whose {
-            Whose::User(user) => user,
-            Whose::Login | Whose::Everyone => &self.host.destination.endpoint.user,
-        };
-        let connector = &self.rollout.caller.connector;
-        match proof::of_key(connector, &self.host.destination, user, bearer).await? {
-            Proof::Refused(_) => self.say(format!("refused: {}\n", bearer.key)).await,
-            Proof::NotHere => self.say(format!("not tried: {}, its private half is not here\n", bearer.key)).await,
-            Proof::LogsIn | Proof::Accepted => {
-                let text = format!("the old key {} still logs in", bearer.key);
-                return Err(Failure::new(Code::KeysUnproved, text).hint(
-                    "another file, AuthorizedKeysCommand or a certificate lets it in: see `sshd -T` on the host",
-                ));
+    /// The ways into this host that stay: that of this run, and those of its hosts behind it.
+    fn ways(&self) -> Vec<Way> {
+        let own = &self.host.destination;
+        let mut ways = vec![Way { destination: own.clone(), purpose: Purpose::Work }];
+        for hops in self.rollout.hosts.iter().map(|host| host.destination.hops()) {
+            for (index, hop) in hops.iter().enumerate() {
+                let (here, there) = (&own.endpoint, &hop.endpoint);
+                let is_here = (&here.address, here.port) == (&there.address, there.port) || own.name == hop.name;
+                let is_known = |way: &Way| way.purpose == Purpose::Jump && way.destination.endpoint == hop.endpoint;
+                if !is_here || ways.iter().any(is_known) {
+                    continue;
+                }
+                let mut destination = hop.clone();
+                if index > 0 {
+                    destination.route = Route::Jump(hops[..index].into());
+                }
+                ways.push(Way { destination, purpose: Purpose::Jump });
+            }
+        }
+        ways
+    }
+
+    fn changes<'a>(&self, intents: &'a [Intent]) -> Changes<'a> {
+        let mut repairs: Vec<Violation> = Vec::new();
+        for violation in intents.iter().flat_map(|intent| &intent.repairs) {
+            if !repairs.contains(violation) {
+                repairs.push(violation.clone());
+            }
+        }
+        let files = intents.iter().flat_map(|Intent { account, plan, .. }| {
+            let file = |index: usize| &account.files[index];
+            plan.edits.iter().map(move |(index, document)| Replacement { account, file: file(*index), document })
+        });
+        let login = self.host.destination.profile.connect_timeout;
+        let silence = login.saturating_mul(SILENCE).clamp(SHORTEST, LONGEST);
+        Changes { files: files.collect(), repairs, silence }
+    }
+
+    /// The name of an account before what is said of it; nothing for that of the login user.
+    fn name_of(&self, account: &Account) -> String {
+        if account.name == self.login_user() { String::new() } else { format!("{}: ", account.name) }
+    }
+
+    /// Logs in with every key that should log in, and by every way that has to stay open, where one may have been touched.
+    ///
+    /// Gives what was found of each key of each account.
+    async fn prove(&self, errand: &Errand, intents: &[Intent]) -> Result<Vec<Proofs>, Failure> {
+        let (mut all, mut is_doubtful) = (Vec::new(), false);
+        for intent in intents {
+            let mut proofs = Vec::new();
+            for admission in &errand.wish.present {
+                proofs.push(self.prove_key(admission, intent).await?);
+            }
+            let mut added = intent.plan.present.iter().zip(&proofs);
+            let is_unproved =
+                added.any(|(presence, proof)| *presence == Presence::Added && matches!(proof, Proof::NotHere));
+            is_doubtful |= intent.takes_away() || intent.is_own && is_unproved;
+            if !intent.doubts.is_empty() && proofs.iter().any(|proof| matches!(proof, Proof::NotHere)) {
+                let text = "sshd may ignore the keys (StrictModes) until this is done";
+                let (name, commands) = (&intent.account.name, commands(&intent.doubts));
+                self.notice(format!("the keys of `{name}`: {text}: {commands}")).await;
+            }
+            all.push(proofs);
+        }
+        if is_doubtful && !self.is_forced() {
+            for way in self.ways() {
+                way.prove(self.connector(), &way.gone(intents)).await.map_err(|failure| {
+                    let text = format!("after it, there is no way in for {}: {}", way.whose(), failure.message);
+                    Failure { message: text, code: Code::KeysUnproved, ..failure }
+                })?;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn prove_key(&self, admission: &Admission, intent: &Intent) -> Result<Proof, Failure> {
+        // What logs in with an authority is a certificate.
+        if admission.options.as_ref().is_some_and(Options::is_authority) {
+            return Ok(Proof::NotHere);
+        }
+        let (destination, user) = (&self.host.destination, &intent.account.name);
+        let found = proof::of_key(self.connector(), destination, user, &admission.bearer).await;
+        match found.map_err(|failure| unproved(&admission.bearer, &failure))? {
+            Proof::Refused(failure) if intent.doubts.is_empty() => Err(unproved(&admission.bearer, &failure)),
+            Proof::Refused(failure) => {
+                let commands = commands(&intent.doubts);
+                let message = format!("{}; sshd may want this (StrictModes): {commands}", failure.message);
+                Err(unproved(&admission.bearer, &Failure { message, ..failure }).hint("--repair does it"))
+            }
+            proof => Ok(proof),
+        }
+    }
+
+    /// What must not log in any more does not, as far as that can be tried.
+    async fn prove_refused(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
+        for intent in intents {
+            let mut bearers: Vec<Arc<Bearer>> = Vec::new();
+            if errand.whose != Whose::Everyone {
+                bearers.extend(errand.refused.iter().cloned());
+            }
+            for key in intent.gone() {
+                let known = errand.refused.iter().find(|bearer| *bearer.key.key() == key);
+                let comment = intent.plan.removed.iter().find(|entry| entry.key == key).map(|entry| &entry.comment);
+                let comment = String::from_utf8_lossy(comment.map(Vec::as_slice).unwrap_or_default());
+                let new = || NewKey::new(key.clone(), &comment).or_else(|_| NewKey::new(key.clone(), "")).ok();
+                let made = || new().map(|key| Arc::new(Bearer { key, identity: None }));
+                let bearer = known.cloned().or_else(made);
+                bearers
+                    .extend(bearer.filter(|bearer| !bearers.iter().any(|other| other.key.key() == bearer.key.key())));
+            }
+            let (mut tried, whose) = (Vec::new(), self.name_of(&intent.account));
+            for bearer in bearers {
+                let found = proof::of_key(self.connector(), &self.host.destination, &intent.account.name, &bearer);
+                match found.await? {
+                    Proof::Refused(_) => {
+                        self.say(format!("{whose}refused: {}\n", bearer.key)).await;
+                        tried.push(bearer.key.key().clone());
+                    }
+                    // Of one key in the place of another, all is told.
+                    Proof::NotHere if errand.wish.present.is_empty() || !errand.refused.contains(&bearer) => {}
+                    Proof::NotHere => {
+                        let text = format!("{whose}not tried: {}, its private half is not here\n", bearer.key);
+                        self.say(text).await;
+                    }
+                    Proof::LogsIn | Proof::Accepted => {
+                        let text = format!("{whose}the old key {} still logs in", bearer.key);
+                        return Err(Failure::new(Code::KeysUnproved, text).hint(
+                            "another file, AuthorizedKeysCommand or a certificate lets it in: see `sshd -T` on the host",
+                        ));
+                    }
+                }
+            }
+            let is_tried = intent.gone().iter().all(|key| tried.contains(key)) && !tried.is_empty();
+            if intent.is_unsure(&errand.wish.absent) && !is_tried {
+                let text = format!("{ASSUMED}: {} was looked after, and a key may stand in another", intent.path());
+                let failure = Failure { code: Code::KeysUnproved, ..refused_for(&intent.account, &text) };
+                return Err(failure.hint("--sudo asks sshd"));
             }
         }
         Ok(())
     }
 
-    async fn tell(&self, account: &Account, plan: &Plan, proofs: &[Proof], errand: &Errand) {
+    async fn tell(&self, intent: &Intent, proofs: &[Proof], errand: &Errand) {
+        let Intent { account, plan, .. } = intent;
         let whose = self.name_of(account);
-        let mut text = String::new();
+        let repairs = intent.repairs.iter().flat_map(Violation::commands);
+        let mut text: String = repairs.map(|command| format!("{whose}repaired: {command}\n")).collect();
         let before = || self.rollout.order.errands.iter().take_while(|other| !std::ptr::eq(*other, errand));
         for ((admission, presence), proof) in errand.wish.present.iter().zip(&plan.present).zip(proofs) {
             let is_told = |other: &Errand| {
@@ -350,6 +420,9 @@ impl Site<'_> {
             };
             text += &format!("{whose}removed: {authority}{}{more}\n", named(entry));
         }
+        if intent.leaves_none() {
+            text += &format!("{whose}no key is left\n");
+        }
         if errand.whose != Whose::Everyone {
             for missed in &plan.missed {
                 text += &format!("{whose}not there: {missed}\n");
@@ -366,34 +439,22 @@ fn is_about_an_account(failure: &Failure) -> bool {
 
 /// What went wrong about several accounts as one.
 fn together(failures: Vec<Failure>) -> Option<Failure> {
-    failures
-        .into_iter()
-        .reduce(|first, other| Failure { message: format!("{}; {}", first.message, other.message), ..first })
+    failures.into_iter().reduce(|one, other| {
+        let message = format!("{}; {}", one.message, other.message);
+        Failure { message, hint: one.hint.or(other.hint), ..one }
+    })
 }
 
-/// `SHA256:… COMMENT` of a line.
-fn named(entry: &Entry) -> String {
-    let comment = String::from_utf8_lossy(&entry.comment);
-    format!("{} {comment}", entry.key.fingerprint()).trim_end().to_owned()
-}
-
-async fn put_all_back(trials: Vec<Transaction>, failure: Failure) -> Failure {
-    let was_written = !trials.is_empty();
-    for trial in trials.into_iter().rev() {
-        match trial.put_back().await {
-            Ok(()) => {}
-            Err(Refused::ByHost(why)) => {
-                return Failure { message: format!("{}; {why}", failure.message), ..failure };
-            }
-            // The host does it by itself then.
-            Err(Refused::Session(_)) => {}
+async fn put_back(trial: Transaction, failure: Failure) -> Failure {
+    match trial.put_back().await {
+        Err(Refused::ByHost(why)) => Failure { message: format!("{}; {why}", failure.message), ..failure },
+        // Without a session, the host does it by itself.
+        Ok(()) | Err(Refused::Session(_)) if failure.code == Code::KeysUnproved => {
+            let message = format!("{}; the old file stands again", failure.message);
+            Failure { code: Code::KeysRolledBack, message, ..failure }
         }
+        Ok(()) | Err(Refused::Session(_)) => failure,
     }
-    if was_written && failure.code == Code::KeysUnproved {
-        let message = format!("{}; the old file stands again", failure.message);
-        return Failure { code: Code::KeysRolledBack, message, ..failure };
-    }
-    failure
 }
 
 fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
@@ -403,9 +464,13 @@ fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
     Failure::new(Code::KeysUnproved, text).hint(hint)
 }
 
-fn said(account: &Account, refused: Refused) -> Failure {
-    match refused {
-        Refused::ByHost(why) => refused_for(account, &why).hints(may_not(account, &why)),
-        Refused::Session(failure) => failure,
+/// What the host refused is about the one account, where there is one.
+fn said(intents: &[Intent], refusal: Refused) -> Failure {
+    match (refusal, intents) {
+        (Refused::ByHost(why), [intent]) => {
+            refused_for(&intent.account, &why).hints(may_not(&intent.account, &why))
+        }
+        (Refused::ByHost(why), _) => refused(&why),
+        (Refused::Session(failure), _) => failure,
     }
 }

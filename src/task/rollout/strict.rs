@@ -48,22 +48,20 @@ impl Violation {
         owner.into_iter().chain(mode).collect()
     }
 
-    /// A script that mends it and nothing that was put in its place meanwhile: links are not followed.
-    pub(super) fn script(&self) -> String {
-        let path = quote(&self.part.path);
-        let is_inside = |here: &str| {
-            let owner = self.owner.map(|uid| format!("chown -h {uid} {here} && ")).unwrap_or_default();
-            let mode = if self.part.mode & OTHERS_WRITE != 0 { format!("chmod go-w {here}") } else { ":".into() };
-            format!("{owner}{mode}")
-        };
-        let (directory, name) = self.part.path.rsplit_once('/').unwrap_or(("", &self.part.path));
-        let directory = quote(if directory.is_empty() { "/" } else { directory });
-        let (of_directory, of_file) = (is_inside("."), is_inside(&quote(&format!("./{name}"))));
-        format!(
-            "if [ -d {path} ]; then (cd -P -- {path} && [ \"$(pwd -P)\" = {path} ] && {of_directory})\n\
-             else (cd -P -- {directory} && [ \"$(pwd -P)\" = {directory} ] && [ ! -L {file} ] && {of_file}); fi || exit 1\n",
-            file = quote(&format!("./{name}")),
-        )
+    /// Whether every sshd refuses it. Debian's lets the group write where its only member is the owner.
+    pub(super) fn is_certain(&self) -> bool {
+        self.owner.is_some() || self.part.mode & 0o002 != 0
+    }
+
+    /// What a script needs to know to mend it and to undo that.
+    pub(super) fn definition(&self) -> String {
+        let (mut owner, mut was_owner) = (String::new(), String::new());
+        if let Some(uid) = self.owner {
+            (owner, was_owner) = (uid.to_string(), format!("{}:{}", self.part.uid, self.part.gid));
+        }
+        let (path, was) = (quote(&self.part.path), self.part.mode);
+        let mode = if was & OTHERS_WRITE == 0 { "" } else { "go-w" };
+        format!("path={path} owner={owner} mode={mode} was_owner={was_owner} was_mode={was:04o}")
     }
 }
 

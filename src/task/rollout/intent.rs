@@ -1,0 +1,158 @@
+//! What is to be done about one account, found before anything is done: [`Intent`].
+
+use super::facts::{Account, KeyFile, Unknown};
+use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for};
+use super::order::{Absent, Errand, Repair, Whose};
+use super::plan::Plan;
+use super::strict::{Violation, violations};
+use crate::keys::authorized::{Document, Entry};
+use crate::known_hosts::PublicKey;
+use crate::outcome::Failure;
+
+/// What is to be done about one account.
+pub(super) struct Intent {
+    pub(super) account: Account,
+    pub(super) plan: Plan,
+    /// What is mended first.
+    pub(super) repairs: Vec<Violation>,
+    /// What may make sshd ignore the keys, and is left as it is.
+    pub(super) doubts: Vec<Violation>,
+    /// Whether what this run logs in with may stand in a file that changes.
+    pub(super) is_own: bool,
+}
+
+/// Where a file is, without links.
+pub(super) type Place = (String, String);
+
+pub(super) fn place(file: &KeyFile) -> Place {
+    (file.directory.clone() + "/" + &file.make, file.name.clone())
+}
+
+impl Intent {
+    /// Finds what is to be done; nothing where no keys are read and none are to be.
+    ///
+    /// # Errors
+    /// Why nothing can be done about this account.
+    pub(super) fn new(errand: &Errand, account: Account, repair: Repair) -> Result<Option<Self>, Failure> {
+        if let Some(unknown) = account.unknown {
+            // Nothing has to be taken from where no keys are read.
+            let is_well = errand.whose == Whose::Everyone && unknown == Unknown::NoFiles;
+            return if is_well { Ok(None) } else { Err(unknown.failure(&account)) };
+        }
+        if account.files.is_empty() {
+            return Err(refused_for(&account, "it is not known which files sshd reads"));
+        }
+        if let Some(why) = account.files.iter().find_map(|file| obstacle(&account, file)) {
+            return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
+        }
+        let plan = Plan::new(&account, &errand.wish).map_err(|error| refused_for(&account, &error.to_string()))?;
+        if let Some(why) = plan.edits.iter().find_map(|(index, _)| cannot_be_written(&account, &account.files[*index]))
+        {
+            return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
+        }
+        let found = if errand.wish.present.is_empty() { Vec::new() } else { found(&account, &plan) };
+        let (repairs, doubts) = match repair {
+            Repair::Mend => (found, Vec::new()),
+            Repair::Refuse if found.iter().any(Violation::is_certain) => {
+                let why = format!("sshd would ignore the keys (StrictModes) until this is done: {}", commands(&found));
+                return Err(refused_for(&account, &why).hint("--repair does it"));
+            }
+            Repair::Refuse => (Vec::new(), found),
+        };
+        Ok(Some(Self { account, plan, repairs, doubts, is_own: false }))
+    }
+
+    /// Leaves out the files that others of this errand change already: one may be read for many accounts.
+    pub(super) fn leave_out(&mut self, taken: &mut Vec<Place>) {
+        let (account, edits) = (&self.account, &mut self.plan.edits);
+        if edits.is_empty() {
+            return;
+        }
+        edits.retain(|(index, _)| {
+            let place = place(&account.files[*index]);
+            let is_new = !taken.contains(&place);
+            taken.push(place);
+            is_new
+        });
+        if edits.is_empty() {
+            self.plan.removed.clear();
+        }
+    }
+
+    /// Whether one of these files changes.
+    pub(super) fn touches(&self, places: &[Place]) -> bool {
+        self.plan.edits.iter().any(|(index, _)| places.contains(&place(&self.account.files[*index])))
+    }
+
+    /// The files as they will be.
+    fn documents(&self) -> impl Iterator<Item = Document> {
+        self.account.files.iter().enumerate().map(|(index, file)| {
+            let edit = self.plan.edits.iter().find(|(edited, _)| *edited == index);
+            edit.map_or_else(|| file.document(), |(_, document)| document.clone())
+        })
+    }
+
+    /// The keys that let nobody in afterwards, as far as the files say.
+    pub(super) fn gone(&self) -> Vec<PublicKey> {
+        let left: Vec<Document> = self.documents().collect();
+        let is_left = |key: &PublicKey| left.iter().flat_map(Document::entries).any(|entry| entry.key == *key);
+        self.plan.removed_keys().into_iter().filter(|key| !is_left(key)).collect()
+    }
+
+    /// Whether the last key goes, which let somebody in.
+    pub(super) fn leaves_none(&self) -> bool {
+        !self.plan.removed.is_empty() && self.documents().all(|document| document.entries().next().is_none())
+    }
+
+    /// Whether a way in may be lost.
+    pub(super) fn takes_away(&self) -> bool {
+        self.plan.takes_away() || !self.repairs.is_empty()
+    }
+
+    /// Whether it is not sure that sshd reads these files alone, where a key must not stand in any.
+    pub(super) fn is_unsure(&self, absent: &Absent) -> bool {
+        self.account.assumed && !matches!(absent, Absent::Nothing)
+    }
+
+    /// The first file, which is the only one that is meant where sshd cannot be asked.
+    pub(super) fn path(&self) -> &str {
+        self.account.files.first().map(|file| file.path.as_str()).unwrap_or_default()
+    }
+
+    /// What a dry run shows.
+    pub(super) fn shown(&self) -> Vec<u8> {
+        let repairs = self.repairs.iter().flat_map(Violation::commands);
+        let mut text: Vec<u8> = repairs.flat_map(|command| format!("would repair: {command}\n").into_bytes()).collect();
+        text.extend(self.plan.difference(&self.account));
+        if text.is_empty() && !self.plan.present.is_empty() {
+            text = b"nothing to do\n".to_vec();
+        }
+        text
+    }
+}
+
+/// What sshd may refuse about the files that are there or come, each once.
+fn found(account: &Account, plan: &Plan) -> Vec<Violation> {
+    let touched = |index: &usize| plan.edits.iter().any(|(edited, _)| edited == index);
+    let files = account.files.iter().enumerate();
+    let files = files.filter(|(index, file)| file.content.is_some() || touched(index)).map(|(_, file)| file);
+    let mut found: Vec<Violation> = Vec::new();
+    for violation in files.flat_map(|file| violations(account, file)) {
+        if !found.contains(&violation) {
+            found.push(violation);
+        }
+    }
+    found
+}
+
+/// What mends these, as a person would type it.
+pub(super) fn commands(violations: &[Violation]) -> String {
+    let commands: Vec<String> = violations.iter().flat_map(Violation::commands).collect();
+    commands.join("; ")
+}
+
+/// `SHA256:… COMMENT` of a line.
+pub(super) fn named(entry: &Entry) -> String {
+    let comment = String::from_utf8_lossy(&entry.comment);
+    format!("{} {comment}", entry.key.fingerprint()).trim_end().to_owned()
+}

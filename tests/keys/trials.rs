@@ -1,0 +1,223 @@
+//! What is on trial on a host, and what becomes of it when all goes wrong.
+
+use crate::bugle::PATIENCE;
+use crate::fleet::Cut;
+use crate::fleet::relay::{Cable, Direction, Fault};
+use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID};
+use crate::host::{Host, facts};
+use rustix::process::Signal;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::time::{Duration, Instant};
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// What proves a key takes its time: what happens meanwhile happens during the trial.
+fn with_a_slow_proof(host: Host) -> Host {
+    host.behind([Cable::default(), Cable::delayed(Duration::from_millis(150)), Cable::default()])
+}
+
+/// What proves a key never ends.
+fn with_a_frozen_proof(host: Host) -> Host {
+    host.behind([Cable::default(), Cable::failing(Direction::ToClient, 0, Fault::Cut(Cut::Freeze)), Cable::default()])
+}
+
+const SHUTS_OUT: [&str; 2] = ["--options", "from=\"192.0.2.0/24\""];
+
+fn append(host: &Host, text: &str) {
+    OpenOptions::new().append(true).open(host.file("root")).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn what_others_write_during_a_trial_that_fails_stays_and_so_does_the_way_in() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let own = host.text("root");
+    host.write("root", format!("# first\r\n{own}# last"));
+    let running = host.keys("deploy").arg("--key").arg(host.daemon.key()).args(SHUTS_OUT).start();
+    until("the options are on trial", || host.text("root").contains("192.0.2.0"));
+    append(&host, "\n# rival\n");
+    running.wait().exited(1).told("keys.rolled_back");
+    assert_eq!(host.text("root"), format!("# first\r\n{own}# last\n# rival\n"));
+    assert_eq!(facts(&host.file("root")).2, 0o600);
+    assert!(host.lets_in("root", &host.daemon.key()));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn the_file_that_another_put_there_during_a_trial_keeps_what_is_his() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let (own, bob) = (host.text("root"), host.key("bob").unwrap());
+    host.write("root", format!("{own}# mine\n"));
+    let running = host.keys("deploy").arg("--key").arg(host.daemon.key()).args(SHUTS_OUT).start();
+    until("the options are on trial", || host.text("root").contains("192.0.2.0"));
+    // As another bugle, or an editor, does it.
+    let theirs = host.text("root").replace("# mine\n", &format!("{}\n# theirs\n", bob.line));
+    let beside = host.home("root").join(".ssh/beside");
+    fs::write(&beside, theirs).unwrap();
+    fs::rename(&beside, host.file("root")).unwrap();
+    running.wait().exited(1).told("keys.rolled_back");
+    assert_eq!(host.text("root"), format!("{own}{}\n# theirs\n", bob.line));
+    assert!(host.lets_in("root", &host.daemon.key()) && host.lets_in("root", &bob.private));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn what_is_no_text_is_kept_beside_and_the_way_in_stays() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let own = host.text("root");
+    let running = host.keys("deploy").arg("--key").arg(host.daemon.key()).args(SHUTS_OUT).start();
+    until("the options are on trial", || host.text("root").contains("192.0.2.0"));
+    append(&host, "\0rival\n");
+    let answer = running.wait().exited(1).told("what somebody else has written meanwhile is in ");
+    assert_eq!(host.text("root"), own);
+    let path = answer.stderr.split("meanwhile is in <daemon>/").nth(1).unwrap().split_whitespace().next().unwrap();
+    let kept = fs::read(host.daemon.directory().join(path)).unwrap();
+    assert!(kept.ends_with(b"\0rival\n"), "{path}");
+    assert!(host.lets_in("root", &host.daemon.key()));
+}
+
+#[test]
+fn a_controller_that_is_killed_during_a_rivals_edit_leaves_that_and_the_way_in() {
+    let Some(host) = Host::start().map(with_a_frozen_proof) else { return };
+    let own = host.text("root");
+    let running = host.keys("deploy").arg("--key").arg(host.daemon.key()).args(SHUTS_OUT).start();
+    until("the options are on trial", || host.text("root").contains("192.0.2.0"));
+    append(&host, "# rival\n");
+    running.signal(Signal::KILL);
+    until("the host takes our edit back", || host.text("root") == format!("{own}# rival\n"));
+    until("the old file is gone", || fs::read_dir(host.home("root").join(".ssh")).unwrap().count() == 1);
+}
+
+#[test]
+fn a_controller_that_is_silent_is_not_waited_for() {
+    let Some(host) = Host::start().map(with_a_frozen_proof) else { return };
+    let before = (host.read("root"), facts(&host.file("root")));
+    let deploy = host.keys("deploy").arg("--key").arg(host.daemon.key()).args(SHUTS_OUT);
+    let running = deploy.args(["--connect-timeout", "1s", "--retries", "0"]).start();
+    until("the options are on trial", || host.text("root").contains("192.0.2.0"));
+    running.signal(Signal::STOP);
+    until("the host puts the old file back", || host.read("root") == before.0);
+    assert_eq!(facts(&host.file("root")), before.1);
+    running.signal(Signal::CONT);
+    assert_ne!(running.wait().code(), 0);
+    assert!(host.lets_in("root", &host.daemon.key()));
+}
+
+#[test]
+fn a_proof_that_takes_longer_than_silence_may_does_not_end_the_trial() {
+    let Some(host) = Host::start() else { return };
+    // Half a second, a second, and half as much again are waited between the tries.
+    let cut = Cable::failing(Direction::ToClient, 0, Fault::Cut(Cut::Close));
+    let slow = Cable::delayed(Duration::from_millis(50));
+    let host = host.behind([Cable::default(), cut, cut, cut, slow]);
+    let alice = host.key("alice").unwrap();
+    let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--connect-timeout", "1s"]);
+    deploy.run().exited(0).said("added: SHA256:<fingerprint> alice (logs in)\n");
+}
+
+#[test]
+fn what_comes_through_an_open_descriptor_is_not_lost() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let mut open = OpenOptions::new().append(true).open(host.file("root")).unwrap();
+    let running = host.keys("deploy").arg("--key").arg(&alice.private).start();
+    until("the key is on trial", || host.text("root").contains(&alice.line));
+    open.write_all(b"# rival\n").unwrap();
+    running.wait().exited(0).said("added: SHA256:<fingerprint> alice (logs in)\n");
+    assert_eq!(host.text("root"), format!("{own}# rival\n{}\n", alice.line));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn what_comes_between_our_last_look_and_the_rename_is_not_lost() {
+    let Some(host) = Host::start() else { return };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let place = host.daemon.directory().display().to_string();
+    // Who renames is held up by a rival, once.
+    let bin = host.daemon.directory().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let rival = format!(
+        "#!/bin/sh\n[ -e {place}/done ] || echo '# rival' >>{place}/home/.ssh/authorized_keys\n: >{place}/done\nexec /bin/mv \"$@\"\n"
+    );
+    let shell = format!("#!/bin/sh\nPATH={}:$PATH\nexport PATH\nexec /bin/sh \"$@\"\n", bin.display());
+    for (path, text) in [(bin.join("mv"), rival), (host.daemon.directory().join("shell"), shell)] {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let passwd = host.daemon.directory().join("passwd");
+    let text = fs::read_to_string(&passwd).unwrap();
+    fs::write(&passwd, text.replace(&format!("{place}/home:/bin/sh"), &format!("{place}/home:{place}/shell"))).unwrap();
+    host.keys("deploy").arg("--key").arg(&alice.private).run().exited(0);
+    assert!(host.daemon.directory().join("done").exists());
+    assert_eq!(host.text("root"), format!("{own}# rival\n{}\n", alice.line));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn two_runs_at_once_take_back_their_own_lines_only() {
+    let Some(host) = Host::start().map(with_a_frozen_proof) else { return };
+    let (own, alice, bob) = (host.text("root"), host.key("alice").unwrap(), host.key("bob").unwrap());
+    let first = host.keys("deploy").arg("--key").arg(&alice.private).start();
+    until("the key is on trial", || host.text("root").contains(&alice.line));
+    let second = host.keys("deploy").arg("--key").arg(&bob.private).run();
+    second.exited(0).said("added: SHA256:<fingerprint> bob (logs in)\n");
+    first.signal(Signal::KILL);
+    until("the first run is undone", || host.text("root") == format!("{own}{}\n", bob.line));
+}
+
+#[test]
+fn what_keeps_a_directory_from_being_made_is_said() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    fs::write(host.home(STRANGER).join(".ssh"), "no directory").unwrap();
+    let answer = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER]).run().exited(1);
+    answer.told("keys.refused: the keys of `stranger`: ").told("File exists");
+    assert_eq!(fs::read(host.home(STRANGER).join(".ssh")).unwrap(), b"no directory");
+}
+
+#[test]
+fn mode_and_owner_are_kept_or_the_file_is() {
+    let Some(host) = Host::start() else { return };
+    let (own, alice) = (host.read("root"), host.key("alice").unwrap());
+    host.write(STRANGER, &own);
+    fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o700)).unwrap();
+    let deploy = || host.keys("deploy").arg("--key").arg(&alice.private).args(["-l", STRANGER]).run();
+    deploy().exited(0);
+    let (owner, group, mode, ..) = facts(&host.file(STRANGER));
+    assert_eq!((owner, group, mode), (STRANGER_ID, STRANGER_ID, 0o700));
+    host.write(STRANGER, &own);
+    chown(host.file(STRANGER), Some(0), Some(0)).unwrap();
+    fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o644)).unwrap();
+    let before = facts(&host.file(STRANGER));
+    deploy().exited(1).told("keys.refused: ").told("it belongs to user 0, which only --sudo can keep");
+    assert_eq!((host.read(STRANGER), facts(&host.file(STRANGER))), (own, before));
+}
+
+#[test]
+fn a_login_decides_whether_a_group_may_write() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    let directory = host.home(STRANGER).join(".ssh");
+    host.write(STRANGER, format!("{}\n", alice.line));
+    fs::set_permissions(&directory, Permissions::from_mode(0o770)).unwrap();
+    let is_let_in = host.lets_in(STRANGER, &alice.private);
+    host.write(STRANGER, "# hers\n");
+    fs::set_permissions(&directory, Permissions::from_mode(0o770)).unwrap();
+    let deploy = |key: &std::path::Path| host.keys("deploy").arg("--key").arg(key).args(["--for", STRANGER]).run();
+    if is_let_in {
+        deploy(&alice.private).exited(0).said("stranger: added: SHA256:<fingerprint> alice (logs in)\n");
+    } else {
+        let answer = deploy(&alice.private).exited(1).told("keys.rolled_back: ");
+        answer.told("chmod go-w <daemon>/stranger/.ssh").told("--repair does it");
+        assert_eq!(host.text(STRANGER), "# hers\n");
+    }
+    let unproved = deploy(&host.key("bob").unwrap().of_a_colleague()).exited(0);
+    unproved.told("sshd may ignore the keys (StrictModes) until this is done: chmod go-w <daemon>/stranger/.ssh");
+}

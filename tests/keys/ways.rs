@@ -1,0 +1,195 @@
+//! The ways into a host that stay open, whichever account's keys are looked after.
+
+use crate::bugle::Bugle;
+use crate::fleet::relay::{Cable, Relay};
+use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID};
+use crate::host::{Host, facts};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::time::Duration;
+
+/// A host where one file is read for all users; it holds the key of this run.
+fn with_one_file_for_all() -> Option<(Host, std::path::PathBuf)> {
+    let host = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/team_keys"])?;
+    let file = host.daemon.directory().join("team_keys");
+    fs::write(&file, host.read("root")).unwrap();
+    Some((host, file))
+}
+
+#[test]
+fn a_file_that_is_read_for_all_users_keeps_the_way_of_this_run() {
+    let Some((host, file)) = with_one_file_for_all() else { return };
+    let (before, alice) = (fs::read(&file).unwrap(), host.key("alice").unwrap());
+    let from = host.place.file("team.keys", format!("{}\n", alice.line));
+    for more in [&[][..], &["--dry-run"]] {
+        for whose in [&["--for", STRANGER][..], &["--everywhere"]] {
+            let answer = host.keys("revoke").arg("user").args(whose).args(more).run().exited(1);
+            answer.told("keys.refused: ").told("would ");
+            assert_eq!(fs::read(&file).unwrap(), before, "{whose:?} {more:?}");
+        }
+        let sync = host.keys("sync").arg("--from").arg(&from).args(["--exclusive", "--for", STRANGER]).args(more);
+        sync.run().exited(1).told("keys.refused: ").told("this run would have no way in");
+        assert_eq!(fs::read(&file).unwrap(), before);
+    }
+    assert!(host.lets_in("root", &host.daemon.key()));
+    // Nothing that is done for another is in the way of what is right.
+    fs::write(&file, [&before[..], alice.line.as_bytes(), b"\n"].concat()).unwrap();
+    let answer = host.keys("revoke").arg("alice").args(["--for", STRANGER]).run().exited(0);
+    assert_eq!(answer.stdout, "stranger: removed: SHA256:<fingerprint> alice\n");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    // Forty accounts read it, and it is changed once.
+    fs::write(&file, [&before[..], alice.line.as_bytes(), b"\n"].concat()).unwrap();
+    let answer = host.keys("revoke").arg("alice").arg("--everywhere").run().exited(0);
+    assert_eq!(answer.stdout.matches("removed: ").count(), 1, "{}", answer.stdout);
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn another_name_of_the_login_users_account_keeps_the_way_of_this_run() {
+    let Some(host) = Host::start() else { return };
+    host.account("twin", 0, "home");
+    let before = (host.read("root"), facts(&host.file("root")));
+    let answer = host.keys("revoke").arg("user").args(["--for", "twin", "--dry-run"]).run().exited(1);
+    answer.told("this run would have no way in");
+    host.keys("revoke").arg("user").args(["--for", "twin"]).run().exited(1).told("this run would have no way in");
+    assert_eq!((host.read("root"), facts(&host.file("root"))), before);
+    assert!(host.lets_in("root", &host.daemon.key()));
+}
+
+#[test]
+fn repairs_are_undone_where_the_trial_fails() {
+    let Some(host) = Host::with(&["AllowUsers root"]) else { return };
+    let alice = host.key("alice").unwrap();
+    host.write(STRANGER, "# hers\n");
+    let (directory, file) = (host.home(STRANGER).join(".ssh"), host.file(STRANGER));
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    chown(&file, Some(1), Some(1)).unwrap();
+    // A repair is another time of change, and no other time of writing.
+    let before = [facts(&directory).2, facts(&file).0, facts(&file).1, facts(&file).2];
+    let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER, "--repair"]).run();
+    deploy.exited(1).told("keys.rolled_back: ").told("the old file stands again");
+    assert_eq!([facts(&directory).2, facts(&file).0, facts(&file).1, facts(&file).2], before);
+    assert_eq!(host.text(STRANGER), "# hers\n");
+    host.assert_nothing_left(STRANGER);
+}
+
+/// Two hosts, `near` and behind it `far`, and what is before the ssh_config: who jumps is the stranger on `near`.
+fn two_hosts(
+    port_of_near: impl Fn(&Host) -> u16,
+    far: impl Fn(Host) -> Host,
+) -> Option<(Host, Host, Bugle, std::path::PathBuf)> {
+    let (near, far) = (Host::start()?, far(Host::start()?));
+    let lab = near.key("lab")?;
+    near.write(STRANGER, format!("{}\n", lab.line));
+    far.write("root", format!("{}{}\n", far.text("root"), lab.line));
+    let known = [near.daemon.known_hosts(), far.daemon.known_hosts()].map(|file| fs::read_to_string(file).unwrap());
+    let direct = |port: u16| {
+        known[0]
+            .lines()
+            .map(|line| line.replace(&near.daemon.port.to_string(), &port.to_string()) + "\n")
+            .collect::<String>()
+    };
+    let known = near.place.file("known", direct(port_of_near(&near)) + &known.concat());
+    let config = format!(
+        "Host near\n  Port {}\n  User root\n  IdentityFile {}\nHost jump\n  Port {}\n  User {STRANGER}\n  IdentityFile {}\n\
+         Host far\n  Port {}\n  User root\n  IdentityFile {}\n  ProxyJump jump\nHost *\n  HostName 127.0.0.1\n  \
+         IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile /dev/null\n  BatchMode yes\n",
+        port_of_near(&near),
+        near.daemon.key().display(),
+        near.daemon.port,
+        lab.private.display(),
+        far.daemon.port,
+        far.daemon.key().display(),
+        known.display(),
+    );
+    let config = near.place.file("two", config);
+    let lab = lab.private;
+    let bugle = Bugle::alone().at(&near.place).arg("-F").arg(config).args(["keys", "revoke", "near,far"]);
+    let bugle = bugle.arg(lab.with_extension("pub")).arg("--everywhere");
+    Some((near, far, bugle, lab))
+}
+
+#[test]
+fn who_jumps_over_a_host_of_the_run_keeps_the_way() {
+    let Some((near, far, revoke, lab)) = two_hosts(|near| near.daemon.port, |far| far) else { return };
+    let answer = revoke.run();
+    assert_ne!(answer.code(), 0, "{}", answer.stdout);
+    answer.told("without it, the hosts behind `stranger@127.0.0.1:");
+    assert!(near.lets_in(STRANGER, &lab));
+    drop(far);
+}
+
+#[test]
+fn the_proof_of_a_host_behind_another_goes_a_way_of_its_own() {
+    let relay = std::cell::RefCell::new(None);
+    // Nobody can tell that both ports lead to one host.
+    let port_of_near = |near: &Host| {
+        let mut relay = relay.borrow_mut();
+        let line = relay.get_or_insert_with(|| {
+            let server = std::net::SocketAddr::from(([127, 0, 0, 1], near.daemon.port));
+            Relay::start(server, [Cable::default()])
+        });
+        line.address.port()
+    };
+    // The first look at the host behind takes so long that the key is gone from the other when the proof begins, and the
+    // connection that it came by is still there.
+    let slow = Cable::delayed(Duration::from_millis(200));
+    let found = two_hosts(port_of_near, |far| far.behind([Cable::default(), slow, Cable::default()]));
+    let Some((near, far, revoke, lab)) = found else { return };
+    let before = far.text("root");
+    let answer = revoke.run();
+    assert_ne!(answer.code(), 0, "{}", answer.stdout);
+    assert!(!near.lets_in(STRANGER, &lab));
+    assert_eq!(far.text("root"), before, "{}{}", answer.stdout, answer.stderr);
+}
+
+#[test]
+fn one_user_who_cannot_be_looked_after_does_not_hide_the_others() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    host.write(STRANGER, "");
+    fs::remove_file(host.file(STRANGER)).unwrap();
+    symlink("/etc/passwd", host.file(STRANGER)).unwrap();
+    host.account("zoe", STRANGER_ID, "zoe");
+    fs::create_dir(host.home("zoe")).unwrap();
+    host.write("zoe", format!("{}\n", alice.line));
+    let answer = host.keys("revoke").arg("alice").arg("--everywhere").run().exited(1);
+    assert_eq!(answer.stdout, "zoe: removed: SHA256:<fingerprint> alice\nzoe: no key is left\n");
+    answer.told("keys.refused: the keys of `stranger`: ").told("by a link");
+    assert_eq!(host.text("zoe"), "");
+}
+
+#[test]
+fn a_user_without_a_home_has_keys_where_sshd_reads_them_elsewhere() {
+    let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/keys/%u"]) else { return };
+    let directory = host.daemon.directory().join("keys");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("root"), host.read("root")).unwrap();
+    host.account("ghost", 48_222, "/nonexistent");
+    let alice = host.key("alice").unwrap();
+    fs::write(directory.join("ghost"), format!("{}\n", alice.line)).unwrap();
+    let listed = host.keys("list").args(["--everywhere", "--key", "alice"]).run().exited(0);
+    assert!(listed.stdout.contains("ghost"), "{}", listed.stdout);
+    let answer = host.keys("revoke").arg("alice").arg("--everywhere").run().exited(0);
+    assert_eq!(answer.stdout, "ghost: removed: SHA256:<fingerprint> alice\nghost: no key is left\n");
+    assert_eq!(fs::read(directory.join("ghost")).unwrap(), b"");
+}
+
+#[test]
+fn the_last_key_of_an_account_goes_where_that_is_meant() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    host.write(STRANGER, format!("# hers\n{}\n", alice.line));
+    let revoke = |more: &[&str]| host.keys("revoke").arg("alice").args(more).run();
+    for more in [&[][..], &["--dry-run"]] {
+        let answer = revoke(&[&["--for", STRANGER], more].concat()).exited(1);
+        answer.told("keys.refused: the keys of `stranger`: its last key would go").told("--force");
+    }
+    assert_eq!(host.text(STRANGER), format!("# hers\n{}\n", alice.line));
+    revoke(&["--for", STRANGER, "--force"]).exited(0);
+    assert_eq!(host.text(STRANGER), "# hers\n");
+    host.write(STRANGER, format!("{}\n", alice.line));
+    let everywhere = revoke(&["--everywhere"]).exited(0);
+    assert_eq!(everywhere.stdout, "stranger: removed: SHA256:<fingerprint> alice\nstranger: no key is left\n");
+    assert_eq!(host.text(STRANGER), "");
+}
