@@ -2,6 +2,7 @@
 
 use crate::bugle::{Answer, Bugle, Place};
 use crate::fleet::openssh::Daemon;
+use crate::fleet::openssh::find;
 use crate::fleet::sftp_daemon::{Sftp, dropbear, sshd};
 use crate::fleet::trees::{ALL, Aspect, EVERY_ASPECT, Kind, assert_same, plant};
 use crate::fleet::{Behaviour, Fleet, Oddity};
@@ -105,6 +106,36 @@ fn trees_arrive_whole_at_a_server_without_extensions() {
 #[test]
 fn trees_arrive_whole_where_a_shell_stands_in_for_the_server() {
     arrives_at(sshd(Sftp::Absent, &[]), 8, EVERY_ASPECT);
+}
+
+/// Directories with programs of the host, but none that computes digests.
+fn without_hashing() -> tempfile::TempDir {
+    let programs = tempfile::tempdir().unwrap();
+    let names = ["cat", "chmod", "chown", "dd", "df", "ln", "ls", "mkdir", "mv", "rm", "rmdir", "stat", "sync", "touch"];
+    for name in names {
+        symlink(find(name).unwrap(), programs.path().join(name)).unwrap();
+    }
+    programs
+}
+
+#[test]
+fn where_few_files_may_be_open_at_once_many_new_ones_arrive_all_the_same() {
+    let programs = without_hashing();
+    let path = format!("SetEnv PATH={}", programs.path().display());
+    for options in [&[][..], &[path.as_str()]] {
+        let Some(daemon) = sshd(Sftp::Absent, options) else { return };
+        let scene = Scene::on(daemon);
+        (0..40).for_each(|number| drop(scene.source(&format!("tree/{number}"), noise(number, 100 * number as usize))));
+        for (number, options) in [&["-r"][..], &["-rp"], &["-r", "--checksum"], &["-rp", "--checksum"]].iter().enumerate() {
+            let name = format!("copy{number}");
+            let answer = scene.push().args(*options).args(["tree", &name]).run().exited(0);
+            assert!(answer.stdout.starts_with("41 changed "), "{options:?}: {}", answer.stdout);
+            assert_same(&scene.place.path().join("tree"), &scene.home().join(&name), &[Aspect::Mode]);
+            let answer = scene.push().args(*options).args(["tree/.", &name]).run();
+            answer.exited(0).said("0 changed, 41 unchanged\n");
+        }
+        scene.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -102,6 +102,18 @@ fn what_cannot_be_read_back_is_sent() {
 }
 
 #[test]
+fn what_cannot_be_read_back_after_it_was_sent_is_not_said_to_be_another() {
+    let refused = Oddity::Answer("read", When::From(1), Answer::Status(4, b"no"));
+    let scene = Scene::of(Behaviour { exec: Exec::Refused, ..Behaviour::serving([refused]) });
+    scene.source("new", "content");
+    scene.old("file", "old");
+    let answer = scene.push().args(["--checksum", "new", "file"]).run().exited(1);
+    answer.told("what arrived could not be read back to be compared (the server says only `Failure` (`no`)): what was there still stands");
+    assert_eq!(scene.read("file"), b"old");
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn paths_are_one_word_to_the_shell_of_the_host() {
     let scene = Scene::serving([]);
     for name in ["it's", "$(touch oops)", "`touch oops`", "a b", "-n", "*", "new\nline", "back\\slash", "~"] {

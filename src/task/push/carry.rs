@@ -152,8 +152,7 @@ impl Carrier<'_> {
         if steps.is_empty() {
             return Ok(());
         }
-        let handles = self.sftp.limits().await?.handles as usize;
-        self.each(steps, FILES.min(handles), lost).await
+        self.each(steps, FILES.min(self.comparison.spare.rest().await?), lost).await
     }
 
     /// Steps with their depths, the highest first: those of a level do not wait for each other.

@@ -1,6 +1,7 @@
 //! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
 
 use super::carry::{Backup, Carrier, Fault, Proof};
+use super::compare::Compared;
 use super::place::{Temporary, attributes_to_set, wants_half, with_both};
 use super::send::{SendError, Target, send};
 use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
@@ -168,11 +169,14 @@ impl Carrier<'_> {
 
     /// What was written is read by the host once more, while nobody else may read it.
     async fn check_content(&self, entry: usize, temporary: &Temporary) -> Result<(), Fault> {
-        match self.comparison.is_whole(entry, &temporary.path).await.map_err(Fault::Trouble)? {
-            true => Ok(()),
-            false => Err(Fault::Words(
+        match self.comparison.whole(entry, &temporary.path).await.map_err(Fault::Trouble)? {
+            Compared::Same => Ok(()),
+            Compared::Differs => Err(Fault::Words(
                 "what arrived has another SHA-256 than the source: what was there still stands".into(),
             )),
+            Compared::Unread(why) => Err(Fault::Words(format!(
+                "what arrived could not be read back to be compared ({why}): what was there still stands"
+            ))),
         }
     }
 
@@ -181,6 +185,7 @@ impl Carrier<'_> {
         let find = async {
             let probe = self.places.probe(&self.placement.remote(&self.path_of(entry)));
             let open = Wire { mode: Some(0o777), ..Wire::default() };
+            let _spare = self.comparison.spare.take().await?;
             let opened = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await;
             let handle = probe.made(opened)?;
             let found = self.sftp.fstat(&handle).await?;

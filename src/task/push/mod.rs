@@ -18,6 +18,7 @@ mod pace;
 mod place;
 mod room;
 mod send;
+mod spare;
 mod stream;
 mod survey;
 
@@ -47,6 +48,7 @@ use leftovers::{Clearing, Leftover, leftovers_in};
 pub use owner::{Account, Ownership};
 pub use pace::Pace;
 use place::Places;
+use spare::Spare;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -196,7 +198,8 @@ impl Push {
         let Survey { placement, mut observed, temporaries } = self.survey(&clearing, &question).await?;
         let window = &Window::new(self.window.0, self.window.1);
         let digester = &Digester::new(connection, privilege, sftp);
-        let comparison = Comparison { digester, sftp, tree, placement: &placement, contents, window };
+        let spare = &Spare::new(sftp);
+        let comparison = Comparison { digester, sftp, tree, placement: &placement, contents, window, spare };
         let mut plan = Plan::new(tree, &placement, &observed, &rules);
         if !plan.needs_content.is_empty() {
             comparison.fill(&plan.needs_content, &mut observed).await?;

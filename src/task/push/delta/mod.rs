@@ -144,6 +144,7 @@ struct Changed<'a> {
 #[derive(Default)]
 struct Look<'a> {
     room: Option<SemaphorePermit<'a>>,
+    spare: Option<SemaphorePermit<'a>>,
     program: Option<Program>,
     opening: Option<JoinHandle<Result<Handle, SftpError>>>,
     handle: Option<Handle>,
@@ -234,6 +235,7 @@ impl<'a> Changed<'a> {
         // What may be needed is begun before the line is full of the file.
         let copies = if sftp.features().copy_data { Copies::Server } else { Copies::Program };
         if copies == Copies::Server {
+            look.spare = Some(self.carrier.comparison.spare.take().await.ok()?);
             let opening = sftp.open(old, OpenMode::Read, &Attributes::default()).await.ok()?;
             look.opening = Some(tokio::spawn(opening.get()));
         }
