@@ -111,7 +111,8 @@ fn trees_arrive_whole_where_a_shell_stands_in_for_the_server() {
 /// Directories with programs of the host, but none that computes digests.
 fn without_hashing() -> tempfile::TempDir {
     let programs = tempfile::tempdir().unwrap();
-    let names = ["cat", "chmod", "chown", "dd", "df", "ln", "ls", "mkdir", "mv", "rm", "rmdir", "stat", "sync", "touch"];
+    let names =
+        ["cat", "chmod", "chown", "dd", "df", "ln", "ls", "mkdir", "mv", "rm", "rmdir", "stat", "sync", "touch"];
     for name in names {
         symlink(find(name).unwrap(), programs.path().join(name)).unwrap();
     }
@@ -126,7 +127,9 @@ fn where_few_files_may_be_open_at_once_many_new_ones_arrive_all_the_same() {
         let Some(daemon) = sshd(Sftp::Absent, options) else { return };
         let scene = Scene::on(daemon);
         (0..40).for_each(|number| drop(scene.source(&format!("tree/{number}"), noise(number, 100 * number as usize))));
-        for (number, options) in [&["-r"][..], &["-rp"], &["-r", "--checksum"], &["-rp", "--checksum"]].iter().enumerate() {
+        for (number, options) in
+            [&["-r"][..], &["-rp"], &["-r", "--checksum"], &["-rp", "--checksum"]].iter().enumerate()
+        {
             let name = format!("copy{number}");
             let answer = scene.push().args(*options).args(["tree", &name]).run().exited(0);
             assert!(answer.stdout.starts_with("41 changed "), "{options:?}: {}", answer.stdout);

@@ -315,7 +315,7 @@ impl Push {
         }
         let mut lines = plan.lines(tree, placement);
         if plan.withheld > 0 {
-            lines.push(format!("! {} would not be removed because of the failures", plan.withheld).into_bytes());
+            lines.push(format!("! {} would not be removed because of the failures", plan.withheld));
         }
         tell_lines(lines, unit).await;
         teller.outcome()
