@@ -314,7 +314,7 @@ fn a_plan_says_what_is_done_and_why() {
         (a().host("a", content(7, Content::Different)).rules(checksum()), vec!["~ /srv/a (content)"]),
         (a().host("a", content(8, Content::Unknown)).rules(checksum()), vec!["~ /srv/a (size 8 → 7)"]),
         (Pair::new().source_file("a", "").host("a", content(0, Content::Unknown)).rules(checksum()), vec![]),
-        (Pair::new().source_file("a\nb\u{1b}", "x"), vec![r"+ /srv/a\nb\x1b (1 B)"]),
+        (Pair::new().source_file("a\nb\u{1b}", "x"), vec![r"+ /srv/a\nb\u{1b} (1 B)"]),
         // Attributes.
         (a().host("a", Found { mode: 0o600, ..file(7) }), vec![]),
         (a().host("a", Found { mode: 0o600, ..file(7) }).rules(preserve()), vec!["= /srv/a (mode 0600 → 0644)"]),

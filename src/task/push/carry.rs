@@ -54,6 +54,8 @@ pub(super) struct Manner<'a> {
     pub(super) proof: Proof,
     /// `--via`
     pub(super) via: Via,
+    /// Whether the destination was a symlink to a directory when it was looked at.
+    pub(super) is_destination_link: bool,
     /// What broken runs left behind and may be gone on with (`--resume`).
     pub(super) leftovers: Vec<Leftover>,
     /// What sending changes only needs, where that is wanted.
@@ -121,7 +123,9 @@ impl Carrier<'_> {
                     let directories = self.directories(now, &mut lost_directories);
                     futures::join!(directories, Box::pin(self.rooms(&mut sorted.streams))).0?;
                 }
-                Stage::Deletions if self.teller.has_failed() => self.teller.withheld(now.len()),
+                Stage::Deletions if self.teller.has_failed() || !self.leads_where_it_led(now).await? => {
+                    self.teller.withheld(now.len());
+                }
                 // A directory has to be empty before it is removed, and attributes of a directory come after its contents'.
                 Stage::Deletions | Stage::Attributes => {
                     for level in self.levels(now).chunk_by(|left, right| left.0 == right.0).rev() {

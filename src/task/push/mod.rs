@@ -9,6 +9,7 @@ mod arrival;
 mod carry;
 mod compare;
 mod content;
+mod deletions;
 mod deliver;
 mod delta;
 mod extractor;
@@ -195,7 +196,8 @@ impl Push {
             listed: AtomicU64::new(0),
         };
         let clearing = Clearing { sftp, lock: &self.lock };
-        let Survey { placement, mut observed, temporaries } = self.survey(&clearing, &question).await?;
+        let Survey { placement, is_destination_link, mut observed, temporaries } =
+            self.survey(&clearing, &question).await?;
         let window = &Window::new(self.window.0, self.window.1);
         let digester = &Digester::new(connection, privilege, sftp);
         let spare = &Spare::new(sftp);
@@ -246,6 +248,7 @@ impl Push {
                     .then_some(&lanes),
                 proof: if rules.checksum { Proof::Content } else { Proof::Length },
                 via: self.order.via,
+                is_destination_link,
                 leftovers: Vec::new(),
                 delta: sends_changes.then(|| Delta::new(&self.matches, connection, privilege)),
             },
