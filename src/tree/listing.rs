@@ -114,6 +114,7 @@ fn words(difference: &Difference) -> String {
         Difference::Content => "content".into(),
         Difference::Target { .. } => "was another".into(),
         Difference::NotLinked => "was another file".into(),
+        Difference::Shared => "has other names".into(),
     }
 }
 

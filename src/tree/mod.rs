@@ -33,8 +33,8 @@ pub use glob::Glob;
 pub use path::{BadName, TreePath, check_name, shown};
 pub use pattern::FaultKind;
 pub use plan::{
-    Attributes, Change, Conflict, Content, Difference, Found, FoundKind, ModeWanted, Observed, Obstacle, Plan, Rules,
-    Step, Why,
+    Attributes, Change, Conflict, Content, Difference, Found, FoundKind, Identity, ModeWanted, Observed, Obstacle,
+    Plan, Rules, Step, Why,
 };
 pub use problem::{Remark, RemarkKind, ScanProblem, ScanProblems, SpecialKind};
 pub use scan::{Links, ScanOptions};

@@ -3,15 +3,15 @@
 use super::sample::{self, Seen, What};
 use bugle::tree::temporary::Run;
 use bugle::tree::{
-    Attributes, Content, DestinationKind, Extents, Filter, FilterRule, Found, FoundKind, Kind, Links, ModeWanted,
-    Observed, Placement, Plan, Rules, ScanOptions, Step, Tree, TreePath,
+    Attributes, Content, DestinationKind, Extents, Filter, FilterRule, Found, FoundKind, Identity, Kind, Links,
+    ModeWanted, Observed, Placement, Plan, Rules, ScanOptions, Step, Tree, TreePath,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// What is in a directory of this machine, as a host would tell it.
@@ -35,8 +35,14 @@ fn observe(host: &Path, tree: &Tree, placement: &Placement, rules: &Rules, tells
                 FoundKind::File { size: data.len() as u64, content }
             }
         };
-        let inode = tells_inodes.then_some((1, seen.inode));
-        (TreePath::from_bytes(path), Found { kind, mtime: seen.mtime, mode: seen.mode, uid: 0, gid: 0, inode })
+        let identity = match tells_inodes {
+            true => {
+                let names = fs::symlink_metadata(host.join(OsStr::from_bytes(&path))).unwrap().nlink();
+                Identity::Known { device: 1, inode: seen.inode, names }
+            }
+            false => Identity::Untold,
+        };
+        (TreePath::from_bytes(path), Found { kind, mtime: seen.mtime, mode: seen.mode, uid: 0, gid: 0, identity })
     };
     sample::walk(host).into_iter().map(found).collect()
 }
@@ -270,7 +276,12 @@ impl Pair {
 }
 
 fn there(kind: FoundKind) -> Found {
-    Found { kind, mtime: 1_000_000_000, mode: 0o644, uid: 0, gid: 0, inode: None }
+    Found { kind, mtime: 1_000_000_000, mode: 0o644, uid: 0, gid: 0, identity: Identity::Unknown }
+}
+
+/// One of so many names of the file with this number.
+fn named(inode: u64, names: u64) -> Identity {
+    Identity::Known { device: 1, inode, names }
 }
 
 fn file(size: u64) -> Found {
@@ -360,9 +371,21 @@ fn a_plan_says_what_is_done_and_why() {
         ),
         (
             a().source_hard_link("b", "a")
-                .host("a", Found { inode: Some((1, 1)), ..file(7) })
-                .host("b", Found { inode: Some((1, 2)), ..file(7) }),
+                .host("a", Found { identity: named(1, 1), ..file(7) })
+                .host("b", Found { identity: named(2, 1), ..file(7) }),
             vec!["h /srv/b → /srv/a (was another file)"],
+        ),
+        (
+            a().source_hard_link("b", "a")
+                .host("a", Found { identity: named(1, 2), mode: 0o600, ..file(7) })
+                .host("b", Found { identity: named(1, 2), mode: 0o600, ..file(7) })
+                .rules(preserve()),
+            vec!["= /srv/a (mode 0600 → 0644)"],
+        ),
+        // What has a name there that is none here would change with it.
+        (
+            a().host("a", Found { identity: named(1, 2), mode: 0o600, ..file(7) }).rules(preserve()),
+            vec!["~ /srv/a (has other names)"],
         ),
         (
             a().source_hard_link("b", "a").host("a", directory()),

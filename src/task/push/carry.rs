@@ -186,7 +186,8 @@ impl Carrier<'_> {
                     Ok(()) => self.teller.changed(),
                     Err(error @ SftpError::Refused(..)) => {
                         let remote = self.placement.remote(&path);
-                        self.teller.failed(&remote, &format!("cannot make the directory: {error}")).await;
+                        let why = self.reason(&error.into(), &path, 0).await;
+                        self.teller.failed(&remote, &format!("cannot make the directory: {why}")).await;
                         lost.insert(path);
                     }
                     Err(error) => return Err(error.into()),

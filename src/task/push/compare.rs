@@ -2,13 +2,12 @@
 
 use super::content::Contents;
 use super::spare::Spare;
-use crate::sftp::{Handle, OpenMode, Sftp, SftpError, Window};
+use crate::sftp::{OpenMode, Sftp, SftpError, Window};
 use crate::task::digest::{Digester, Part};
+use crate::task::streamed::streamed;
 use crate::task::trouble::Trouble;
 use crate::tree::{Content, FoundKind, Observed, Placement, Tree};
 use futures::{StreamExt, stream};
-use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Files that are read back at once where a host cannot tell their digests.
@@ -103,43 +102,13 @@ impl Comparison<'_> {
             Err(error @ SftpError::Refused(..)) => return Ok(Err(error.to_string())),
             Err(error) => return Err(error.into()),
         };
-        let read = match self.read_open(&handle, length).await {
+        let read = match streamed(self.sftp, &handle, length, self.window).await {
             Err(error @ SftpError::Refused(..)) => Err(error.to_string()),
             read => read?.ok_or_else(|| "it is shorter than what was written".into()),
         };
         // Nothing was written that a refusal could be about.
         let _ = self.sftp.close(&handle).await?.get().await;
         Ok(read)
-    }
-
-    async fn read_open(&self, handle: &Handle, size: u64) -> Result<Option<[u8; 32]>, SftpError> {
-        let length = u64::from(self.sftp.limits().await?.read);
-        let mut hash = Sha256::new();
-        let mut asked = VecDeque::new();
-        let (mut next, mut read) = (0, 0);
-        while read < size {
-            while next < size {
-                let wanted = length.min(size - next);
-                let in_flight = match self.window.try_take(wanted) {
-                    Some(taken) => taken,
-                    // What is still to be answered gives room in its time.
-                    None if !asked.is_empty() => break,
-                    None => self.window.take(wanted).await,
-                };
-                let answer = self.sftp.read(handle, next, u32::try_from(wanted).unwrap_or(u32::MAX)).await?;
-                asked.push_back((wanted, answer, in_flight));
-                next += wanted;
-            }
-            let Some((wanted, answer, _in_flight)) = asked.pop_front() else { break };
-            match answer.get().await? {
-                Some(pieces) if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() == wanted => {
-                    pieces.iter().for_each(|piece| hash.update(piece));
-                    read += wanted;
-                }
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(hash.finalize().into()))
     }
 
     fn path(&self, entry: usize) -> Vec<u8> {

@@ -13,6 +13,7 @@ mod deletions;
 mod deliver;
 mod delta;
 mod extractor;
+mod identity;
 mod leftovers;
 mod owner;
 mod pace;
@@ -203,8 +204,13 @@ impl Push {
         let spare = &Spare::new(sftp);
         let comparison = Comparison { digester, sftp, tree, placement: &placement, contents, window, spare };
         let mut plan = Plan::new(tree, &placement, &observed, &rules);
-        if !plan.needs_content.is_empty() {
-            comparison.fill(&plan.needs_content, &mut observed).await?;
+        // Each is asked about once: what the host cannot tell is noted too.
+        while !(plan.needs_content.is_empty() && plan.needs_identity.is_empty()) {
+            if plan.needs_identity.is_empty() {
+                comparison.fill(&plan.needs_content, &mut observed).await?;
+            } else {
+                comparison.identify(connection, privilege, &plan.needs_identity, &mut observed).await?;
+            }
             plan = Plan::new(tree, &placement, &observed, &rules);
         }
         if self.order.conduct.extent == Extent::PlanOnly {

@@ -5,8 +5,8 @@ use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
 use crate::task::file_server::expand;
 use crate::task::trouble::Trouble;
 use crate::tree::{
-    Content, DestinationKind, Entry, Filter, Found, FoundKind, Kind, Observed, Placement, Tree, TreePath, check_name,
-    temporary,
+    Content, DestinationKind, Entry, Filter, Found, FoundKind, Identity, Kind, Observed, Placement, Tree, TreePath,
+    check_name, temporary,
 };
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -229,7 +229,7 @@ impl Seen<'_> {
             mode: attributes.mode.unwrap_or_default() & 0o7777,
             uid,
             gid,
-            inode: None,
+            identity: Identity::Unknown,
         };
         self.survey.observed.insert(path, found);
     }

@@ -82,7 +82,7 @@ impl Carrier<'_> {
         };
         let old = match begun.why {
             Why::Replaced(Difference::Size { from, .. }) => *from,
-            Why::Replaced(Difference::Mtime { .. } | Difference::Content) => size,
+            Why::Replaced(Difference::Mtime { .. } | Difference::Content | Difference::Shared) => size,
             Why::New | Why::Replaced(_) => 0,
         };
         let all = segments(begun.start);
