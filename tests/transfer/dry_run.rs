@@ -80,7 +80,8 @@ fn names_of_a_host_can_neither_forge_a_line_nor_reach_the_terminal() {
     let mut lines: Vec<&str> = expected.split_inclusive('\n').collect();
     let answer = scene.push().args(["-r", "--delete", "--dry-run", "tree", "."]).run().exited(0);
     let mut told: Vec<&str> = answer.stdout.split_inclusive('\n').collect();
-    (lines.sort_unstable(), told.sort_unstable());
+    lines.sort_unstable();
+    told.sort_unstable();
     assert_eq!(told, lines);
     // Pull lists what the same host has.
     fs::remove_file(there.join("gr\u{fc}n\u{202e}txt")).unwrap();
