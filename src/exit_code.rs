@@ -43,6 +43,7 @@ pub fn of_run(tally: &Tally, stop: Option<Stop>) -> u8 {
         Some(Stop::Terminated) => TERMINATED,
         Some(Stop::ReportLost) => FAULT,
         Some(Stop::TooManyFailures | Stop::Deadline) if tally.never_started > 0 => STOPPED,
+        _ if tally.faults > 0 => FAULT,
         _ if tally.failed + tally.timed_out > 0 => WORK_FAILED,
         _ if tally.unreachable > 0 => UNREACHABLE,
         _ if tally.cancelled > 0 => STOPPED,
@@ -64,6 +65,8 @@ mod tests {
         assert_eq!(of_run(&unreachable, None), UNREACHABLE);
         assert_eq!(of_run(&failed, None), WORK_FAILED);
         assert_eq!(of_run(&Tally { timed_out: 1, ..clean }, None), WORK_FAILED);
+        assert_eq!(of_run(&Tally { faults: 1, ..failed }, None), FAULT);
+        assert_eq!(of_run(&Tally { faults: 1, ..early }, Some(Stop::TooManyFailures)), STOPPED);
         assert_eq!(of_run(&early, Some(Stop::TooManyFailures)), STOPPED);
         assert_eq!(of_run(&early, Some(Stop::Deadline)), STOPPED);
         assert_eq!(of_run(&failed, Some(Stop::TooManyFailures)), WORK_FAILED, "every host had started");

@@ -230,6 +230,8 @@ codes! {
     Template = "template";
     /// A local file could not be read or written.
     LocalIo = "local.io";
+    /// A file system here is full or read-only, or a quota is used up: no other file would fare better.
+    LocalFull = "local.full";
     /// A fault of bugle in this host's task.
     Internal = "internal";
 }
@@ -259,11 +261,17 @@ pub struct Tally {
     pub cancelled: usize,
     /// Never begun.
     pub never_started: usize,
+    /// Of those that failed, where this machine or bugle itself was at fault.
+    pub faults: usize,
 }
 
 impl Tally {
     /// Counts one more host.
     pub fn add(&mut self, outcome: &Outcome) {
+        let code = outcome.failure().map(|failure| failure.code);
+        if matches!(code, Some(Code::LocalFull | Code::Internal)) {
+            self.faults += 1;
+        }
         *match outcome {
             Outcome::Ok => &mut self.ok,
             Outcome::Changed => &mut self.changed,

@@ -6,10 +6,10 @@ use super::rendering::render_all;
 use super::transfer::TransferOptions;
 use super::via_choice::ViaChoice;
 use crate::task::{Account, Backup, Ownership, Pace, Push, PushOrder, Sending};
-use crate::tree::{Rules, ScanOptions, Tree};
+use crate::tree::{Rules, ScanOptions, Tree, shown};
 use clap::{Args, ValueHint};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,16 +98,24 @@ impl std::str::FromStr for Modes {
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
     let (sources, destination) = sources_and_destination(&arguments.paths)?;
+    if arguments.delete && !arguments.transfer.recursive {
+        return Err(Failed::mistake_text("`--delete` is about directories, and without `-r` none is sent")
+            .hint("add `-r`, or leave `--delete` out"));
+    }
     let tree = Arc::new(scan(&arguments, &sources)?);
-    let shown: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
-    let title = format!("{} {}", shown.join(" "), destination.escape_ascii());
+    let names: Vec<String> = sources.iter().map(|path| path.display().to_string()).collect();
+    let title = format!("{} {}", names.join(" "), destination.escape_ascii());
     let options = &arguments.transfer;
     let transfer = options.select(global, "push", title)?;
     let rendered = match arguments.template {
         true => render_all(&transfer.known, &transfer.hosts, &tree)?,
         false => Vec::new(),
     };
-    let ready = transfer.reach()?;
+    let mut ready = transfer.reach()?;
+    if let Some(first) = tree.special().next() {
+        let (count, first) = (tree.special().count(), shown(first.as_os_str().as_bytes()));
+        ready.remark(format!("{count} left out that are no files, such as `{first}`"));
+    }
     let order = PushOrder {
         tree,
         destination,

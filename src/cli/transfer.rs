@@ -146,6 +146,11 @@ impl<'a> Transfer<'a> {
 }
 
 impl ReadyTransfer<'_> {
+    /// Something is worth knowing that concerns no single host.
+    pub(super) fn remark(&mut self, text: String) {
+        self.called.remarks.push((0, text));
+    }
+
     /// Runs the work that `work` makes of the hosts and gives the exit code.
     pub(super) fn run<Made: Work>(self, work: impl FnOnce(Caller, Vec<TransferHost>) -> Made) -> Result<u8, Failed> {
         let Self { options, global, verb, title, called, .. } = self;

@@ -305,7 +305,7 @@ mod isolation {
     async fn a_panic_is_one_failed_host() {
         let panics = Act::SayThen("before", Box::new(Act::Panic("index out of bounds")));
         let run = rehearse([ok_after(10), panics, ok_after(10)]).run().await;
-        assert_eq!(run.result.tally, Tally { ok: 2, failed: 1, ..Tally::default() });
+        assert_eq!(run.result.tally, Tally { ok: 2, failed: 1, faults: 1, ..Tally::default() });
         assert_eq!(run.outcome(1).failure().map(|failure| failure.code), Some(Code::Internal));
         assert_eq!(run.message(1), "a fault of bugle: index out of bounds");
         assert!(run.story().contains(&"0 output 1 before".into()), "what it said before is kept: {:?}", run.story());

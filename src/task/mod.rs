@@ -17,6 +17,7 @@ mod push;
 pub mod rollout;
 mod segments;
 mod shell;
+mod streamed;
 mod teller;
 mod transfer;
 mod trouble;

@@ -106,7 +106,11 @@ impl<'a> Teller<'a> {
         let shown = format!("{}: {}", path.escape_ascii(), failure.message);
         let mut state = self.state();
         state.moved.failed += 1;
-        state.first.get_or_insert_with(|| Failure { message: shown.clone(), ..failure });
+        // What would fail everything else too says more than what failed first.
+        let is_first = state.first.as_ref().is_none_or(|first| first.code != Code::LocalFull);
+        if state.first.is_none() || is_first && failure.code == Code::LocalFull {
+            state.first = Some(Failure { message: shown.clone(), ..failure });
+        }
         shown
     }
 

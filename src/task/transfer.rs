@@ -77,9 +77,9 @@ impl Conduct {
 }
 
 /// Shows what would be done, a line for each thing.
-pub(super) async fn tell_lines(lines: Vec<Vec<u8>>, unit: &Unit) {
-    let text = if lines.is_empty() { b"nothing to do".to_vec() } else { lines.join(&b'\n') };
-    unit.events.output(Stream::Stdout, Bytes::from([text, b"\n".to_vec()].concat())).await;
+pub(super) async fn tell_lines(lines: Vec<String>, unit: &Unit) {
+    let text = if lines.is_empty() { "nothing to do".into() } else { lines.join("\n") };
+    unit.events.output(Stream::Stdout, Bytes::from(format!("{text}\n"))).await;
 }
 
 /// Waits for a time limit; for ever where there is none.

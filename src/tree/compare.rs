@@ -9,8 +9,8 @@ use super::destination::Placement;
 use super::entry::{Entry, Kind, RootKind, Tree};
 use super::path::TreePath;
 use super::plan::{
-    Attributes, Change, Conflict, Content, Difference, Found, FoundKind, ModeWanted, Observed, Obstacle, Plan, Rules,
-    Step, Why,
+    Attributes, Change, Conflict, Content, Difference, Found, FoundKind, Identity, ModeWanted, Observed, Obstacle,
+    Plan, Rules, Step, Why,
 };
 use super::temporary;
 
@@ -36,8 +36,14 @@ impl Plan {
             blocking: None,
             merged: HashMap::new(),
             touched: HashSet::new(),
+            links: HashMap::new(),
             plan: Self::default(),
         };
+        for entry in &tree.entries {
+            if let Kind::HardLink { of } = entry.kind {
+                *comparison.links.entry(of).or_default() += 1;
+            }
+        }
         for index in 0..tree.entries.len() {
             let state = comparison.entry(index);
             comparison.states.push(state);
@@ -78,6 +84,8 @@ struct Comparison<'input> {
     merged: HashMap<TreePath, usize>,
     /// Directories whose time changes since something in them does; known under `-p` alone.
     touched: HashSet<TreePath>,
+    /// How many hard links a file has in the tree, where it has any.
+    links: HashMap<usize, u64>,
     plan: Plan,
 }
 
@@ -131,10 +139,10 @@ impl<'input> Comparison<'input> {
     fn file(&mut self, index: usize, size: u64, path: &TreePath, found: Option<&Found>) -> State {
         let entry = &self.tree.entries[index];
         let why = match self.compare_file(entry, size, found) {
-            Compared::Same(found) => {
-                self.set_attributes_of_file(index, found);
-                return State::There;
-            }
+            Compared::Same(found) => match self.set_attributes_of_file(index, path, found) {
+                None => return State::There,
+                Some(difference) => Why::Replaced(difference),
+            },
             Compared::Waits => {
                 self.plan.needs_content.push(index);
                 return State::Waits;
@@ -191,7 +199,7 @@ impl<'input> Comparison<'input> {
             (_, State::Blocked(_)) => return self.conflict(index, Obstacle::LinkedFile),
             (Compared::Differs(why), _) => why,
             (_, State::Made) => Why::Replaced(Difference::NotLinked),
-            (compared, _) => match self.are_linked(found, of) {
+            (compared, _) => match self.are_linked(path, found, of) {
                 Some(false) => Why::Replaced(Difference::NotLinked),
                 None if compared == Compared::Waits => {
                     self.plan.needs_content.push(index);
@@ -209,9 +217,16 @@ impl<'input> Comparison<'input> {
     }
 
     /// Whether what is there is a hard link of what is there in the place of `of`, where the host tells.
-    fn are_linked(&self, found: Option<&Found>, of: usize) -> Option<bool> {
-        let other = self.observed.get(&*self.placement.path(&self.tree.entries[of]))?;
-        Some(found?.inode? == other.inode?)
+    fn are_linked(&mut self, path: &TreePath, found: Option<&Found>, of: usize) -> Option<bool> {
+        let first = self.placement.path(&self.tree.entries[of]);
+        let (one, other) = (found?.identity, self.observed.get(&*first)?.identity);
+        for (path, identity) in [(&*first, other), (path, one)] {
+            if identity == Identity::Unknown {
+                self.plan.needs_identity.push(path.clone());
+            }
+        }
+        let is_known = |identity| matches!(identity, Identity::Known { .. });
+        (is_known(one) && is_known(other)).then_some(one == other)
     }
 
     fn compare_file<'found>(&self, entry: &Entry, size: u64, found: Option<&'found Found>) -> Compared<'found> {
@@ -238,7 +253,8 @@ impl<'input> Comparison<'input> {
         Compared::Same(found)
     }
 
-    fn set_attributes_of_file(&mut self, index: usize, found: &Found) {
+    /// What is different where it cannot be given them as it is.
+    fn set_attributes_of_file(&mut self, index: usize, path: &TreePath, found: &Found) -> Option<Difference> {
         let entry = &self.tree.entries[index];
         let wanted = Attributes {
             mode: self.rules.file_mode.or(self.rules.preserve.then_some(entry.mode)).map(ModeWanted::Exact),
@@ -250,9 +266,18 @@ impl<'input> Comparison<'input> {
         let (attributes, changes) = what_changes(wanted, found);
         if changes.is_empty() {
             self.plan.unchanged += 1;
-        } else {
-            self.attributes.push(Step::SetAttributes { entry: index, attributes, changes });
+            return None;
         }
+        match found.identity {
+            // What is its other name would have them too, and the next push would set them back.
+            Identity::Known { names, .. } if names > 1 + self.links.get(&index).copied().unwrap_or(0) => {
+                return Some(Difference::Shared);
+            }
+            Identity::Unknown => self.plan.needs_identity.push(path.clone()),
+            Identity::Known { .. } | Identity::Untold => {}
+        }
+        self.attributes.push(Step::SetAttributes { entry: index, attributes, changes });
+        None
     }
 
     fn attributes_of_directory(&self, entry: &Entry) -> Attributes {
@@ -349,6 +374,8 @@ impl<'input> Comparison<'input> {
     }
 
     fn finish(mut self) -> Plan {
+        self.plan.needs_identity.sort_unstable();
+        self.plan.needs_identity.dedup();
         let deletions = if self.rules.delete { self.deletions() } else { Vec::new() };
         let deletions = if self.plan.conflicts.is_empty() {
             deletions

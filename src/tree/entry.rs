@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::filter::Filter;
 use super::path::TreePath;
-use super::problem::Remark;
+use super::problem::{Remark, RemarkKind};
 
 /// All that is to be sent, as it was found.
 #[derive(Clone, Debug, Default)]
@@ -128,6 +128,12 @@ impl Tree {
         let entry = &self.entries[index];
         let source = &self.roots[entry.root].source;
         if entry.path.is_root() { source.clone() } else { source.join(entry.path.as_path()) }
+    }
+
+    /// Where things are on this machine that are left out since they are no files: sockets, named pipes and devices.
+    pub fn special(&self) -> impl Iterator<Item = PathBuf> {
+        let special = self.remarks.iter().filter(|remark| matches!(remark.kind, RemarkKind::Special(_)));
+        special.map(|remark| self.roots[remark.root].source.join(remark.path.as_path()))
     }
 
     /// The length of a regular file, also of one that is a hard link, and where it has data.

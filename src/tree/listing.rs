@@ -8,18 +8,18 @@ use crate::size;
 
 use super::destination::Placement;
 use super::entry::{Kind, Tree};
-use super::path::TreePath;
+use super::path::{TreePath, shown};
 use super::plan::{Change, Difference, Plan, Step, Why};
 
 impl Plan {
-    /// The plan in the order of the paths: one line a step, without line feeds at their ends. Names are as they are,
-    /// whatever bytes are in them.
+    /// The plan in the order of the paths: one line a step, without line feeds at their ends. Names are made
+    /// visible ([`shown`]), whatever bytes are in them.
     ///
     /// `+` is new, `~` is replaced, `l` is a symlink, `h` a hard link, `=` has other attributes, `-` is removed, `?` has to be
     /// compared, `!` cannot be done.
-    pub fn lines(&self, tree: &Tree, placement: &Placement) -> Vec<Vec<u8>> {
+    pub fn lines(&self, tree: &Tree, placement: &Placement) -> Vec<String> {
         let listing = Listing { tree, placement };
-        let mut lines: Vec<(Cow<'_, TreePath>, Vec<u8>)> =
+        let mut lines: Vec<(Cow<'_, TreePath>, String)> =
             self.steps.iter().filter_map(|step| listing.step(step)).collect();
         lines.extend(self.needs_content.iter().map(|entry| listing.line('?', *entry, "", "content is not compared")));
         lines.extend(self.conflicts.iter().map(|conflict| {
@@ -40,7 +40,7 @@ struct Listing<'input> {
 }
 
 impl<'input> Listing<'input> {
-    fn step<'step>(&self, step: &'step Step) -> Option<(Cow<'step, TreePath>, Vec<u8>)>
+    fn step<'step>(&self, step: &'step Step) -> Option<(Cow<'step, TreePath>, String)>
     where
         'input: 'step,
     {
@@ -65,35 +65,33 @@ impl<'input> Listing<'input> {
                 self.line('=', *entry, "", &words.join(", "))
             }
             Step::Delete { path, is_directory } => {
-                let slash: &[u8] = if *is_directory { b"/" } else { b"" };
-                (Cow::Borrowed(path), [b"- ", &*self.placement.remote(path), slash].concat())
+                let slash = if *is_directory { "/" } else { "" };
+                (Cow::Borrowed(path), format!("- {}{slash}", shown(&self.placement.remote(path))))
             }
         })
     }
 
-    fn line(&self, sign: char, entry: usize, suffix: &str, words: &str) -> (Cow<'input, TreePath>, Vec<u8>) {
+    fn line(&self, sign: char, entry: usize, suffix: &str, words: &str) -> (Cow<'input, TreePath>, String) {
         let path = self.placement.path(&self.tree.entries[entry]);
-        let mut line = format!("{sign} ").into_bytes();
-        line.extend(self.placement.remote(&path));
-        if !line.ends_with(b"/") {
-            line.extend(suffix.bytes());
+        let mut line = format!("{sign} {}", shown(&self.placement.remote(&path)));
+        if !line.ends_with('/') {
+            line.push_str(suffix);
         }
         if !words.is_empty() {
-            line.extend(format!(" ({words})").bytes());
+            line.push_str(&format!(" ({words})"));
         }
         (path, line)
     }
 
-    fn link(&self, sign: char, entry: usize, target: &[u8], why: &Why) -> (Cow<'input, TreePath>, Vec<u8>) {
+    fn link(&self, sign: char, entry: usize, target: &[u8], why: &Why) -> (Cow<'input, TreePath>, String) {
         let (path, mut line) = self.line(sign, entry, "", "");
-        line.extend(" → ".bytes());
-        line.extend(target);
+        line.push_str(&format!(" → {}", shown(target)));
         match why {
             Why::New => {}
             Why::Replaced(Difference::Target { from: Some(from) }) => {
-                line.extend([b" (was ", from.as_slice(), b")"].concat());
+                line.push_str(&format!(" (was {})", shown(from)));
             }
-            Why::Replaced(difference) => line.extend(format!(" ({})", words(difference)).bytes()),
+            Why::Replaced(difference) => line.push_str(&format!(" ({})", words(difference))),
         }
         (path, line)
     }
@@ -116,6 +114,7 @@ fn words(difference: &Difference) -> String {
         Difference::Content => "content".into(),
         Difference::Target { .. } => "was another".into(),
         Difference::NotLinked => "was another file".into(),
+        Difference::Shared => "has other names".into(),
     }
 }
 

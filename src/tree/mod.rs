@@ -30,11 +30,11 @@ pub use destination::{DestinationKind, NeedsDirectory, Placement, Reason};
 pub use entry::{Entry, Extents, Kind, Root, RootKind, Stamp, Tree};
 pub use filter::{Filter, FilterError, FilterRule};
 pub use glob::Glob;
-pub use path::{BadName, TreePath, check_name};
+pub use path::{BadName, TreePath, check_name, shown};
 pub use pattern::FaultKind;
 pub use plan::{
-    Attributes, Change, Conflict, Content, Difference, Found, FoundKind, ModeWanted, Observed, Obstacle, Plan, Rules,
-    Step, Why,
+    Attributes, Change, Conflict, Content, Difference, Found, FoundKind, Identity, ModeWanted, Observed, Obstacle,
+    Plan, Rules, Step, Why,
 };
 pub use problem::{Remark, RemarkKind, ScanProblem, ScanProblems, SpecialKind};
 pub use scan::{Links, ScanOptions};

@@ -13,6 +13,14 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TreePath(Box<[u8]>);
 
+/// A path or the text of a symlink as part of a line for people: whoever named it cannot end the line with it, nor move a
+/// cursor or turn letters around. Control characters, others that are not to be seen, bytes that are no UTF-8, quotes and
+/// backslashes are escaped as in Rust's literals.
+pub fn shown(path: &[u8]) -> String {
+    let chunks = path.utf8_chunks();
+    chunks.map(|chunk| format!("{}{}", chunk.valid().escape_debug(), chunk.invalid().escape_ascii())).collect()
+}
+
 impl TreePath {
     /// The root of a tree.
     pub fn root() -> Self {

@@ -27,8 +27,27 @@ pub struct Found {
     pub uid: u32,
     /// Number of the group.
     pub gid: u32,
-    /// Numbers of the file system and of the file there, where the host tells them: what hard links share.
-    pub inode: Option<(u64, u64)>,
+    /// Which file it is.
+    pub identity: Identity,
+}
+
+/// Which file a name is one of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// Nobody asked.
+    #[default]
+    Unknown,
+    /// The host cannot tell.
+    Untold,
+    /// What all names of a file share.
+    Known {
+        /// Number of the file system.
+        device: u64,
+        /// Number of the file there.
+        inode: u64,
+        /// How many names it has.
+        names: u64,
+    },
 }
 
 /// What something on a host is.
@@ -96,6 +115,9 @@ pub struct Plan {
     pub unchanged: usize,
     /// Entries of files whose content has to be compared first: plan again with [`FoundKind::File::content`] filled in.
     pub needs_content: Vec<usize>,
+    /// Files on the host of which it matters whose names they are: plan again with [`Found::identity`] filled in. Until then
+    /// those that are to be links of each other are taken to be so, and others not.
+    pub needs_identity: Vec<TreePath>,
     /// Entries that cannot be brought there.
     pub conflicts: Vec<Conflict>,
     /// How many deletions are left undone since there are conflicts.
@@ -221,6 +243,8 @@ pub enum Difference {
     },
     /// It is not the same file as the one whose hard link it is to be.
     NotLinked,
+    /// It has more names than it is to have, so that changing it would change others.
+    Shared,
 }
 
 /// An attribute that is different.

@@ -78,7 +78,7 @@ impl ScanProblem {
         match self {
             Self::Directory { .. } => Some("`-r` sends directories with all that is in them"),
             Self::Dangling { .. } | Self::Loop { .. } => {
-                Some("`--links keep` makes the symlinks anew, `--links skip` leaves them out")
+                Some("`-r --links keep` makes the symlinks anew, `--links skip` leaves them out")
             }
             Self::SameName { .. } => Some("push them one after the other, to two destinations"),
             _ => None,

@@ -31,7 +31,7 @@ pub(super) struct Blueprint {
 impl Blueprint {
     pub(super) fn new() -> Self {
         Self {
-            directory: tempfile::Builder::new().prefix("fleet.").tempdir().expect("there is room for temporary files"),
+            directory: super::folder("fleet."),
             host_authority: keys::generate("host authority"),
             hosts: Vec::new(),
             crowd: Arc::default(),

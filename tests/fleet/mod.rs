@@ -11,6 +11,7 @@
 mod behaviour;
 mod blueprint;
 mod doors;
+mod folder;
 mod host;
 pub mod keys;
 mod line;
@@ -28,6 +29,7 @@ pub mod trees;
 
 pub use behaviour::{Behaviour, Certified, Cut, Exec, Forwarding, HostKey, Login, Reception};
 pub use blueprint::pattern;
+pub use folder::folder;
 pub use host::{Counts, Files, Host};
 pub use oddity::{Answer, Oddity, PLANTED, Transit, When};
 

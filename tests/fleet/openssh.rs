@@ -152,7 +152,7 @@ pub(super) fn in_own_mounts(script: &str, directory: &Path, inner: &Command) -> 
 
 /// Tries ports until the server has one: a port that was free a moment ago may not be any more.
 pub(super) fn start(prepare: impl Fn(&Path, u16) -> (Command, &'static str)) -> Option<Daemon> {
-    let directory = tempfile::Builder::new().prefix("daemon.").tempdir().expect("there is room for temporary files");
+    let directory = super::folder("daemon.");
     let host_key = keys::generate("");
     keys::write(&directory.path().join("host_key"), &host_key);
     let user_key = keys::generate("user");

@@ -2,13 +2,12 @@
 
 use crate::fleet::tmpfs::Tmpfs;
 use crate::fleet::trees::{ALL, Aspect, EVERY_ASPECT, Kind, NAMES, assert_same, differences, plant};
-use crate::fleet::{Behaviour, Fleet};
+use crate::fleet::{Behaviour, Fleet, folder};
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use tempfile::TempDir;
 
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).output().unwrap();
@@ -18,7 +17,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_faithful_copy_is_the_same_in_every_aspect() {
     for seed in 0..3 {
-        let place = TempDir::new().unwrap();
+        let place = folder("trees.");
         let (tree, other) = (place.path().join("tree"), place.path().join("copy"));
         plant(&tree, seed, ALL);
         copy(&tree, &other);
@@ -37,7 +36,7 @@ fn a_faithful_copy_is_the_same_in_every_aspect() {
 
 #[test]
 fn the_same_seed_makes_the_same_tree_and_another_seed_another() {
-    let place = TempDir::new().unwrap();
+    let place = folder("trees.");
     let tree = |name: &str, seed| {
         let path = place.path().join(name);
         plant(&path, seed, &[Kind::Files, Kind::Names, Kind::Modes, Kind::Times, Kind::HardLinks]);
@@ -104,7 +103,7 @@ fn every_difference_is_found_and_told() {
         ),
         (|tree| fs::set_permissions(tree, Permissions::from_mode(0o700)).unwrap(), "``: mode 0755 and 0700"),
     ];
-    let place = TempDir::new().unwrap();
+    let place = folder("trees.");
     let tree = place.path().join("tree");
     plant(&tree, 5, ALL);
     fs::set_permissions(&tree, Permissions::from_mode(0o755)).unwrap();

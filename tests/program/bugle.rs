@@ -3,8 +3,8 @@
 //! Nothing of the person who runs the tests is seen: home, agent and environment are those of the test. Times, ports,
 //! temporary paths, fingerprints and random names are replaced, so that whole texts can be compared.
 
-use crate::fleet::Fleet;
 use crate::fleet::openssh::{Daemon, sshd};
+use crate::fleet::{Fleet, folder};
 use crate::redactor::Redactor;
 use crate::streams::{Gathered, Lines};
 use regex::Regex;
@@ -37,7 +37,7 @@ pub struct Place(Rc<TempDir>);
 
 impl Place {
     pub fn new() -> Self {
-        Self(Rc::new(tempfile::Builder::new().prefix("program.").tempdir().expect("there is room for temporary files")))
+        Self(Rc::new(folder("program.")))
     }
 
     pub fn path(&self) -> &Path {

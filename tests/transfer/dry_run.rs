@@ -5,7 +5,9 @@ use crate::fleet::Fleet;
 use crate::fleet::trees::{Aspect, Kind, differences, plant};
 use crate::scene::{Scene, set_time};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -59,6 +61,33 @@ fn every_line_says_what_it_is_and_why() {
     assert!(answer.stderr.starts_with(failure), "{}", answer.stderr);
     let answer = push(&[]).exited(1);
     assert!(answer.stderr.contains(failure), "{}", answer.stderr);
+}
+
+#[test]
+fn names_of_a_host_can_neither_forge_a_line_nor_reach_the_terminal() {
+    let scene = Scene::serving([]);
+    fs::create_dir(scene.place.path().join("tree")).unwrap();
+    symlink("b\u{fc}cher", scene.place.path().join("tree/link")).unwrap();
+    let there = scene.home().join("tree");
+    scene.old("tree/x\n+ .\u{1b}[2J", "theirs");
+    scene.old("tree/gr\u{fc}n\u{202e}txt", "theirs");
+    fs::write(there.join(OsStr::from_bytes(b"y\xff")), "theirs").unwrap();
+    symlink("a\nb\r", there.join("link")).unwrap();
+    let expected = "l ./tree/link → b\u{fc}cher (was a\\nb\\r)\n\
+                    - ./tree/gr\u{fc}n\\u{202e}txt\n\
+                    - ./tree/x\\n+ .\\u{1b}[2J\n\
+                    - ./tree/y\\xff\n";
+    let mut lines: Vec<&str> = expected.split_inclusive('\n').collect();
+    let answer = scene.push().args(["-r", "--delete", "--dry-run", "tree", "."]).run().exited(0);
+    let mut told: Vec<&str> = answer.stdout.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(told, lines);
+    // Pull lists what the same host has.
+    fs::remove_file(there.join("gr\u{fc}n\u{202e}txt")).unwrap();
+    let pull = Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "-r", "--dry-run", "tree", "out"]).run();
+    let expected = "+ tree/\nl tree/link → a\\nb\\r\n+ tree/x\\n+ .\\u{1b}[2J (6 B)\n+ tree/y\\xff (6 B)\n";
+    pull.is(0, expected, "");
 }
 
 #[test]

@@ -206,9 +206,32 @@ fn who_may_not_give_files_away_is_told_and_the_old_file_stands() {
     let answer = scene.push().args(["--owner", "root", "new", "other"]).run().exited(1);
     answer.told("cannot keep or set its owner: permission denied; --sudo may");
     assert!(!scene.home().join("other").exists());
+    // It is known before anything is sent.
+    scene.source("large", vec![1; 3_000_000]);
+    let answer = scene.push().args(["--owner", "root", "large", "other"]).run().exited(1);
+    assert_eq!(answer.stdout, "0 changed, 1 failed\n");
     // Her own, by name.
     scene.push().args(["--owner", STRANGER, "--group", STRANGER, "new", "own"]).run().exited(0);
     assert_eq!(owner(&scene.home().join("own")), (STRANGER_ID, STRANGER_ID));
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_shell_in_the_place_of_a_server_makes_files_that_nobody_may_open() {
+    let Some(daemon) = sshd(Sftp::Absent, &[]).and_then(Daemon::for_stranger) else { return };
+    let scene = Scene::on(daemon);
+    scene.source("new", "new");
+    let file = scene.home().join("file");
+    for bits in ["0", "200"] {
+        scene.push().args(["--mode", bits, "new", "file"]).run().exited(0);
+        assert_eq!(mode(&file), u32::from_str_radix(bits, 8).unwrap());
+        assert_eq!(scene.read("file"), b"new");
+        scene.source("new", "another");
+        scene.push().args(["--mode", bits, "new", "file"]).run().exited(0);
+        assert_eq!((mode(&file), scene.read("file")), (u32::from_str_radix(bits, 8).unwrap(), b"another".to_vec()));
+        fs::remove_file(&file).unwrap();
+        scene.source("new", "new");
+    }
     scene.assert_nothing_left();
 }
 

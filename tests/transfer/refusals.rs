@@ -6,6 +6,7 @@ use crate::fleet::tmpfs::Tmpfs;
 use crate::fleet::{Answer, Behaviour, Exec, Oddity, When};
 use crate::scene::{Scene, noise};
 use std::fs;
+use std::process::Command;
 
 #[test]
 fn one_refused_request_leaves_the_old_file_and_fails_that_file_only() {
@@ -116,6 +117,40 @@ fn a_full_disk_is_named_by_real_servers_too() {
         assert_eq!(fs::read(&there).unwrap(), b"old");
         assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
     }
+}
+
+#[test]
+fn a_backup_that_cannot_be_made_says_why_and_the_old_file_stands() {
+    let scene = Scene::serving([]);
+    let long = "n".repeat(255);
+    for name in ["file", &long] {
+        scene.old(name, "old");
+    }
+    fs::create_dir_all(scene.home().join("file~")).unwrap();
+    scene.source("new", "new");
+    for (name, told) in [
+        ("file", "cannot keep the old file as `file~` (a directory has that name): it still stands".to_owned()),
+        (
+            &long,
+            format!("cannot keep the old file as `{long}~` (the name would be longer than 255 bytes): it still stands"),
+        ),
+    ] {
+        scene.push().args(["--backup", "new", name]).run().exited(1).told(&told);
+        assert_eq!(scene.read(name), b"old");
+    }
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_on_a_read_only_file_system_says_so() {
+    let Some(disk) = Tmpfs::new(1 << 20) else { return };
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path()).status().unwrap();
+    assert!(remounted.success());
+    let Some(daemon) = sshd(Sftp::Internal(""), &[]) else { return };
+    let scene = Scene::on(daemon);
+    scene.source("tree/sub/file", "new");
+    let answer = scene.push().args(["-r", "tree"]).arg(disk.path()).run().exited(1);
+    answer.told("cannot make the directory: its file system is mounted read-only");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::fleet::relay::Cable;
 use crate::fleet::{Behaviour, Fleet};
 use crate::scene::{Scene, left, noise, wait};
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 
 #[test]
@@ -101,6 +101,52 @@ fn a_source_that_changes_while_it_is_sent_fails_and_the_old_file_stands() {
         assert_eq!(scene.read("tree/file"), b"old", "{name}");
         assert_eq!(scene.read("tree/other"), b"other", "{name}");
         scene.assert_nothing_left();
+    }
+}
+
+#[test]
+fn nothing_is_deleted_through_a_directory_that_became_a_symlink_meanwhile() {
+    for (swapped, code, summary) in [
+        ("tree/sub", 1, "1 changed (8.0 MiB sent), 5 unchanged, 1 failed, 2 not removed because of the failures\n"),
+        ("tree", 1, ""),
+        ("nothing", 0, "1 changed (8.0 MiB sent), 5 unchanged, 2 removed\n"),
+    ] {
+        let scene = Scene::of(Behaviour::behind([Cable::limited(6 << 20)]));
+        scene.source("tree/file", noise(1, 8 << 20));
+        scene.source("tree/sub/kept", "kept");
+        scene.source("tree/here/kept", "kept");
+        for directory in ["tree/sub", "tree/here", "outside", "outside/sub", "outside/here"] {
+            scene.old(&format!("{directory}/stranger"), "theirs");
+        }
+        let kept = |directory: &str| {
+            let content =
+                fs::copy(scene.place.path().join(directory).join("kept"), scene.home().join(directory).join("kept"));
+            content.unwrap();
+            let time = fs::metadata(scene.place.path().join(directory).join("kept")).unwrap().modified().unwrap();
+            File::options()
+                .write(true)
+                .open(scene.home().join(directory).join("kept"))
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+        };
+        ["tree/sub", "tree/here"].into_iter().for_each(kept);
+        let running = scene.push().args(["-r", "--delete", "tree/.", "tree"]).start();
+        wait(scene.fleet().relay("host").until("a megabyte", |traffic| traffic.to_server > 1 << 20));
+        if swapped != "nothing" {
+            fs::rename(scene.home().join(swapped), scene.home().join("moved")).unwrap();
+            symlink(scene.home().join("outside"), scene.home().join(swapped)).unwrap();
+        }
+        let answer = running.wait();
+        assert_eq!(answer.code(), code, "{swapped}: {}", answer.stderr);
+        for path in ["outside/stranger", "outside/sub/stranger", "outside/here/stranger"] {
+            assert_eq!(scene.read(path), b"theirs", "{swapped}: {path}");
+        }
+        if code == 1 {
+            let told = format!("{swapped}: it was a directory and is a symlink now\n");
+            assert!(swapped == "tree" || answer.stderr.contains(&told), "{}", answer.stderr);
+        }
+        assert!(answer.stdout.ends_with(summary), "{swapped}: {}", answer.stdout);
     }
 }
 

@@ -130,19 +130,29 @@ pub fn left(directory: &Path) -> Vec<PathBuf> {
 /// Bytes that compress badly and of which each tells its place; another seed has others.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let words = (0..length.div_ceil(8)).flat_map(|_| {
+    let mut bytes = vec![0; length];
+    for word in bytes.chunks_mut(8) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.take(length).collect()
+        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
+    }
+    bytes
 }
 
 /// A number below a limit, which only looks random.
 pub fn pick(seed: u64, limit: u64) -> u64 {
     let bytes = noise(seed.wrapping_add(77), 80);
     u64::from_le_bytes(bytes[72..].try_into().unwrap()) % limit
+}
+
+/// Does this for each case at once: what waits for slow lines costs no time beside others that do. The first that fails fails
+/// the test.
+pub fn at_once<Case: Send>(cases: impl IntoIterator<Item = Case>, run: impl Fn(Case) + Sync) {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(|| run(case))).collect();
+        running.into_iter().for_each(|running| running.join().unwrap());
+    });
 }
 
 /// Sets when a file was modified, in seconds since 1970.

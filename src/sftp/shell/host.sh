@@ -219,7 +219,8 @@ bring() {
     fi
     case $brings in
         everything) sync ;;
-        *) "$brings" "$1" ;;
+        # A file that its owner may neither read nor write cannot be opened for it.
+        *) if [ -r "$1" ] || [ -w "$1" ]; then "$brings" "$1"; else sync; fi ;;
     esac
 }
 brings=

@@ -234,6 +234,7 @@ pub(super) fn here_failed(error: &LandingError) -> Failure {
         cause = error.source();
     }
     let code = match error {
+        _ if concerns_all(error) => Code::LocalFull,
         LandingError::System { .. } | LandingError::InTheWay { .. } | LandingError::Taken { .. } => Code::LocalIo,
         LandingError::Name { .. }
         | LandingError::Reserved { .. }

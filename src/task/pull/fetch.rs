@@ -16,13 +16,13 @@ use crate::sftp::{
 use crate::task::digest::{Digester, Part, Sha256};
 use crate::task::lanes::{Lane, Lanes};
 use crate::task::segments::{Segments, Share};
+use crate::task::streamed::streamed;
 use crate::task::teller::Teller;
 use crate::task::transfer::Interrupted;
 use crate::tree::landing::{Attributes, LandingError, Place};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
 /// Files up to this size are whole in memory before they are written, where the window is as wide.
@@ -50,8 +50,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) sftp: &'a Sftp,
     pub(super) digester: &'a Digester<'a>,
     pub(super) comparison: Comparison,
-    /// Files that came without a digest though one was wanted.
-    pub(super) unproved: &'a AtomicUsize,
+    /// What may be in flight of what is read a second time.
+    pub(super) again: &'a Arc<Window>,
     pub(super) place: &'a Arc<Place>,
     pub(super) inventory: &'a Arc<Inventory>,
     pub(super) committer: &'a Arc<Committer>,
@@ -115,16 +115,15 @@ impl Fetcher<'_> {
             }
             let in_flight = self.window.take(size.max(1)).await;
             let handle = self.sftp.open(&remote, OpenMode::Read, &Wire::default()).await?.get().await?;
-            let (read, digest) = futures::join!(self.whole(&handle, size), self.expected(&remote));
+            let (read, digest) = futures::join!(self.whole(&handle, size), self.expected(&remote, &handle, size));
             let closed = self.sftp.close(&handle).await;
             let (content, found) = read?;
             closed.map(drop)?;
-            let digest = digest?;
             check_kind(&found)?;
             if let Some(content) = content
                 && is_same(&expected, &found)
             {
-                let attributes = self.attributes(entry, &found);
+                let (digest, attributes) = (digest?, self.attributes(entry, &found));
                 let parcel = Parcel { index, path: entry.path.clone(), size, digest, content, attributes, in_flight };
                 // Those who write end after those who fetch.
                 let _ = parcels.send(parcel).await;
@@ -199,7 +198,7 @@ impl Fetcher<'_> {
         let segments = Segments::new(std::iter::once(from..size));
         let source = Source { remote, handle, found: &before };
         let content = self.content(&receiving, &source, &segments);
-        let (read, digest) = futures::join!(content, self.expected(remote));
+        let (read, digest) = futures::join!(content, self.expected(remote, handle, size));
         read?;
         let digest = digest?;
         let after = self.sftp.fstat(handle).await?.get().await?;
@@ -210,16 +209,19 @@ impl Fetcher<'_> {
         Ok(receiving.finish(size, digest, self.attributes(entry, &after), self.committer).await?)
     }
 
-    /// The digest that a file has on the host, where it is to be proved by that and the host can tell it.
-    async fn expected(&self, remote: &[u8]) -> Result<Option<Sha256>, SftpError> {
+    /// The digest that a file has on the host, where it is to be proved by that. Where the host cannot tell it, the file is
+    /// read a second time.
+    async fn expected(&self, remote: &[u8], handle: &Handle, size: u64) -> Result<Option<Sha256>, Fault> {
         if self.comparison != Comparison::Content {
             return Ok(None);
         }
-        let digest = self.digester.one(Part { path: remote.to_vec(), length: None }).await?;
-        if digest.is_none() {
-            self.unproved.fetch_add(1, Ordering::Relaxed);
+        if let Some(digest) = self.digester.one(Part { path: remote.to_vec(), length: None }).await? {
+            return Ok(Some(digest));
         }
-        Ok(digest)
+        match streamed(self.sftp, handle, size, self.again).await? {
+            Some(digest) => Ok(Some(digest)),
+            None => Err(Fault::Words(UNCERTAIN.into())),
+        }
     }
 
     /// How much of what an earlier run left is what the host has, and is taken.

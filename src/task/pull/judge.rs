@@ -3,7 +3,7 @@
 use super::inventory::{Entry, Inventory, Kind};
 use crate::size::human;
 use crate::tree::landing::{LandingError, Place};
-use crate::tree::{Found, FoundKind};
+use crate::tree::{Found, FoundKind, shown};
 
 /// How an entry stands to what is here.
 #[derive(Debug)]
@@ -77,14 +77,14 @@ fn compared(place: &Place, entry: &Entry, found: &Found, comparison: Comparison)
 }
 
 /// A line of `--dry-run`, by the signs that pushing has too; nothing where there is nothing to do.
-pub(super) fn line(inventory: &Inventory, entry: &Entry, verdict: &Verdict) -> Option<Vec<u8>> {
+pub(super) fn line(inventory: &Inventory, entry: &Entry, verdict: &Verdict) -> Option<String> {
     let words = match (verdict, &entry.kind) {
         (Verdict::Same, _) => return None,
         (Verdict::New, Kind::File { size }) => human(*size),
         (Verdict::New, _) => String::new(),
         (Verdict::Differs(words), _) => words.clone(),
         (Verdict::SameSize, _) => "content is not compared".into(),
-        (Verdict::Blocked(error), _) => error.to_string(),
+        (Verdict::Blocked(error), _) => shown(error.to_string().as_bytes()),
     };
     let sign = match (verdict, &entry.kind) {
         (Verdict::Blocked(_), _) => '!',
@@ -93,15 +93,14 @@ pub(super) fn line(inventory: &Inventory, entry: &Entry, verdict: &Verdict) -> O
         (Verdict::Differs(_), _) => '~',
         _ => '+',
     };
-    let mut line = format!("{sign} ").into_bytes();
-    line.extend(inventory.remote(entry));
+    let mut line = format!("{sign} {}", shown(&inventory.remote(entry)));
     match &entry.kind {
-        Kind::Directory if !line.ends_with(b"/") => line.push(b'/'),
-        Kind::Symlink { text } => line.extend([" → ".as_bytes(), text].concat()),
+        Kind::Directory if !line.ends_with('/') => line.push('/'),
+        Kind::Symlink { text } => line.push_str(&format!(" → {}", shown(text))),
         _ => {}
     }
     if !words.is_empty() {
-        line.extend(format!(" ({words})").bytes());
+        line.push_str(&format!(" ({words})"));
     }
     Some(line)
 }

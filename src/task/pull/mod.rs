@@ -18,9 +18,10 @@ mod underway;
 mod walk;
 
 use super::caller::{Caller, OnHost, attempt};
-use super::digest::{Digester, Part};
+use super::digest::{Digester, Part, Sha256};
 use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
+use super::streamed::streamed;
 use super::teller::{Teller, Way};
 use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, TransferHost, WINDOW, tell_lines};
 use super::trouble::Trouble;
@@ -28,7 +29,7 @@ use crate::connection::{Connection, Destination, Trace};
 use crate::host::HostId;
 use crate::outcome::Outcome;
 use crate::scheduler::{Ended, Unit, Work};
-use crate::sftp::{Sftp, Window};
+use crate::sftp::{Attributes, OpenMode, Sftp, SftpError, Window};
 use crate::tree::landing::{Landing, LandingError, Place};
 use crate::tree::run_lock::RunLock;
 use crate::tree::{Filter, Links};
@@ -39,7 +40,6 @@ use futures::{StreamExt, stream};
 use inventory::{Inventory, Kind};
 use judge::{Verdict, judge, line};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -55,6 +55,9 @@ const NARROW: u64 = 64 * 1024;
 const LARGE_FILES: (usize, usize) = (64, 8);
 /// Sources that are looked for at once.
 const SOURCES: usize = 16;
+/// Files that are read for a look at once, where a host cannot tell their digests; a shell in the place of a server has room
+/// for six.
+const LOOKS: usize = 4;
 
 /// Files and trees from every host of a run.
 pub struct Pull {
@@ -186,12 +189,11 @@ impl Pull {
         let size = |index: &usize| inventory.entries[*index].size();
         events.transfer_planned(work.fetch.len() as u64, work.fetch.iter().map(size).sum()).await;
         let widest = (IN_FLIGHT / self.at_once as u64).clamp(NARROW, WINDOW.1);
-        let unproved = AtomicUsize::new(0);
         let fetcher = Fetcher {
             sftp: host.sftp,
             digester: host.digester,
             comparison: self.order.comparison,
-            unproved: &unproved,
+            again: &self.again(),
             place,
             inventory: &inventory,
             committer: &self.committer,
@@ -208,11 +210,6 @@ impl Pull {
         let batch = BATCH.min(open_files / PER_FILE);
         Carrier { fetcher, larges, batch, open_files: &self.open_files }.carry(work).await?;
         host.lanes.close().await;
-        if let count @ 1.. = unproved.into_inner() {
-            let message =
-                format!("files proved by their length alone, since the host cannot tell their SHA-256: {count}");
-            events.notice(0, message).await;
-        }
         host.digester.close().await;
         for error in self.settle(Some(place)).await {
             teller.failed_with(b"at the end", here_failed(&error)).await;
@@ -253,9 +250,21 @@ impl Pull {
             Part { path: inventory.remote(entry), length: None }
         };
         let parts: Vec<Part> = open.iter().map(part).collect();
-        // Where the host cannot tell, to read it for a look would take as long as to fetch it.
-        let there = host.digester.all(&parts).await?;
-        for ((index, verdict), there) in open.into_iter().zip(there) {
+        let told = host.digester.all(&parts).await?;
+        let (sftp, again) = (host.sftp, &self.again());
+        let sizes = open.iter().map(|(index, _)| inventory.entries[*index].size());
+        let asked: Vec<(Part, u64, Option<Sha256>)> =
+            parts.into_iter().zip(sizes).zip(told).map(|((part, size), told)| (part, size, told)).collect();
+        let read = stream::iter(asked).map(|(part, size, told)| async move {
+            match told {
+                Some(told) => Ok(Some(told)),
+                // It is read for a look: what has the same content is not fetched then.
+                None => read_digest(sftp, &part.path, size, again).await,
+            }
+        });
+        let read: Vec<Result<Option<Sha256>, SftpError>> = read.buffered(LOOKS).collect().await;
+        for ((index, verdict), there) in open.into_iter().zip(read) {
+            let there = there?;
             let (place, inventory, index) = (Arc::clone(place), Arc::clone(inventory), *index);
             let here = host.underway.blocking(move || {
                 let entry = &inventory.entries[index];
@@ -269,6 +278,12 @@ impl Pull {
             };
         }
         Ok(verdicts)
+    }
+
+    /// What may be in flight of what is read for its digest alone: that is dropped as it comes.
+    fn again(&self) -> Arc<Window> {
+        let widest = (IN_FLIGHT / 4 / self.at_once as u64).clamp(NARROW, WINDOW.1);
+        Window::new(WINDOW.0.min(widest), widest)
     }
 
     /// What has to be done.
@@ -303,5 +318,21 @@ impl Pull {
             failed
         });
         settled.await.unwrap_or_else(|panic| vec![fault(panic)])
+    }
+}
+
+/// The digest of a file on the host, read over the wire; nothing where it cannot be read, which is told when it is fetched.
+async fn read_digest(sftp: &Sftp, path: &[u8], size: u64, window: &Arc<Window>) -> Result<Option<Sha256>, SftpError> {
+    let handle = match sftp.open(path, OpenMode::Read, &Attributes::default()).await?.get().await {
+        Ok(handle) => handle,
+        Err(SftpError::Refused(..)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let read = streamed(sftp, &handle, size, window).await;
+    // Nothing was written that an answer could be about.
+    drop(sftp.close(&handle).await?);
+    match read {
+        Err(SftpError::Refused(..)) => Ok(None),
+        read => read,
     }
 }

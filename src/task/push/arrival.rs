@@ -1,6 +1,7 @@
 //! What a stream brought, from its [`Room`] to its places: proved whole by a listing, dressed, renamed.
 
 use super::carry::{Carrier, Proof};
+use super::compare::Compared;
 use super::place::{attributes_to_set, wants_half, with_both};
 use super::room::{Room, number};
 use super::stream::Send;
@@ -77,11 +78,9 @@ impl Carrier<'_> {
         if self.manner.proof == Proof::Length {
             return Ok(arrived);
         }
-        // Where the host cannot tell, each is read back.
-        let at_once = (self.sftp.limits().await?.handles as usize).min(MANY_PROVED);
         let (mut waiting, mut proved) = (arrived.into_iter(), Vec::new());
         let mut proving: FuturesUnordered<_> =
-            waiting.by_ref().take(at_once.max(1)).map(|file| self.is_proved(file)).collect();
+            waiting.by_ref().take(MANY_PROVED).map(|file| self.is_proved(file)).collect();
         while let Some(result) = proving.next().await {
             proving.extend(waiting.next().map(|file| self.is_proved(file)));
             match result? {
@@ -96,8 +95,8 @@ impl Carrier<'_> {
         &self,
         file: Arrived<'group, 'step>,
     ) -> Result<(Arrived<'group, 'step>, bool), Trouble> {
-        let is_whole = self.comparison.is_whole(file.send.entry, &file.path).await?;
-        Ok((file, is_whole))
+        let compared = self.comparison.whole(file.send.entry, &file.path).await?;
+        Ok((file, compared == Compared::Same))
     }
 
     async fn renamed<'step>(

@@ -54,6 +54,8 @@ pub(super) struct Manner<'a> {
     pub(super) proof: Proof,
     /// `--via`
     pub(super) via: Via,
+    /// Whether the destination was a symlink to a directory when it was looked at.
+    pub(super) is_destination_link: bool,
     /// What broken runs left behind and may be gone on with (`--resume`).
     pub(super) leftovers: Vec<Leftover>,
     /// What sending changes only needs, where that is wanted.
@@ -121,7 +123,9 @@ impl Carrier<'_> {
                     let directories = self.directories(now, &mut lost_directories);
                     futures::join!(directories, Box::pin(self.rooms(&mut sorted.streams))).0?;
                 }
-                Stage::Deletions if self.teller.has_failed() => self.teller.withheld(now.len()),
+                Stage::Deletions if self.teller.has_failed() || !self.leads_where_it_led(now).await? => {
+                    self.teller.withheld(now.len());
+                }
                 // A directory has to be empty before it is removed, and attributes of a directory come after its contents'.
                 Stage::Deletions | Stage::Attributes => {
                     for level in self.levels(now).chunk_by(|left, right| left.0 == right.0).rev() {
@@ -152,8 +156,7 @@ impl Carrier<'_> {
         if steps.is_empty() {
             return Ok(());
         }
-        let handles = self.sftp.limits().await?.handles as usize;
-        self.each(steps, FILES.min(handles), lost).await
+        self.each(steps, FILES.min(self.comparison.spare.rest().await?), lost).await
     }
 
     /// Steps with their depths, the highest first: those of a level do not wait for each other.
@@ -183,7 +186,8 @@ impl Carrier<'_> {
                     Ok(()) => self.teller.changed(),
                     Err(error @ SftpError::Refused(..)) => {
                         let remote = self.placement.remote(&path);
-                        self.teller.failed(&remote, &format!("cannot make the directory: {error}")).await;
+                        let why = self.reason(&error.into(), &path, 0).await;
+                        self.teller.failed(&remote, &format!("cannot make the directory: {why}")).await;
                         lost.insert(path);
                     }
                     Err(error) => return Err(error.into()),

@@ -1,13 +1,13 @@
 //! Whether files have the content that they are to have: their SHA-256 there and here.
 
 use super::content::Contents;
-use crate::sftp::{Handle, OpenMode, Sftp, SftpError, Window};
+use super::spare::Spare;
+use crate::sftp::{OpenMode, Sftp, SftpError, Window};
 use crate::task::digest::{Digester, Part};
+use crate::task::streamed::streamed;
 use crate::task::trouble::Trouble;
 use crate::tree::{Content, FoundKind, Observed, Placement, Tree};
 use futures::{StreamExt, stream};
-use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Files that are read back at once where a host cannot tell their digests.
@@ -22,6 +22,17 @@ pub(super) struct Comparison<'a> {
     pub(super) contents: &'a Arc<Contents>,
     /// What may be in flight where files are read back.
     pub(super) window: &'a Arc<Window>,
+    /// Handles for reading back.
+    pub(super) spare: &'a Spare<'a>,
+}
+
+/// How a file on the host compares with what it is to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    Same,
+    Differs,
+    /// The host could not tell its digest, and it could not be read back for this reason.
+    Unread(String),
 }
 
 impl Comparison<'_> {
@@ -33,7 +44,8 @@ impl Comparison<'_> {
             let size = self.size(entry);
             let there = match there {
                 Some(there) => Some(there),
-                None => self.read_back(&part.path, size).await?,
+                // What cannot be read is sent.
+                None => self.read_back(&part.path, size).await?.ok(),
             };
             let here = self.contents.digest(entry, size).await?;
             Ok::<_, Trouble>((entry, there == Some(here)))
@@ -51,72 +63,52 @@ impl Comparison<'_> {
 
     /// Whether the first `length` bytes of a file on the host are those of an entry.
     pub(super) async fn is_beginning(&self, entry: usize, path: &[u8], length: u64) -> Result<bool, Trouble> {
-        self.is_same(entry, Part { path: path.to_vec(), length: Some(length) }, length).await
+        let part = Part { path: path.to_vec(), length: Some(length) };
+        Ok(self.compare(entry, part, length).await? == Compared::Same)
     }
 
     /// Whether a file on the host, which has the length of an entry, has its content too.
-    pub(super) async fn is_whole(&self, entry: usize, path: &[u8]) -> Result<bool, Trouble> {
-        self.is_same(entry, Part { path: path.to_vec(), length: None }, self.size(entry)).await
+    pub(super) async fn whole(&self, entry: usize, path: &[u8]) -> Result<Compared, Trouble> {
+        self.compare(entry, Part { path: path.to_vec(), length: None }, self.size(entry)).await
     }
 
-    async fn is_same(&self, entry: usize, part: Part, length: u64) -> Result<bool, Trouble> {
+    async fn compare(&self, entry: usize, part: Part, length: u64) -> Result<Compared, Trouble> {
         let path = part.path.clone();
         let there = async {
             match self.digester.one(part).await? {
-                Some(there) => Ok(Some(there)),
+                Some(there) => Ok(Ok(there)),
                 None => self.read_back(&path, length).await,
             }
         };
         let (there, here) = futures::join!(there, self.contents.digest(entry, length));
-        Ok(there? == Some(here?))
+        let here = here?;
+        Ok(match there? {
+            Ok(there) if there == here => Compared::Same,
+            Ok(_) => Compared::Differs,
+            Err(why) => Compared::Unread(why),
+        })
     }
 
     fn size(&self, entry: usize) -> u64 {
         self.tree.file(entry).map_or(0, |(size, _)| size)
     }
 
-    /// The digest of what a file holds, read over the wire.
-    async fn read_back(&self, path: &[u8], length: u64) -> Result<Option<[u8; 32]>, Trouble> {
+    /// The digest of what a file holds, read over the wire; or why it cannot be read.
+    async fn read_back(&self, path: &[u8], length: u64) -> Result<Result<[u8; 32], String>, Trouble> {
+        let _spare = self.spare.take().await?;
         let opened = self.sftp.open(path, OpenMode::Read, &crate::sftp::Attributes::default()).await?;
-        // What cannot be read is sent.
-        let Ok(handle) = opened.get().await else { return Ok(None) };
-        let read = match self.read_open(&handle, length).await {
-            Err(SftpError::Refused(..)) => None,
-            read => read?,
+        let handle = match opened.get().await {
+            Ok(handle) => handle,
+            Err(error @ SftpError::Refused(..)) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        let read = match streamed(self.sftp, &handle, length, self.window).await {
+            Err(error @ SftpError::Refused(..)) => Err(error.to_string()),
+            read => read?.ok_or_else(|| "it is shorter than what was written".into()),
         };
         // Nothing was written that a refusal could be about.
         let _ = self.sftp.close(&handle).await?.get().await;
         Ok(read)
-    }
-
-    async fn read_open(&self, handle: &Handle, size: u64) -> Result<Option<[u8; 32]>, SftpError> {
-        let length = u64::from(self.sftp.limits().await?.read);
-        let mut hash = Sha256::new();
-        let mut asked = VecDeque::new();
-        let (mut next, mut read) = (0, 0);
-        while read < size {
-            while next < size {
-                let wanted = length.min(size - next);
-                let in_flight = match self.window.try_take(wanted) {
-                    Some(taken) => taken,
-                    // What is still to be answered gives room in its time.
-                    None if !asked.is_empty() => break,
-                    None => self.window.take(wanted).await,
-                };
-                let answer = self.sftp.read(handle, next, u32::try_from(wanted).unwrap_or(u32::MAX)).await?;
-                asked.push_back((wanted, answer, in_flight));
-                next += wanted;
-            }
-            let Some((wanted, answer, _in_flight)) = asked.pop_front() else { break };
-            match answer.get().await? {
-                Some(pieces) if pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() == wanted => {
-                    pieces.iter().for_each(|piece| hash.update(piece));
-                    read += wanted;
-                }
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(hash.finalize().into()))
     }
 
     fn path(&self, entry: usize) -> Vec<u8> {

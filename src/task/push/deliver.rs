@@ -1,15 +1,21 @@
 //! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
 
 use super::carry::{Backup, Carrier, Fault, Proof};
-use super::place::{Temporary, attributes_to_set, wants_half, with_both};
+use super::compare::Compared;
+use super::place::{Temporary, attributes_to_set, split, wants_half, with_both};
 use super::send::{SendError, Target, send};
-use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
+use crate::sftp::{Attributes as Wire, FileKind, Handle, OpenMode, SftpError};
 use crate::task::lanes::Lane;
 use crate::task::segments::Segments;
-use crate::tree::{Attributes, Difference, ModeWanted, Why};
+use crate::tree::{Attributes, Difference, ModeWanted, Why, shown};
 
+/// Bytes that a name may have on file systems of Unix.
+const LONGEST_NAME: usize = 255;
 /// What is smaller is sent anew rather than gone on with.
 pub(super) const WORTH_RESUMING: u64 = 1024 * 1024;
+
+/// What is smaller is sent while the server is still being asked whether it may have its owner.
+const WORTH_ASKING: u64 = 256 * 1024;
 
 /// A temporary file that is being written.
 #[derive(Clone, Copy)]
@@ -22,6 +28,13 @@ pub(super) struct Begun<'a> {
     pub(super) handle: &'a Handle,
     /// So much of it is right already.
     pub(super) start: u64,
+}
+
+fn not_owned(error: SftpError) -> Fault {
+    match error {
+        SftpError::Refused(..) => Fault::Words(format!("cannot keep or set its owner: {error}; --sudo may")),
+        other => other.into(),
+    }
 }
 
 impl Carrier<'_> {
@@ -44,15 +57,26 @@ impl Carrier<'_> {
         let was_file = !matches!(why, Why::New | Why::Replaced(Difference::WasSymlink));
         if self.manner.backup == Backup::Tilde && was_file {
             let place = self.placement.remote(&self.path_of(entry));
-            if let Err(error) = temporary.back_up(self.sftp, &[&place[..], b"~"].concat()).await {
+            let backup = [&place[..], b"~"].concat();
+            if let Err(error) = temporary.back_up(self.sftp, &backup).await {
                 temporary.remove(self.sftp).await;
-                return Err(match error {
-                    SftpError::Refused(..) => Fault::Words(format!("cannot keep a backup: {error}")),
-                    other => other.into(),
-                });
+                return Err(self.not_backed_up(entry, &backup, error).await?);
             }
         }
         temporary.rename(self.sftp, matches!(why, Why::New)).await.map_err(Fault::from)
+    }
+
+    /// Why what is replaced cannot be kept. A server has one word for most of what may be the matter.
+    async fn not_backed_up(&self, entry: usize, backup: &[u8], error: SftpError) -> Result<Fault, Fault> {
+        let SftpError::Refused(..) = error else { return Err(error.into()) };
+        let there = self.sftp.lstat(backup).await?.get().await;
+        let why = match there.map(|found| found.kind()) {
+            Ok(Some(FileKind::Directory)) => "a directory has that name".into(),
+            _ if split(backup).1.len() > LONGEST_NAME => format!("the name would be longer than {LONGEST_NAME} bytes"),
+            _ => self.reason(&error.into(), &self.path_of(entry), 0).await,
+        };
+        let name = shown(split(backup).1);
+        Ok(Fault::Words(format!("cannot keep the old file as `{name}` ({why}): it still stands")))
     }
 
     /// A temporary file that is open for writing, and how many bytes of it are right already.
@@ -92,6 +116,18 @@ impl Carrier<'_> {
     async fn write_whole(&self, attributes: &Attributes, begun: &Begun<'_>) -> Result<(), Fault> {
         let (sftp, Begun { entry, handle, .. }) = (self.sftp, *begun);
         let Some((size, extents)) = self.tree.file(entry) else { return Ok(()) };
+        let attributes = match wants_half(attributes) {
+            true => &with_both(attributes, &sftp.fstat(handle).await?.get().await?),
+            false => attributes,
+        };
+        // Whose it is to be is set first: where that cannot be, nothing is sent in vain.
+        let owner = Wire { owner: attributes.owner.zip(attributes.group), ..Wire::default() };
+        let mut owned = if owner == Wire::default() { None } else { Some(sftp.fsetstat(handle, &owner).await?) };
+        if size >= WORTH_ASKING
+            && let Some(owned) = owned.take()
+        {
+            owned.get().await.map_err(not_owned)?;
+        }
         let sending = self.bring_content(begun);
         let umask = async {
             match attributes.mode {
@@ -103,20 +139,14 @@ impl Carrier<'_> {
         sent?;
         umask?;
         let ends_in_a_hole = extents.ranges(size).last().map_or(0, |range| range.end) < size;
-        let attributes = match wants_half(attributes) {
-            true => with_both(attributes, &sftp.fstat(handle).await?.get().await?),
-            false => *attributes,
-        };
-        let mut wire = attributes_to_set(&attributes, || self.umask_known());
-        // OpenSSH changes the owner last, which would take setuid and setgid away again.
-        let owner = Wire { owner: wire.owner.take(), ..Wire::default() };
+        // Another owner afterwards would take setuid and setgid away again.
+        let wire = Wire { owner: None, ..attributes_to_set(attributes, || self.umask_known()) };
         let length = Wire { size: ends_in_a_hole.then_some(size), ..Wire::default() };
         // All of these go out together: the server does them in their order.
         let resized = if length == Wire::default() { None } else { Some(sftp.fsetstat(handle, &length).await?) };
         if self.manner.proof == Proof::Content {
             self.check_content(entry, begun.temporary).await?;
         }
-        let owned = if owner == Wire::default() { None } else { Some(sftp.fsetstat(handle, &owner).await?) };
         let set = sftp.fsetstat(handle, &wire).await?;
         let synced = if sftp.features().fsync { Some(sftp.fsync(handle).await?) } else { None };
         let found = sftp.fstat(handle).await?;
@@ -125,10 +155,7 @@ impl Carrier<'_> {
             resized.get().await?;
         }
         if let Some(owned) = owned {
-            owned.get().await.map_err(|error| match error {
-                SftpError::Refused(..) => Fault::Words(format!("cannot keep or set its owner: {error}; --sudo may")),
-                other => other.into(),
-            })?;
+            owned.get().await.map_err(not_owned)?;
         }
         set.get().await?;
         if let Some(synced) = synced {
@@ -168,11 +195,14 @@ impl Carrier<'_> {
 
     /// What was written is read by the host once more, while nobody else may read it.
     async fn check_content(&self, entry: usize, temporary: &Temporary) -> Result<(), Fault> {
-        match self.comparison.is_whole(entry, &temporary.path).await.map_err(Fault::Trouble)? {
-            true => Ok(()),
-            false => Err(Fault::Words(
+        match self.comparison.whole(entry, &temporary.path).await.map_err(Fault::Trouble)? {
+            Compared::Same => Ok(()),
+            Compared::Differs => Err(Fault::Words(
                 "what arrived has another SHA-256 than the source: what was there still stands".into(),
             )),
+            Compared::Unread(why) => Err(Fault::Words(format!(
+                "what arrived could not be read back to be compared ({why}): what was there still stands"
+            ))),
         }
     }
 
@@ -181,6 +211,7 @@ impl Carrier<'_> {
         let find = async {
             let probe = self.places.probe(&self.placement.remote(&self.path_of(entry)));
             let open = Wire { mode: Some(0o777), ..Wire::default() };
+            let _spare = self.comparison.spare.take().await?;
             let opened = self.sftp.open(&probe.path, OpenMode::CreateNew, &open).await?.get().await;
             let handle = probe.made(opened)?;
             let found = self.sftp.fstat(&handle).await?;

@@ -9,15 +9,18 @@ mod arrival;
 mod carry;
 mod compare;
 mod content;
+mod deletions;
 mod deliver;
 mod delta;
 mod extractor;
+mod identity;
 mod leftovers;
 mod owner;
 mod pace;
 mod place;
 mod room;
 mod send;
+mod spare;
 mod stream;
 mod survey;
 
@@ -47,6 +50,7 @@ use leftovers::{Clearing, Leftover, leftovers_in};
 pub use owner::{Account, Ownership};
 pub use pace::Pace;
 use place::Places;
+use spare::Spare;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -193,13 +197,20 @@ impl Push {
             listed: AtomicU64::new(0),
         };
         let clearing = Clearing { sftp, lock: &self.lock };
-        let Survey { placement, mut observed, temporaries } = self.survey(&clearing, &question).await?;
+        let Survey { placement, is_destination_link, mut observed, temporaries } =
+            self.survey(&clearing, &question).await?;
         let window = &Window::new(self.window.0, self.window.1);
         let digester = &Digester::new(connection, privilege, sftp);
-        let comparison = Comparison { digester, sftp, tree, placement: &placement, contents, window };
+        let spare = &Spare::new(sftp);
+        let comparison = Comparison { digester, sftp, tree, placement: &placement, contents, window, spare };
         let mut plan = Plan::new(tree, &placement, &observed, &rules);
-        if !plan.needs_content.is_empty() {
-            comparison.fill(&plan.needs_content, &mut observed).await?;
+        // Each is asked about once: what the host cannot tell is noted too.
+        while !(plan.needs_content.is_empty() && plan.needs_identity.is_empty()) {
+            if plan.needs_identity.is_empty() {
+                comparison.fill(&plan.needs_content, &mut observed).await?;
+            } else {
+                comparison.identify(connection, privilege, &plan.needs_identity, &mut observed).await?;
+            }
             plan = Plan::new(tree, &placement, &observed, &rules);
         }
         if self.order.conduct.extent == Extent::PlanOnly {
@@ -243,6 +254,7 @@ impl Push {
                     .then_some(&lanes),
                 proof: if rules.checksum { Proof::Content } else { Proof::Length },
                 via: self.order.via,
+                is_destination_link,
                 leftovers: Vec::new(),
                 delta: sends_changes.then(|| Delta::new(&self.matches, connection, privilege)),
             },
@@ -312,7 +324,7 @@ impl Push {
         }
         let mut lines = plan.lines(tree, placement);
         if plan.withheld > 0 {
-            lines.push(format!("! {} would not be removed because of the failures", plan.withheld).into_bytes());
+            lines.push(format!("! {} would not be removed because of the failures", plan.withheld));
         }
         tell_lines(lines, unit).await;
         teller.outcome()

@@ -5,8 +5,8 @@ use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
 use crate::task::file_server::expand;
 use crate::task::trouble::Trouble;
 use crate::tree::{
-    Content, DestinationKind, Entry, Filter, Found, FoundKind, Kind, Observed, Placement, Tree, TreePath, check_name,
-    temporary,
+    Content, DestinationKind, Entry, Filter, Found, FoundKind, Identity, Kind, Observed, Placement, Tree, TreePath,
+    check_name, temporary,
 };
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -24,6 +24,8 @@ const LISTINGS: usize = 16;
 pub(super) struct Survey {
     /// What everything is called on this host.
     pub(super) placement: Placement,
+    /// Whether the destination is a symlink to a directory.
+    pub(super) is_destination_link: bool,
     /// What is there.
     pub(super) observed: Observed,
     /// Temporary files of earlier runs, as paths on the host.
@@ -45,7 +47,7 @@ pub(super) struct Question<'a> {
 pub(super) async fn survey(sftp: &Sftp, question: &Question<'_>) -> Result<Survey, Trouble> {
     question.listed.store(0, Ordering::Relaxed);
     let typed = expand(sftp, question.destination).await?;
-    let (base, found) = destination(sftp, &typed).await?;
+    let Destination { base, found, is_link } = destination(sftp, &typed).await?;
     let kind = match found.as_ref().and_then(Attributes::kind) {
         None => DestinationKind::Missing,
         Some(FileKind::Directory) => DestinationKind::Directory,
@@ -55,7 +57,7 @@ pub(super) async fn survey(sftp: &Sftp, question: &Question<'_>) -> Result<Surve
     let mut seen = Seen {
         sftp,
         question,
-        survey: Survey { placement, observed: Observed::new(), temporaries: Vec::new() },
+        survey: Survey { placement, is_destination_link: is_link, observed: Observed::new(), temporaries: Vec::new() },
         links: Vec::new(),
     };
     if let Some(found) = &found {
@@ -66,8 +68,18 @@ pub(super) async fn survey(sftp: &Sftp, question: &Question<'_>) -> Result<Surve
     Ok(seen.survey)
 }
 
+/// A destination as it was found.
+struct Destination {
+    /// Where it is; a file at its real place.
+    base: Vec<u8>,
+    /// What is there.
+    found: Option<Attributes>,
+    /// Whether the base is a symlink.
+    is_link: bool,
+}
+
 /// What the destination is. A symlink that was typed is followed: a file at its end is replaced where it is.
-async fn destination(sftp: &Sftp, typed: &[u8]) -> Result<(Vec<u8>, Option<Attributes>), Trouble> {
+async fn destination(sftp: &Sftp, typed: &[u8]) -> Result<Destination, Trouble> {
     let path = if typed.is_empty() { b"." } else { typed };
     let (itself, followed) = (sftp.lstat(path).await, sftp.stat(path).await);
     let (itself, followed) = (there(path, itself?.get().await)?, there(path, followed?.get().await)?);
@@ -79,9 +91,10 @@ async fn destination(sftp: &Sftp, typed: &[u8]) -> Result<(Vec<u8>, Option<Attri
         }),
         Some(found) if is_link && found.kind() != Some(FileKind::Directory) => {
             let real = async { sftp.real_path(path).await?.get().await };
-            Ok((real.await.map_err(|error| Trouble::about(path, &error))?.to_vec(), Some(found)))
+            let base = real.await.map_err(|error| Trouble::about(path, &error))?.to_vec();
+            Ok(Destination { base, found: Some(found), is_link: false })
         }
-        found => Ok((typed.to_vec(), found)),
+        found => Ok(Destination { base: typed.to_vec(), found, is_link }),
     }
 }
 
@@ -216,7 +229,7 @@ impl Seen<'_> {
             mode: attributes.mode.unwrap_or_default() & 0o7777,
             uid,
             gid,
-            inode: None,
+            identity: Identity::Unknown,
         };
         self.survey.observed.insert(path, found);
     }

@@ -6,7 +6,7 @@ use super::site::{Ending, Site, Sites};
 use super::{Landing, LandingError};
 use crate::host::HostName;
 use crate::tree::path::{BadName, TreePath};
-use crate::tree::plan::{Content, Found, FoundKind};
+use crate::tree::plan::{Content, Found, FoundKind, Identity};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -207,7 +207,7 @@ impl Place {
             mode: status.st_mode & 0o7777,
             uid: status.st_uid,
             gid: status.st_gid,
-            inode: Some((status.st_dev, status.st_ino)),
+            identity: Identity::Unknown,
         }))
     }
 

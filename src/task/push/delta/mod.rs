@@ -82,7 +82,7 @@ impl Carrier<'_> {
         };
         let old = match begun.why {
             Why::Replaced(Difference::Size { from, .. }) => *from,
-            Why::Replaced(Difference::Mtime { .. } | Difference::Content) => size,
+            Why::Replaced(Difference::Mtime { .. } | Difference::Content | Difference::Shared) => size,
             Why::New | Why::Replaced(_) => 0,
         };
         let all = segments(begun.start);
@@ -144,6 +144,7 @@ struct Changed<'a> {
 #[derive(Default)]
 struct Look<'a> {
     room: Option<SemaphorePermit<'a>>,
+    spare: Option<SemaphorePermit<'a>>,
     program: Option<Program>,
     opening: Option<JoinHandle<Result<Handle, SftpError>>>,
     handle: Option<Handle>,
@@ -234,6 +235,7 @@ impl<'a> Changed<'a> {
         // What may be needed is begun before the line is full of the file.
         let copies = if sftp.features().copy_data { Copies::Server } else { Copies::Program };
         if copies == Copies::Server {
+            look.spare = Some(self.carrier.comparison.spare.take().await.ok()?);
             let opening = sftp.open(old, OpenMode::Read, &Attributes::default()).await.ok()?;
             look.opening = Some(tokio::spawn(opening.get()));
         }
