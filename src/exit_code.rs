@@ -42,6 +42,7 @@ pub fn of_run(tally: &Tally, stop: Option<Stop>) -> u8 {
         Some(Stop::Interrupted) => INTERRUPTED,
         Some(Stop::Terminated) => TERMINATED,
         Some(Stop::ReportLost) => FAULT,
+        _ if tally.local_faults > 0 => FAULT,
         Some(Stop::TooManyFailures | Stop::Deadline) if tally.never_started > 0 => STOPPED,
         _ if tally.failed + tally.timed_out > 0 => WORK_FAILED,
         _ if tally.unreachable > 0 => UNREACHABLE,
@@ -63,6 +64,7 @@ mod tests {
         assert_eq!(of_run(&clean, None), SUCCESS);
         assert_eq!(of_run(&unreachable, None), UNREACHABLE);
         assert_eq!(of_run(&failed, None), WORK_FAILED);
+        assert_eq!(of_run(&Tally { local_faults: 1, ..early }, Some(Stop::TooManyFailures)), FAULT);
         assert_eq!(of_run(&Tally { timed_out: 1, ..clean }, None), WORK_FAILED);
         assert_eq!(of_run(&early, Some(Stop::TooManyFailures)), STOPPED);
         assert_eq!(of_run(&early, Some(Stop::Deadline)), STOPPED);

@@ -220,6 +220,8 @@ codes! {
     SudoRefused = "sudo.refused";
     /// A template could not be rendered for this host.
     Template = "template";
+    /// Standard input could not be read or kept to its end: the command did not get all of it, and was ended.
+    LocalInput = "local.input";
     /// A local file could not be read or written.
     LocalIo = "local.io";
     /// A fault of bugle in this host's task.
@@ -251,6 +253,8 @@ pub struct Tally {
     pub cancelled: usize,
     /// Never begun.
     pub never_started: usize,
+    /// Of those that failed, the ones that failed with all others for something of this machine ([`Code::LocalInput`]).
+    pub local_faults: usize,
 }
 
 impl Tally {
@@ -265,6 +269,9 @@ impl Tally {
             Outcome::Skipped(_) => &mut self.skipped,
             Outcome::Cancelled(_) => &mut self.cancelled,
         } += 1;
+        if outcome.failure().is_some_and(|failure| failure.code == Code::LocalInput) {
+            self.local_faults += 1;
+        }
     }
 
     /// Hosts that `--max-fail` counts.

@@ -141,7 +141,7 @@ impl Job {
             return self.show_plan(&selection.hosts, &lines, &called.privileges, fanout);
         }
         let input = match self.input {
-            Some(bytes) => Some(Broadcast::from_bytes(bytes).map_err(Failed::fault)?),
+            Some(bytes) => Some(Broadcast::from_bytes(bytes)),
             None => input()?,
         };
         let (script, terminal, timeout) = (self.script, options.terminal(), fanout.timeout);

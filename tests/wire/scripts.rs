@@ -151,7 +151,7 @@ async fn a_script_runs_with_its_own_interpreter_and_leaves_nothing_behind() {
     let mut caller = Caller::only(&fleet);
     let file = ScriptFile::new(Path::new("some/check me.sh"), text, vec!["a b".into(), "it's".into()]);
     caller.script = Some(file);
-    caller.input = Some(Broadcast::from_bytes(text.to_vec()).unwrap());
+    caller.input = Some(Broadcast::from_bytes(text.to_vec()));
     let temporary = host.home.join("tmp");
     fs::create_dir(&temporary).unwrap();
     caller.profile().environment = vec![("TMPDIR".into(), temporary.display().to_string())];

@@ -225,7 +225,8 @@ impl<'a> Why<'a> {
 
 impl Counts {
     fn of(tally: &Tally) -> Self {
-        let Tally { ok, changed, failed, unreachable, timed_out, skipped, cancelled, never_started } = *tally;
+        let Tally { ok, changed, failed, unreachable, timed_out, skipped, cancelled, never_started, local_faults: _ } =
+            *tally;
         Self { ok, changed, failed, unreachable, timed_out, skipped, cancelled, never_started }
     }
 }
