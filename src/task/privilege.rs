@@ -69,7 +69,8 @@ pub struct UnknownMethod(String);
 impl Privilege {
     /// The command for the login shell; `token` makes prompt and mark unique.
     pub(super) fn wrap(&self, text: &str, token: &str, streams: Streams) -> String {
-        let mark = quote(&mark(token));
+        // In two words, which printf joins: sudo quotes a command that it refuses, and must not say the mark by that.
+        let mark = format!("{} {}", quote(MARK), quote(&format!("{token}]")));
         let marked = match streams {
             Streams::Two => format!("printf %s {mark}; printf %s {mark} >&2\n{text}"),
             Streams::OneTerminal => format!("printf %s {mark}\n{text}"),
@@ -105,8 +106,11 @@ fn prompt(token: &str) -> String {
     format!("[bugle-asks-{token}]")
 }
 
+/// How a mark begins.
+const MARK: &str = "[bugle-runs-";
+
 fn mark(token: &str) -> String {
-    format!("[bugle-runs-{token}]")
+    format!("{MARK}{token}]")
 }
 
 /// The conversation before the command runs.
@@ -200,6 +204,15 @@ impl Conversation {
         let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
         let own = lines.clone().find(|line| line.starts_with(program));
         let reason = own.or_else(|| lines.next_back()).unwrap_or_default();
+        // What follows is our command, which may say anything.
+        if let Some((who, _)) = said.split_once(" is not allowed to execute ") {
+            let who = who.lines().next_back().unwrap_or_default().trim_start_matches("Sorry, ");
+            return Failure::new(
+                Code::SudoRefused,
+                format!("{program} refused: {who} is not allowed to execute `/bin/sh`"),
+            )
+            .hint("bugle runs every command with /bin/sh -c: sudoers has to allow that, not the command alone");
+        }
         let lower = said.to_lowercase();
         if [
             "sorry, try again",
@@ -316,6 +329,16 @@ mod tests {
             let failure = conversation.ended(status);
             assert_eq!(failure.code, code, "{said}");
             assert!(failure.message.contains(words), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_quotes_the_command_is_no_mark() {
+        for method in [Method::Sudo, Method::Su, Method::Doas] {
+            let privilege = Privilege { method, ..sudo(Some("pw")) };
+            for streams in [Streams::Two, Streams::OneTerminal] {
+                assert!(!privilege.wrap("id", "t", streams).contains(&mark("t")));
+            }
         }
     }
 

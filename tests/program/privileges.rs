@@ -40,6 +40,28 @@ fn bugle(fleet: &Fleet, place: &Place) -> Bugle {
 
 const TOLD: &str = "hint: a host with another password: set ansible_become_password for it in the inventory\n";
 
+/// Refuses in the words of sudo(8) where sudoers allows some commands only: they hold the command.
+const RESTRICTED: &str = r#"#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+echo "Sorry, user deploy is not allowed to execute '$*' as root on web01." >&2
+exit 1
+"#;
+
+#[test]
+fn a_refusal_that_quotes_the_command_is_not_taken_for_its_output() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    place.file_with_mode("bin/sudo", RESTRICTED, 0o700);
+    let path = format!("SetEnv=PATH={}/bin:/usr/bin:/bin", place.path().display());
+    Bugle::on(&fleet).at(&place).args(["-o", &path, "run", "web01", "--sudo", "echo sudo: not found\nid"]).run().is(
+        1,
+        "",
+        "web01: sudo.refused: sudo refused: user deploy is not allowed to execute `/bin/sh`\n\
+         hint: bugle runs every command with /bin/sh -c: sudoers has to allow that, not the command alone\n",
+    );
+}
+
 #[test]
 fn a_right_password_lets_the_command_run_as_another() {
     let fleet = Fleet::start(2);
