@@ -179,7 +179,11 @@ impl<'a> Reach<'a> {
                 keepalive: options.tcp_keep_alive,
                 user_timeout: alive_interval.map(|interval| interval * count),
             },
-            connect_timeout: self.connect_timeout.or(options.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
+            connect_timeout: match self.connect_timeout.or(options.connect_timeout) {
+                // `ConnectTimeout 0` is no limit, as with ssh.
+                Some(Duration::ZERO) => Duration::MAX,
+                limit => limit.unwrap_or(CONNECT_TIMEOUT),
+            },
             connection_attempts: options.connection_attempts,
             alive_interval,
             alive_count: count as usize,
