@@ -114,7 +114,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     let command = settings::with_environment(Program::command());
-    let (command, origins) = settings::with_configuration(command, arguments)?;
+    let mut lists = settings::Lists::of_environment();
+    let (command, origins) = settings::with_configuration(command, arguments, &mut lists)?;
+    let command = options::with_own_levels(command);
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
@@ -134,6 +136,8 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     };
     let mut program = Program::from_arg_matches(&matches).map_err(Failed::usage)?;
     program.global.origins = origins.that_count(&matches);
+    program.global.lists = lists;
+    program.global.add_up(&matches);
     let verb = matches.subcommand().map(|(_, verb)| verb.subcommand().map_or(verb, |(_, inner)| inner));
     let typed = |option: &str| {
         let source =

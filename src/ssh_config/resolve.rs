@@ -83,6 +83,9 @@ impl<'a> Walk<'a> {
         if let Some(port) = self.request.port {
             self.take(&Setting::new(Keyword::Port, Value::Number(port.into()), origin, Owner::User))?;
         }
+        if self.request.role == Role::Target {
+            self.take_layer(&config.defaults)?;
+        }
         let layers = self.request.layers;
         layers.iter().try_for_each(|layer| self.take_layer(layer))
     }
@@ -159,7 +162,7 @@ impl<'a> Walk<'a> {
         let fail = |fault| SshConfigError::Invalid(vec![problem(origin, pattern, (0, fault))]);
         let expanded = anchored(&expanded, owner, &config.account).map_err(fail)?;
         let files = config.included_by_host(&expanded, || {
-            let mut parser = Parser::new(&config.account, config.command_line.ignored());
+            let mut parser = Parser::new(&config.account, config.command_line.ignored_or(&config.defaults));
             let place = Place { owner, depth, for_every_host: false };
             let files = parser.include(&expanded, place, (0, origin, pattern));
             if parser.problems.is_empty() { Ok(files) } else { Err(SshConfigError::Invalid(parser.problems)) }
