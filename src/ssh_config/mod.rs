@@ -56,7 +56,7 @@ pub use options::{
 };
 pub use parse::{ConcreteHost, Warning};
 pub use pattern::matches;
-pub use problem::{ExpansionError, Fault, Origin, Problem, SshConfigError};
+pub use problem::{ExpansionError, Fault, Origin, Problem, Spot, SshConfigError};
 pub use route::{Request, Role, Route};
 
 use block::File;

@@ -18,7 +18,7 @@ use super::matching::{Circumstances, Condition, holds, selects};
 use super::network::{Network, canonical_address, local_addresses, looks_like_address};
 use super::parse::{Parser, Place, anchored, problem};
 use super::pattern::{ListMatch, matches_list};
-use super::problem::{ExpansionError, Origin, SshConfigError};
+use super::problem::{ExpansionError, Origin, Spot, SshConfigError};
 use super::route::{Request, Role};
 use super::tokens::{self, Tokens};
 use super::value::Value;
@@ -337,7 +337,8 @@ impl<'a> Walk<'a> {
     }
 
     fn unexpanded(&self, (origin, why): Unexpanded) -> SshConfigError {
-        SshConfigError::Expansion { host: self.request.host.into(), origin, why }
+        let spot = Spot::of(why.text(), &origin);
+        SshConfigError::Expansion { host: self.request.host.into(), origin, why, spot }
     }
 
     fn unusable(&self, origin: Origin, reason: &'static str) -> SshConfigError {

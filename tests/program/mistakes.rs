@@ -94,7 +94,11 @@ fn a_password_is_never_sent_to_hosts_or_taken_for_one() {
         (&["push", "all", "-i", "-", "--sudo-pass-fd", "0", &source, "/tmp/"], "`-i -`", "`--sudo-pass-fd 0`"),
         (&["pull", "-", "--pass-fd", "0", "/etc/hostname", "there"], "`--pass-fd 0`", "the targets `-`"),
         (&["keys", "list", "-", "--sudo-pass-fd", "0"], "`--sudo-pass-fd 0`", "the targets `-`"),
-        (&["keys", "generate", "--per-host", "-", "--passphrase-fd", "0"], "`--passphrase-fd 0`", "the targets `-`"),
+        (
+            &["keys", "generate", "-f", "there", "--per-host", "-", "--passphrase-fd", "0"],
+            "`--passphrase-fd 0`",
+            "the targets `-`",
+        ),
         (&["run", "-", "-i", "-", "true"], "`-i -`", "the targets `-`"),
         (&["run", "-", "--stdin", "cat"], "--stdin", "the targets `-`"),
         (&["run", "all", "-i", "-", "--stdin", "cat"], "`-i -`", "--stdin"),
@@ -284,7 +288,8 @@ fn a_variable_that_is_not_set_is_told_once() {
     Bugle::alone().at(&place).arg("-F").arg(config).args(["config", "a"]).run().is(
         2,
         "",
-        "error: cannot resolve `a`: <home>/config:2: environment variable `NOPE` in `${NOPE}` is not set\n",
+        "error: cannot resolve `a`: <home>/config:2:16: environment variable `NOPE` in `${NOPE}` is not set\n      \
+           IdentityFile ${NOPE}\n                   ^\n",
     );
 }
 
