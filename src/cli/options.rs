@@ -4,6 +4,7 @@ use super::settings::{Lists, Origins};
 use crate::duration;
 use crate::report::OutputMode;
 use crate::scheduler::{Fanout, MaxFail, Retries, Serial};
+use crate::task::quote;
 use clap::parser::ValueSource;
 use clap::{Arg as Argument, ArgAction, ArgMatches, Args, Command, ValueEnum, ValueHint};
 use std::iter::successors;
@@ -98,6 +99,29 @@ impl GlobalOptions {
         list(&levels, "identity", &mut self.identity);
         let said = typed(&levels, "verbose").map(|level| level.get_count("verbose")).reduce(u8::saturating_add);
         self.verbose = said.unwrap_or(self.verbose);
+    }
+
+    /// The command line that learns the host keys of these targets, over the way that is typed here.
+    pub(super) fn learning_line(&self, targets: &TargetOptions) -> String {
+        let was_typed = |option: &str| self.origins.of(option, 0).is_none();
+        let one = |option: &'static str, flag: &'static str, value: Option<String>| {
+            value.filter(|_| was_typed(option)).map(|value| (flag, value))
+        };
+        let paths = self.identity.iter().map(|path| ("-I", path.display().to_string()));
+        let words = [
+            one("ssh-config", "-F", self.ssh_config.clone()),
+            one("user", "-l", self.user.clone()),
+            one("port", "--port", self.port.map(|port| port.to_string())),
+            one("jump", "-J", self.jump.clone()),
+        ];
+        let inventory = self.inventory.iter().filter(|_| was_typed("inventory")).map(|source| ("-i", source.clone()));
+        let option = self.option.iter().map(|option| ("-o", option.clone()));
+        let limits = targets.limit.iter().map(|limit| ("--limit", limit.clone()));
+        let excludes = targets.exclude.iter().map(|exclude| ("-x", exclude.clone()));
+        let flags =
+            words.into_iter().flatten().chain(inventory).chain(option).chain(paths).chain(limits).chain(excludes);
+        let flags: String = flags.map(|(flag, value)| format!(" {flag} {}", quote(&value))).collect();
+        format!("bugle known-hosts learn {}{flags}", quote(&targets.targets))
     }
 
     /// Whether an inventory is read from standard input, which is used up then.

@@ -58,6 +58,7 @@ impl PrivilegeOptions {
             Some(BecomeMethod::Doas) => Method::Doas,
             Some(BecomeMethod::Sudo) | None => Method::Sudo,
         };
-        Ok(Some(Privilege { method, user, password: inventory.become_password.as_ref().or(password).cloned() }))
+        let password = inventory.become_password.as_ref().or(password).cloned();
+        Ok(Some(Privilege { method, user, password, sealed_password: inventory.sealed_become_password }))
     }
 }

@@ -121,6 +121,7 @@ impl<'a> Reach<'a> {
         let password = inventory.variables.password.clone().or_else(|| self.password.clone());
         let mut destination = self.destination(&route.target, password);
         destination.name = host.name.clone();
+        destination.sealed_password = inventory.variables.sealed_password;
         if !route.hops.is_empty() {
             destination.route = Route::Jump(route.hops.iter().map(|hop| self.destination(hop, None)).collect());
         }
@@ -144,6 +145,7 @@ impl<'a> Reach<'a> {
             profile: self.profile(effective),
             host_key_alias: effective.host_key_alias.as_ref().map(ToString::to_string),
             password,
+            sealed_password: None,
             choice: KeyChoice::All,
         }
     }

@@ -150,6 +150,7 @@ impl Job {
             verb: self.verb,
             title: self.title,
             hosts: called.hosts,
+            targets,
             remarks: called.remarks,
             local_files: LocalFiles::default(),
             traffic: Traffic::Words,

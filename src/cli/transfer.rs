@@ -154,6 +154,7 @@ impl ReadyTransfer<'_> {
         let run = FleetRun {
             global: &global,
             options: &options.fanout,
+            targets: &options.targets,
             verb,
             title,
             hosts: called.hosts,

@@ -75,7 +75,7 @@ impl RunCommand {
             Err(failure) if failure.code == Code::SessionLost => return Outcome::Unreachable(failure),
             Err(failure) => return Outcome::Failed(failure),
         };
-        self.caller.tell(trace, &unit.events).await;
+        self.caller.tell(trace.entries(), &unit.events).await;
         let run = Running {
             conversation: call.privilege.as_ref().map(|privilege| Conversation::new(privilege, &token, streams(&exec))),
             fed: false,

@@ -23,6 +23,8 @@ pub struct Privilege {
     pub user: String,
     /// The password that the method asks for.
     pub password: Option<Secret>,
+    /// What holds that password and cannot be opened, where that is why there is none: a failure says so.
+    pub sealed_password: Option<&'static str>,
 }
 
 /// How another user is become.
@@ -214,6 +216,13 @@ impl Conversation {
             .hint("bugle runs every command with /bin/sh -c: sudoers has to allow that, not the command alone");
         }
         let lower = said.to_lowercase();
+        if lower.contains("must have a tty") {
+            return Failure::new(
+                Code::SudoRefused,
+                format!("{program} runs commands on a terminal only (`requiretty`)"),
+            )
+            .hint("--tty gives the command one");
+        }
         if [
             "sorry, try again",
             "incorrect password",
@@ -258,8 +267,15 @@ impl Conversation {
     }
 
     fn no_password(&self) -> Failure {
-        Failure::new(Code::SudoPassword, format!("{} needs a password", self.privilege.method.program()))
-            .hint("-K asks for it once; or set ansible_become_password in the inventory")
+        let program = self.privilege.method.program();
+        match self.privilege.sealed_password {
+            None => Failure::new(Code::SudoPassword, format!("{program} needs a password"))
+                .hint("-K asks for it once; or set ansible_become_password in the inventory"),
+            Some(name) => {
+                let message = format!("{program} needs a password, and `{name}` is encrypted with Ansible's vault");
+                Failure::new(Code::SudoPassword, message).hint("-K asks for it once: bugle does not open vaults")
+            }
+        }
     }
 }
 
@@ -272,7 +288,8 @@ mod tests {
     use super::*;
 
     fn sudo(password: Option<&str>) -> Privilege {
-        Privilege { method: Method::Sudo, user: "root".into(), password: password.map(|text| Secret::new(text.into())) }
+        let password = password.map(|text| Secret::new(text.into()));
+        Privilege { method: Method::Sudo, user: "root".into(), password, sealed_password: None }
     }
 
     const OUT: Stream = Stream::Stdout;
@@ -320,6 +337,7 @@ mod tests {
             ("sudo: a password is required\n", Some(1), Code::SudoPassword, "needs a password"),
             ("sh: 1: exec: sudo: not found\n", Some(127), Code::SudoRefused, "there is no sudo"),
             ("joe is not in the sudoers file.\n", Some(1), Code::SudoRefused, "not in the sudoers"),
+            ("sudo: sorry, you must have a tty to run sudo\n", Some(1), Code::SudoRefused, "requiretty"),
             ("", Some(1), Code::SudoRefused, "said nothing"),
         ];
         for (said, status, code, words) in cases {

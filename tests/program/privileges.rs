@@ -1,8 +1,8 @@
 //! `--sudo` and `ansible_become*`: against a stand-in for sudo with a password, and the real programs.
 
 use crate::bugle::{Bugle, Place, server};
-use crate::fleet::Fleet;
 use crate::fleet::openssh::{find, login_name};
+use crate::fleet::{Behaviour, Fleet, Login};
 
 /// Behaves as sudo(8) towards a user with the password `open sesame`; `locked` may not become anybody.
 const SUDO: &str = r#"#!/bin/sh
@@ -162,4 +162,25 @@ fn the_real_sudo_and_su_run_commands_as_others() {
             );
         }
     }
+}
+
+#[test]
+fn a_password_that_is_encrypted_is_missed_where_it_is_asked_for() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    let vars = place.file("vars.yaml", "all:\n  hosts:\n    web01:\n  vars:\n    ansible_become_pass: !vault x\n");
+    let call = || bugle(&fleet, &place).arg("-i").arg(&vars).args(["run", "web01"]);
+    call().arg("echo ran").run().is(0, "ran\n", "");
+    call().args(["--sudo", "echo ran"]).run().is(
+        1,
+        "",
+        "web01: sudo.password: sudo needs a password, and `ansible_become_pass` is encrypted with Ansible's vault\n\
+         hint: -K asks for it once: bugle does not open vaults\n",
+    );
+    let given = call().args(["--sudo", "--sudo-pass-fd", "3", "echo ran"]);
+    given.descriptor(3, "open sesame\n").run().is(0, "ran\n", "");
+    let closed = Fleet::of([("web01", Behaviour::letting_in(Login::Nobody))]);
+    let vars = place.file("vars.yaml", "all:\n  hosts:\n    web01:\n  vars:\n    ansible_password: !vault x\n");
+    let answer = Bugle::on(&closed).at(&place).arg("-i").arg(vars).args(["run", "web01", "true"]).run().exited(255);
+    answer.told("; `ansible_password` is encrypted with Ansible's vault\n");
 }

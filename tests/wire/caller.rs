@@ -117,6 +117,7 @@ impl Caller {
             profile: Arc::new(profile),
             host_key_alias: None,
             password: None,
+            sealed_password: None,
             choice: KeyChoice::All,
         };
         Self {

@@ -56,6 +56,7 @@ fn sudo(password: Option<&str>) -> Option<Privilege> {
         method: Method::Sudo,
         user: "root".into(),
         password: password.map(|text| Secret::new(text.into())),
+        sealed_password: None,
     })
 }
 
@@ -131,7 +132,8 @@ async fn su_runs_commands_as_others() {
         return;
     }
     let mut caller = Caller::daemon(&sshd);
-    caller.privilege = Some(Privilege { method: Method::Su, user: "root".into(), password: None });
+    caller.privilege =
+        Some(Privilege { method: Method::Su, user: "root".into(), password: None, sealed_password: None });
     for round in 0..10 {
         let answer = caller.run("id -un; echo \"it's\" >&2; exit 3").await;
         assert_eq!(

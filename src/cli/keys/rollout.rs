@@ -166,6 +166,7 @@ impl Ready<'_> {
         let run = FleetRun {
             global: &global,
             options: &options.fanout,
+            targets: &options.targets,
             verb,
             title,
             hosts: called.hosts,
