@@ -35,6 +35,8 @@ mod variables;
 mod via_choice;
 
 use crate::exit_code;
+use crate::yaml;
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failed;
@@ -123,7 +125,9 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
             let behind = settings::variable_behind(&error, arguments);
             // clap takes what the environment sets for typed, and would show it in the usage.
             let typed = Program::command().try_get_matches_from(arguments).err();
-            let failed = Failed::usage(typed.filter(|typed| typed.kind() == error.kind()).unwrap_or(error));
+            let mut error = typed.filter(|typed| typed.kind() == error.kind()).unwrap_or(error);
+            suggest_verb(&mut error, arguments);
+            let failed = Failed::usage(error);
             return Err(match behind {
                 Some(hint) => failed.hint(hint),
                 None => failed,
@@ -144,6 +148,12 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
             verb.filter(|verb| verb.try_contains_id(option).is_ok()).and_then(|verb| verb.value_source(option));
         source == Some(ValueSource::CommandLine)
     };
+    program.global.connect_timeout_is_typed = typed("connect_timeout");
+    // A default says what a pause would be; only who types one means that there are batches.
+    if typed("pause") && verb.is_some_and(|verb| verb.get_raw("serial").is_none()) {
+        return Err(Failed::mistake_text("--pause waits between batches, and there are none")
+            .hint("--serial makes batches, such as --serial 1,10%,100%"));
+    }
     // A question that was typed is stronger than a descriptor from the environment or the configuration file.
     if typed("ask_pass") && !typed("pass_fd") {
         program.global.pass_fd = None;
@@ -160,6 +170,20 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
         privilege.sudo_pass_fd = None;
     }
     Ok(program)
+}
+
+/// Adds the nearest verb where clap finds none near: to it two letters that changed places are far from each other.
+fn suggest_verb(error: &mut clap::Error, arguments: &[OsString]) {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return };
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return;
+    }
+    let program = Program::command();
+    let inner = arguments.iter().find_map(|word| program.find_subcommand(word)).filter(|verb| verb.has_subcommands());
+    let names = inner.unwrap_or(&program).get_subcommands().map(clap::Command::get_name);
+    if let Some(near) = yaml::nearest(wrong, names).map(str::to_owned) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near]));
+    }
 }
 
 impl Verb {

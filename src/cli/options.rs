@@ -57,6 +57,9 @@ pub(super) struct GlobalOptions {
     /// Where those values come from that were not typed.
     #[arg(skip)]
     pub(super) origins: Origins,
+    /// Whether --connect-timeout was: as a default it gives way to a ConnectTimeout that was.
+    #[arg(skip)]
+    pub(super) connect_timeout_is_typed: bool,
     /// What environment and configuration file add to lists that are typed.
     #[arg(skip)]
     pub(super) lists: Lists,
@@ -184,7 +187,7 @@ pub(super) struct FanoutOptions {
     #[arg(long, value_name = "SPEC")]
     pub(super) serial: Option<Serial>,
     /// Wait between batches
-    #[arg(long, value_name = "D", value_parser = duration::parse, requires = "serial")]
+    #[arg(long, value_name = "D", value_parser = duration::parse)]
     pub(super) pause: Option<Duration>,
     /// Start no further host once more than this many have failed; with --serial also judged per batch
     #[arg(long, value_name = "N|P%")]

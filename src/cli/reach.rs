@@ -169,6 +169,8 @@ impl<'a> Reach<'a> {
         let alive = options.server_alive_interval.unwrap_or(ALIVE_INTERVAL);
         let alive_interval = (!alive.is_zero()).then_some(alive);
         let count = options.server_alive_count_max.max(1);
+        let is_stronger = self.known.connect_timeout_is_typed || !was_typed(effective, Keyword::ConnectTimeout);
+        let flag = self.connect_timeout.filter(|_| is_stronger);
         Profile {
             socket: SocketOptions {
                 family: match options.address_family {
@@ -181,7 +183,7 @@ impl<'a> Reach<'a> {
                 keepalive: options.tcp_keep_alive,
                 user_timeout: alive_interval.map(|interval| interval * count),
             },
-            connect_timeout: match self.connect_timeout.or(options.connect_timeout) {
+            connect_timeout: match flag.or(options.connect_timeout) {
                 // `ConnectTimeout 0` is no limit, as with ssh.
                 Some(Duration::ZERO) => Duration::MAX,
                 limit => limit.unwrap_or(CONNECT_TIMEOUT),

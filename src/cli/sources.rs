@@ -43,6 +43,8 @@ pub(super) struct Known {
     /// What environment and configuration file add to every selection.
     limits: Vec<String>,
     excludes: Vec<String>,
+    /// Whether --connect-timeout was typed, and is more than a default.
+    pub(super) connect_timeout_is_typed: bool,
 }
 
 /// The options of a verb that read standard input.
@@ -73,7 +75,8 @@ impl Known {
         let (inventory, has_inventory) = load_inventory(global)?;
         let (limits, excludes) = (global.lists.values("limit"), global.lists.values("exclude"));
         let known = Self::of(inventory, has_inventory, ssh_config);
-        Ok(Self { standard_input, limits, excludes, ..known })
+        let connect_timeout_is_typed = global.connect_timeout_is_typed;
+        Ok(Self { standard_input, limits, excludes, connect_timeout_is_typed, ..known })
     }
 
     /// The hosts of an inventory that was read already, and of the ssh_config.
@@ -100,6 +103,7 @@ impl Known {
             standard_input: None,
             limits: Vec::new(),
             excludes: Vec::new(),
+            connect_timeout_is_typed: false,
         }
     }
 

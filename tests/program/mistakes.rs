@@ -40,6 +40,14 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
             format!("error: unexpected argument '--timeuot' found\n\n  tip: a similar argument exists: '--timeout'\n  tip: to pass '--timeuot' as a value, use '-- --timeuot'\n\nUsage: bugle run --timeout <D> <TARGETS> <CMD>...\n{MORE}"),
         ),
         (&["run", "all"], format!("error: the following required arguments were not provided:\n  <CMD>...\n\nUsage: bugle run <TARGETS> <CMD>...\n{MORE}")),
+        (
+            &["rnu", "all", "true"],
+            format!("error: unrecognized subcommand 'rnu'\n\n  tip: a similar subcommand exists: 'run'\n\nUsage: bugle [OPTIONS] <COMMAND>\n{MORE}"),
+        ),
+        (
+            &["keys", "dpeloy", "all"],
+            format!("error: unrecognized subcommand 'dpeloy'\n\n  tip: a similar subcommand exists: 'deploy'\n\nUsage: bugle keys [OPTIONS] <COMMAND>\n{MORE}"),
+        ),
         (&["run", "all", "--ask-pass", "true"], "error: nobody can be asked for a password: there is no terminal\nhint: hand it over with --pass-fd FD\n".into()),
         (&["run", "all", "-K", "true"], "error: nobody can be asked for a password: there is no terminal\nhint: hand it over with --sudo-pass-fd FD\n".into()),
         (
@@ -71,8 +79,6 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
         &["run", "all", "-o", "UserKnownHostsFile=/", "true"],
         &["run", "all", "--port", "0", "true"],
         &["run", "all", "--port", "70000", "true"],
-        &["rnu"],
-        &["run", "all", "--pause", "1s", "true"],
     ] {
         Bugle::on(&fleet).args(arguments).run().exited(2).said("");
     }

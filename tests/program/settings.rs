@@ -1,7 +1,8 @@
 //! Defaults from the environment and from the configuration file, and who wins.
 
 use crate::bugle::{Bugle, Place, calls};
-use crate::fleet::Fleet;
+use crate::fleet::{Behaviour, Fleet, Reception};
+use std::time::{Duration, Instant};
 
 const FILE: &str = ".config/bugle/config.yaml";
 
@@ -322,5 +323,29 @@ fn lists_of_the_file_and_the_environment_add_to_those_that_are_typed() {
     assert_eq!(
         lines,
         ["compression no", "hashknownhosts yes", "identityfile id", "identityfile typed", "tcpkeepalive no"]
+    );
+}
+
+#[test]
+fn a_default_of_the_time_to_connect_gives_way_to_the_option_that_is_typed() {
+    let fleet = Fleet::one(Behaviour::receiving(Reception::Silent));
+    let place = Place::new();
+    place.file(FILE, "connect-timeout: 50s\n");
+    let call = Bugle::on(&fleet).at(&place).args(["-o", "ConnectTimeout=1", "run", "host", "true"]);
+    let began = Instant::now();
+    call.run().exited(255).told("pre_banner.timeout");
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_pause_that_nobody_typed_needs_no_batches() {
+    let fleet = Fleet::start(1);
+    Bugle::on(&fleet).env("BUGLE_PAUSE", "1s").args(["run", "all", "echo ran"]).run().is(0, "ran\n", "");
+    let typed = Bugle::on(&fleet).args(["run", "all", "--pause", "1s", "echo ran"]).run();
+    typed.is(
+        2,
+        "",
+        "error: --pause waits between batches, and there are none\n\
+         hint: --serial makes batches, such as --serial 1,10%,100%\n",
     );
 }
