@@ -263,17 +263,14 @@ mod tests {
         let mut seen = 0;
         for argument in globals().get_arguments().filter(|argument| argument.is_global_set()) {
             let long = argument.get_long().unwrap();
-            let word = |value: &str| match argument.get_action() {
-                ArgAction::Append => Some(format!("--{long}={value}")),
-                ArgAction::Count => Some(format!("--{long}")),
-                _ => None,
+            let [a, b, c] = match argument.get_action() {
+                ArgAction::Append => ["a=1", "b=2", "c=3"].map(|value| format!("--{long}={value}")),
+                ArgAction::Count => [(), (), ()].map(|()| format!("--{long}")),
+                _ => continue,
             };
-            let Some(words) = ["a=1", "b=2", "c=3"].map(word).into_iter().collect::<Option<Vec<_>>>() else { continue };
-            let [program, keys, list] = ["bugle", "keys", "list"].map(str::to_owned);
-            let apart =
-                [&[program.clone()][..], &words[..1], &[keys.clone()], &words[1..2], &[list.clone()], &words[2..]];
-            let together = [&[program][..], &words[..], &[keys, list]];
-            assert_eq!(read(&apart.concat()), read(&together.concat()), "--{long}");
+            let apart = ["bugle", &a, "keys", &b, "list", &c].map(str::to_owned);
+            let together = ["bugle", &a, &b, &c, "keys", "list"].map(str::to_owned);
+            assert_eq!(read(&apart), read(&together), "--{long}");
             seen += 1;
         }
         assert_eq!(seen, 4, "inventory, option, identity, verbose");

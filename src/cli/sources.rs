@@ -262,15 +262,13 @@ fn layer(rank: Rank, global: &GlobalOptions, account: &Account) -> Result<Layer,
     if let (Some(port), Some(origin)) = (global.port, ranked("port")) {
         layer = layer.port(origin, port);
     }
-    let (identities, options): (Vec<(String, &str)>, Vec<(&str, &str)>) = match rank {
-        Rank::Typed => (
-            global.identity.iter().map(|path| (path.display().to_string(), COMMAND_LINE)).collect(),
-            global.option.iter().map(|option| (&**option, COMMAND_LINE)).collect(),
-        ),
-        Rank::Default => (
-            global.lists.of("identity").map(|(path, origin)| (path.to_owned(), origin)).collect(),
-            global.lists.of("option").collect(),
-        ),
+    let identities: Vec<(String, &str)> = match rank {
+        Rank::Typed => global.identity.iter().map(|path| (path.display().to_string(), COMMAND_LINE)).collect(),
+        Rank::Default => global.lists.of("identity").map(|(path, origin)| (path.to_owned(), origin)).collect(),
+    };
+    let options: Vec<(&str, &str)> = match rank {
+        Rank::Typed => global.option.iter().map(|option| (&**option, COMMAND_LINE)).collect(),
+        Rank::Default => global.lists.of("option").collect(),
     };
     for (identity, origin) in identities {
         // A key that is named and not there is a slip, not one of several guesses.

@@ -357,7 +357,7 @@ pub enum SshConfigError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A value cannot be expanded for a host.
-    #[error("cannot resolve `{host}`: {origin}{}: {why}{}", Spot::column(spot.as_ref()), Spot::excerpt(spot.as_ref()))]
+    #[error("cannot resolve `{host}`: {origin}{}: {why}{}", Spot::column(spot.as_deref()), Spot::excerpt(spot.as_deref()))]
     Expansion {
         /// The host.
         host: String,
@@ -366,7 +366,7 @@ pub enum SshConfigError {
         /// Why not. Part of the message, and so no source of it.
         why: ExpansionError,
         /// Where in the line of its file, if that is known.
-        spot: Option<Spot>,
+        spot: Option<Box<Spot>>,
     },
     /// A value makes no sense once everything is known.
     #[error("cannot resolve `{host}`: {origin}: {reason}")]

@@ -337,7 +337,7 @@ impl<'a> Walk<'a> {
     }
 
     fn unexpanded(&self, (origin, why): Unexpanded) -> SshConfigError {
-        let spot = Spot::of(why.text(), &origin);
+        let spot = Spot::of(why.text(), &origin).map(Box::new);
         SshConfigError::Expansion { host: self.request.host.into(), origin, why, spot }
     }
 
