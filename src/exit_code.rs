@@ -42,8 +42,8 @@ pub fn of_run(tally: &Tally, stop: Option<Stop>) -> u8 {
         Some(Stop::Interrupted) => INTERRUPTED,
         Some(Stop::Terminated) => TERMINATED,
         Some(Stop::ReportLost) => FAULT,
-        Some(Stop::TooManyFailures | Stop::Deadline) if tally.never_started > 0 => STOPPED,
         _ if tally.faults > 0 => FAULT,
+        Some(Stop::TooManyFailures | Stop::Deadline) if tally.never_started > 0 => STOPPED,
         _ if tally.failed + tally.timed_out > 0 => WORK_FAILED,
         _ if tally.unreachable > 0 => UNREACHABLE,
         _ if tally.cancelled > 0 => STOPPED,
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(of_run(&failed, None), WORK_FAILED);
         assert_eq!(of_run(&Tally { timed_out: 1, ..clean }, None), WORK_FAILED);
         assert_eq!(of_run(&Tally { faults: 1, ..failed }, None), FAULT);
-        assert_eq!(of_run(&Tally { faults: 1, ..early }, Some(Stop::TooManyFailures)), STOPPED);
+        assert_eq!(of_run(&Tally { faults: 1, ..early }, Some(Stop::TooManyFailures)), FAULT);
         assert_eq!(of_run(&early, Some(Stop::TooManyFailures)), STOPPED);
         assert_eq!(of_run(&early, Some(Stop::Deadline)), STOPPED);
         assert_eq!(of_run(&failed, Some(Stop::TooManyFailures)), WORK_FAILED, "every host had started");

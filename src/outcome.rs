@@ -228,6 +228,8 @@ codes! {
     SudoRefused = "sudo.refused";
     /// A template could not be rendered for this host.
     Template = "template";
+    /// Standard input could not be read or kept to its end: the command did not get all of it, and was ended.
+    LocalInput = "local.input";
     /// A local file could not be read or written.
     LocalIo = "local.io";
     /// A file system here is full or read-only, or a quota is used up: no other file would fare better.
@@ -269,7 +271,7 @@ impl Tally {
     /// Counts one more host.
     pub fn add(&mut self, outcome: &Outcome) {
         let code = outcome.failure().map(|failure| failure.code);
-        if matches!(code, Some(Code::LocalFull | Code::Internal)) {
+        if matches!(code, Some(Code::LocalInput | Code::LocalFull | Code::Internal)) {
             self.faults += 1;
         }
         *match outcome {

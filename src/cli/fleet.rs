@@ -2,7 +2,7 @@
 
 use super::failure::Failed;
 use super::host_key_question::{About, Answer, HostKeyQuestion, Settled};
-use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions};
+use super::options::{ColorChoice, ExitChoice, FanoutOptions, GlobalOptions, TargetOptions};
 use super::prompt::{self, Passphrases};
 use super::reach::{Reached, Remark};
 use crate::connection::{Connector, Destination, KeySources, Keyring, KnownHostsError, Written};
@@ -43,6 +43,8 @@ pub(super) struct FleetRun<'a> {
     /// The work in the user's words.
     pub(super) title: String,
     pub(super) hosts: Vec<Reached>,
+    /// Who they are in the user's words.
+    pub(super) targets: &'a TargetOptions,
     /// Told at the start, besides what is found here.
     pub(super) remarks: Vec<Remark>,
     /// Files on this machine that the work opens.
@@ -97,6 +99,7 @@ impl FleetRun<'_> {
         let keyring = Arc::new(self.keyring(&runtime)?);
         let missing: Vec<String> = keyring.missing().into_iter().map(str::to_owned).collect();
         let Settled { mut connector, spent } = self.settle(&runtime, keyring, terminals.width)?;
+        connector.learn_keys_by(self.global.learning_line(self.targets));
         if self.traffic == Traffic::Files {
             connector.expect_files();
         }

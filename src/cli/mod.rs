@@ -35,6 +35,8 @@ mod variables;
 mod via_choice;
 
 use crate::exit_code;
+use crate::yaml;
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failed;
@@ -114,14 +116,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     let command = settings::with_environment(Program::command());
-    let (command, origins) = settings::with_configuration(command, arguments)?;
+    let mut lists = settings::Lists::of_environment();
+    let (command, origins) = settings::with_configuration(command, arguments, &mut lists)?;
+    let command = options::with_own_levels(command);
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
             let behind = settings::variable_behind(&error, arguments);
             // clap takes what the environment sets for typed, and would show it in the usage.
             let typed = Program::command().try_get_matches_from(arguments).err();
-            let failed = Failed::usage(typed.filter(|typed| typed.kind() == error.kind()).unwrap_or(error));
+            let mut error = typed.filter(|typed| typed.kind() == error.kind()).unwrap_or(error);
+            suggest_verb(&mut error, arguments);
+            let failed = Failed::usage(error);
             return Err(match behind {
                 Some(hint) => failed.hint(hint),
                 None => failed,
@@ -134,6 +140,8 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     };
     let mut program = Program::from_arg_matches(&matches).map_err(Failed::usage)?;
     program.global.origins = origins.that_count(&matches);
+    program.global.lists = lists;
+    program.global.add_up(&matches);
     let verb = matches.subcommand().map(|(_, verb)| verb.subcommand().map_or(verb, |(_, inner)| inner));
     let typed = |option: &str| {
         let source =
@@ -142,6 +150,12 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
     };
     if let Verb::Keys(arguments) = &program.verb {
         arguments.check_typed(typed)?;
+    }
+    program.global.connect_timeout_is_typed = typed("connect_timeout");
+    // A default says what a pause would be; only who types one means that there are batches.
+    if typed("pause") && verb.is_some_and(|verb| verb.get_raw("serial").is_none()) {
+        return Err(Failed::mistake_text("--pause waits between batches, and there are none")
+            .hint("--serial makes batches, such as --serial 1,10%,100%"));
     }
     // A question that was typed is stronger than a descriptor from the environment or the configuration file.
     if typed("ask_pass") && !typed("pass_fd") {
@@ -159,6 +173,20 @@ fn parse(arguments: &[OsString]) -> Result<Program, Failed> {
         privilege.sudo_pass_fd = None;
     }
     Ok(program)
+}
+
+/// Adds the nearest verb where clap finds none near: to it two letters that changed places are far from each other.
+fn suggest_verb(error: &mut clap::Error, arguments: &[OsString]) {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else { return };
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return;
+    }
+    let program = Program::command();
+    let inner = arguments.iter().find_map(|word| program.find_subcommand(word)).filter(|verb| verb.has_subcommands());
+    let names = inner.unwrap_or(&program).get_subcommands().map(clap::Command::get_name);
+    if let Some(near) = yaml::nearest(wrong, names).map(str::to_owned) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near]));
+    }
 }
 
 impl Verb {

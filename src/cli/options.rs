@@ -1,10 +1,13 @@
 //! The options that verbs share, exactly as `docs` and `--help` show them.
 
-use super::settings::Origins;
+use super::settings::{Lists, Origins};
 use crate::duration;
 use crate::report::OutputMode;
 use crate::scheduler::{Fanout, MaxFail, Retries, Serial};
-use clap::{ArgAction, Args, ValueEnum, ValueHint};
+use crate::task::quote;
+use clap::parser::ValueSource;
+use clap::{Arg as Argument, ArgAction, ArgMatches, Args, Command, ValueEnum, ValueHint};
+use std::iter::successors;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,13 +57,85 @@ pub(super) struct GlobalOptions {
     /// Where those values come from that were not typed.
     #[arg(skip)]
     pub(super) origins: Origins,
+    /// Whether --connect-timeout was: as a default it gives way to a ConnectTimeout that was.
+    #[arg(skip)]
+    pub(super) connect_timeout_is_typed: bool,
+    /// What environment and configuration file add to lists that are typed.
+    #[arg(skip)]
+    pub(super) lists: Lists,
+}
+
+/// Makes the repeatable global options ones that each level of the command line has for itself: clap keeps those of the last
+/// level alone, and `-o A=1 run -o B=2` means both. [`GlobalOptions::add_up`] puts them together.
+pub(super) fn with_own_levels(command: Command) -> Command {
+    let is_repeatable = |argument: &&Argument| {
+        argument.is_global_set() && matches!(argument.get_action(), ArgAction::Append | ArgAction::Count)
+    };
+    let repeatable: Vec<Argument> = command.get_arguments().filter(is_repeatable).cloned().collect();
+    let command = command.mut_args(|argument| {
+        let is_ours = repeatable.iter().any(|ours| ours.get_id() == argument.get_id());
+        if is_ours { argument.global(false) } else { argument }
+    });
+    // What was not typed counts once, where it is first.
+    let untyped = |argument: Argument| argument.global(false).env(None::<&str>).default_value(None::<&str>);
+    with_further(command, &repeatable.into_iter().map(untyped).collect::<Vec<_>>())
+}
+
+fn with_further(command: Command, arguments: &[Argument]) -> Command {
+    command.mut_subcommands(|verb| with_further(verb.args(arguments.iter().cloned()), arguments))
 }
 
 impl GlobalOptions {
+    /// Puts together what was typed before the verb, behind it and behind the verb's own verb, in this order.
+    pub(super) fn add_up(&mut self, matches: &ArgMatches) {
+        let levels = successors(Some(matches), |level| level.subcommand().map(|(_, level)| level));
+        let levels: Vec<&ArgMatches> = levels.collect();
+        fn list<T: Clone + Send + Sync + 'static>(levels: &[&ArgMatches], id: &str, list: &mut Vec<T>) {
+            let typed = typed(levels, id).flat_map(|level| level.get_many(id).into_iter().flatten().cloned());
+            let typed: Vec<T> = typed.collect();
+            if !typed.is_empty() {
+                *list = typed;
+            }
+        }
+        list(&levels, "inventory", &mut self.inventory);
+        list(&levels, "option", &mut self.option);
+        list(&levels, "identity", &mut self.identity);
+        let said = typed(&levels, "verbose").map(|level| level.get_count("verbose")).reduce(u8::saturating_add);
+        self.verbose = said.unwrap_or(self.verbose);
+    }
+
+    /// The command line that learns the host keys of these targets, over the way that is typed here.
+    pub(super) fn learning_line(&self, targets: &TargetOptions) -> String {
+        let was_typed = |option: &str| self.origins.of(option, 0).is_none();
+        let one = |option: &'static str, flag: &'static str, value: Option<String>| {
+            value.filter(|_| was_typed(option)).map(|value| (flag, value))
+        };
+        let paths = self.identity.iter().map(|path| ("-I", path.display().to_string()));
+        let words = [
+            one("ssh-config", "-F", self.ssh_config.clone()),
+            one("user", "-l", self.user.clone()),
+            one("port", "--port", self.port.map(|port| port.to_string())),
+            one("jump", "-J", self.jump.clone()),
+        ];
+        let inventory = self.inventory.iter().filter(|_| was_typed("inventory")).map(|source| ("-i", source.clone()));
+        let option = self.option.iter().map(|option| ("-o", option.clone()));
+        let limits = targets.limit.iter().map(|limit| ("--limit", limit.clone()));
+        let excludes = targets.exclude.iter().map(|exclude| ("-x", exclude.clone()));
+        let flags =
+            words.into_iter().flatten().chain(inventory).chain(option).chain(paths).chain(limits).chain(excludes);
+        let flags: String = flags.map(|(flag, value)| format!(" {flag} {}", quote(&value))).collect();
+        format!("bugle known-hosts learn {}{flags}", quote(&targets.targets))
+    }
+
     /// Whether an inventory is read from standard input, which is used up then.
     pub(super) fn inventory_is_piped(&self) -> bool {
         self.inventory.iter().any(|source| source == "-")
     }
+}
+
+/// The levels at which an option was typed.
+fn typed<'a>(levels: &[&'a ArgMatches], id: &str) -> impl Iterator<Item = &'a ArgMatches> {
+    levels.iter().copied().filter(move |level| level.value_source(id) == Some(ValueSource::CommandLine))
 }
 
 /// When output is coloured.
@@ -112,7 +187,7 @@ pub(super) struct FanoutOptions {
     #[arg(long, value_name = "SPEC")]
     pub(super) serial: Option<Serial>,
     /// Wait between batches
-    #[arg(long, value_name = "D", value_parser = duration::parse, requires = "serial")]
+    #[arg(long, value_name = "D", value_parser = duration::parse)]
     pub(super) pause: Option<Duration>,
     /// Start no further host once more than this many have failed; with --serial also judged per batch
     #[arg(long, value_name = "N|P%")]
@@ -167,4 +242,37 @@ pub(super) enum ExitChoice {
     Run,
     /// The largest status that a host's command returned, 255 where one was not reached
     Remote,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    #[test]
+    fn what_is_repeated_adds_up_wherever_it_is_typed() {
+        let globals = || GlobalOptions::augment_args(Command::new("bugle"));
+        let nested = Command::new("keys").subcommand(Command::new("list"));
+        let command = with_own_levels(globals().subcommand(nested));
+        let read = |arguments: &[String]| {
+            let matches = command.clone().try_get_matches_from(arguments).unwrap();
+            let mut global = GlobalOptions::from_arg_matches(&matches).unwrap();
+            global.add_up(&matches);
+            format!("{global:?}")
+        };
+        let mut seen = 0;
+        for argument in globals().get_arguments().filter(|argument| argument.is_global_set()) {
+            let long = argument.get_long().unwrap();
+            let [a, b, c] = match argument.get_action() {
+                ArgAction::Append => ["a=1", "b=2", "c=3"].map(|value| format!("--{long}={value}")),
+                ArgAction::Count => [(), (), ()].map(|()| format!("--{long}")),
+                _ => continue,
+            };
+            let apart = ["bugle", &a, "keys", &b, "list", &c].map(str::to_owned);
+            let together = ["bugle", &a, &b, &c, "keys", "list"].map(str::to_owned);
+            assert_eq!(read(&apart), read(&together), "--{long}");
+            seen += 1;
+        }
+        assert_eq!(seen, 4, "inventory, option, identity, verbose");
+    }
 }

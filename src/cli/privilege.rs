@@ -24,6 +24,11 @@ pub(super) struct PrivilegeOptions {
 }
 
 impl PrivilegeOptions {
+    /// The option that takes standard input for itself, if one does.
+    pub(super) fn reads_standard_input(&self) -> Option<&'static str> {
+        (self.sudo_pass_fd == Some(0)).then_some("`--sudo-pass-fd 0`")
+    }
+
     pub(super) fn password(&self) -> Result<Option<Secret>, Failed> {
         prompt::password(self.ask_sudo_pass, self.sudo_pass_fd, "sudo password", "--sudo-pass-fd")
     }
@@ -32,10 +37,14 @@ impl PrivilegeOptions {
     pub(super) fn of(&self, host: &Reached, password: Option<&Secret>) -> Result<Option<Privilege>, Failed> {
         let inventory = &host.variables;
         // From a file or the environment the bare option comes as a truth value.
-        let typed = match self.sudo.as_ref().map(|user| user.as_deref().unwrap_or_default()) {
-            Some("" | "true" | "yes" | "on" | "1") => Some(None),
-            None | Some("false" | "no" | "off" | "0") => None,
-            Some(user) => Some(Some(user.to_owned())),
+        let typed = match self.sudo.as_ref().map(|user| user.as_deref()) {
+            Some(None | Some("true" | "yes" | "on" | "1")) => Some(None),
+            None | Some(Some("false" | "no" | "off" | "0")) => None,
+            // A variable that is not set must not make a root of somebody.
+            Some(Some("")) => {
+                return Err(Failed::mistake_text("`--sudo=` names no user").hint("--sudo without `=` is for root"));
+            }
+            Some(Some(user)) => Some(Some(user.to_owned())),
         };
         if typed.is_none() && inventory.becomes != Some(true) {
             return Ok(None);
@@ -49,6 +58,7 @@ impl PrivilegeOptions {
             Some(BecomeMethod::Doas) => Method::Doas,
             Some(BecomeMethod::Sudo) | None => Method::Sudo,
         };
-        Ok(Some(Privilege { method, user, password: inventory.become_password.as_ref().or(password).cloned() }))
+        let password = inventory.become_password.as_ref().or(password).cloned();
+        Ok(Some(Privilege { method, user, password, sealed_password: inventory.sealed_become_password }))
     }
 }

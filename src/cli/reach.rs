@@ -121,6 +121,7 @@ impl<'a> Reach<'a> {
         let password = inventory.variables.password.clone().or_else(|| self.password.clone());
         let mut destination = self.destination(&route.target, password);
         destination.name = host.name.clone();
+        destination.sealed_password = inventory.variables.sealed_password;
         if !route.hops.is_empty() {
             destination.route = Route::Jump(route.hops.iter().map(|hop| self.destination(hop, None)).collect());
         }
@@ -144,6 +145,7 @@ impl<'a> Reach<'a> {
             profile: self.profile(effective),
             host_key_alias: effective.host_key_alias.as_ref().map(ToString::to_string),
             password,
+            sealed_password: None,
             choice: KeyChoice::All,
         }
     }
@@ -167,6 +169,8 @@ impl<'a> Reach<'a> {
         let alive = options.server_alive_interval.unwrap_or(ALIVE_INTERVAL);
         let alive_interval = (!alive.is_zero()).then_some(alive);
         let count = options.server_alive_count_max.max(1);
+        let is_stronger = self.known.connect_timeout_is_typed || !was_typed(effective, Keyword::ConnectTimeout);
+        let flag = self.connect_timeout.filter(|_| is_stronger);
         Profile {
             socket: SocketOptions {
                 family: match options.address_family {
@@ -179,7 +183,11 @@ impl<'a> Reach<'a> {
                 keepalive: options.tcp_keep_alive,
                 user_timeout: alive_interval.map(|interval| interval * count),
             },
-            connect_timeout: self.connect_timeout.or(options.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
+            connect_timeout: match flag.or(options.connect_timeout) {
+                // `ConnectTimeout 0` is no limit, as with ssh.
+                Some(Duration::ZERO) => Duration::MAX,
+                limit => limit.unwrap_or(CONNECT_TIMEOUT),
+            },
             connection_attempts: options.connection_attempts,
             alive_interval,
             alive_count: count as usize,

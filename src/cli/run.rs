@@ -6,7 +6,7 @@ use super::fleet::{FleetRun, Traffic};
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
 use super::shown::shown;
-use super::sources::{Known, PIPED_INVENTORY, standard_input_is_taken};
+use super::sources::{Known, Readers};
 use crate::connection::Terminal;
 use crate::exit_code;
 use crate::nodeset::fold;
@@ -65,9 +65,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Failed> {
-    if arguments.stdin && global.inventory_is_piped() {
-        return Err(standard_input_is_taken(PIPED_INVENTORY, STDIN));
-    }
     let command = arguments.command.join(" ");
     let line = arguments.host.command_line(command.clone())?;
     let stdin = arguments.stdin;
@@ -133,7 +130,8 @@ impl Job {
         fanout: &FanoutOptions,
         input: impl FnOnce() -> Result<Option<Broadcast>, Failed>,
     ) -> Result<u8, Failed> {
-        let known = Known::load(global)?.keep_standard_input(self.standard_input);
+        let readers = Readers { descriptor: options.privilege.reads_standard_input(), option: self.standard_input };
+        let known = Known::load_beside(readers, global)?;
         let selection = known.select(targets)?;
         let lines = self.lines(&known, &selection.hosts)?;
         let called = Called::reach(&known, &selection.hosts, &self.called_as(global, fanout, &options.privilege))?;
@@ -141,7 +139,7 @@ impl Job {
             return self.show_plan(&selection.hosts, &lines, &called.privileges, fanout);
         }
         let input = match self.input {
-            Some(bytes) => Some(Broadcast::from_bytes(bytes).map_err(Failed::fault)?),
+            Some(bytes) => Some(Broadcast::from_bytes(bytes)),
             None => input()?,
         };
         let (script, terminal, timeout) = (self.script, options.terminal(), fanout.timeout);
@@ -152,6 +150,7 @@ impl Job {
             verb: self.verb,
             title: self.title,
             hosts: called.hosts,
+            targets,
             remarks: called.remarks,
             local_files: LocalFiles::default(),
             traffic: Traffic::Words,

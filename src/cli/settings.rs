@@ -22,12 +22,45 @@ pub(super) fn directory() -> Option<PathBuf> {
     base.or_else(|| std::env::home_dir().map(|home| home.join(".config"))).map(|base| base.join("bugle"))
 }
 
+/// Lists of which each place adds its own: what leaves hosts out, or is a setting of one's connections, is not meant to vanish
+/// by another one that is typed.
+const ADDED_UP: [&str; 4] = ["exclude", "identity", "limit", "option"];
+
+/// The values of lists that add up, from the environment and then from the file, each with where it comes from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists(HashMap<String, Vec<(String, String)>>);
+
+impl Lists {
+    /// What the environment holds.
+    pub(super) fn of_environment() -> Self {
+        let set = ADDED_UP.into_iter().filter_map(|name| {
+            let value = std::env::var(variable(name)).ok().filter(|value| !value.is_empty())?;
+            Some((name.to_owned(), vec![(value, variable(name))]))
+        });
+        Self(set.collect())
+    }
+
+    /// The values of one setting and where each comes from.
+    pub(super) fn of(&self, setting: &str) -> impl Iterator<Item = (&str, &str)> {
+        let values = self.0.get(setting).map_or(&[][..], Vec::as_slice);
+        values.iter().map(|(value, origin)| (&**value, &**origin))
+    }
+
+    /// The values of one setting.
+    pub(super) fn values(&self, setting: &str) -> Vec<String> {
+        self.of(setting).map(|(value, _)| value.to_owned()).collect()
+    }
+}
+
 /// Lets every long option also read its environment variable. One that is empty says nothing, as where it is not set.
 pub(super) fn with_environment(command: Command) -> Command {
     let command = command.mut_args(|argument| {
         let Some(name) = setting(&argument).filter(|name| !matches!(name.as_str(), "help" | "version")) else {
             return argument;
         };
+        if ADDED_UP.contains(&name.as_str()) {
+            return argument;
+        }
         let variable = variable(&name);
         if std::env::var_os(&variable).is_none_or(|value| value.is_empty()) {
             return argument;
@@ -67,8 +100,12 @@ fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
 }
 
 /// Applies the configuration file: `--config FILE`, `$BUGLE_CONFIG`, else the usual place where there is one. Says where in it
-/// the values stand.
-pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Result<(Command, Origins), Failed> {
+/// the values stand. Lists that add up are no defaults of the command: they are added to `lists`.
+pub(super) fn with_configuration(
+    command: Command,
+    arguments: &[OsString],
+    lists: &mut Lists,
+) -> Result<(Command, Origins), Failed> {
     let path = match named_file(&command, arguments) {
         Some(path) => path,
         None => match directory().map(|directory| directory.join("config.yaml")) {
@@ -90,7 +127,7 @@ pub(super) fn with_configuration(command: Command, arguments: &[OsString]) -> Re
         }
     };
     let document = yaml::parse(&text, &file).ok();
-    apply(command, &settings, &ConfigurationFile { name: &file, text: &text, document })
+    apply(command, &settings, &ConfigurationFile { name: &file, text: &text, document }, lists)
 }
 
 /// The file that `--config` or its environment variable names. Only clap knows whether a word is an option or part of a command
@@ -163,7 +200,12 @@ impl ConfigurationFile<'_> {
     }
 }
 
-fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>) -> Result<(Command, Origins), Failed> {
+fn apply(
+    mut command: Command,
+    settings: &Mapping,
+    file: &ConfigurationFile<'_>,
+    lists: &mut Lists,
+) -> Result<(Command, Origins), Failed> {
     let mut origins = Origins::default();
     let mut names = Vec::new();
     long_names(&command, &mut names);
@@ -195,6 +237,10 @@ fn apply(mut command: Command, settings: &Mapping, file: &ConfigurationFile<'_>)
             return Err(file.mistake(position, Part::Item(index), &format!("`{key}`: {reason}")));
         }
         let places = (0..values.len()).map(|index| file.origin(position, Part::Item(index)));
+        if ADDED_UP.contains(&key) {
+            lists.0.entry(key.to_owned()).or_default().extend(values.into_iter().zip(places));
+            continue;
+        }
         origins.0.insert(key.to_owned(), places.collect());
         command = with_default(command, key, &values);
     }

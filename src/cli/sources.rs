@@ -40,20 +40,43 @@ pub(super) struct Known {
     has_inventory: bool,
     /// What standard input is for, where it is not there for lists of targets.
     standard_input: Option<&'static str>,
+    /// What environment and configuration file add to every selection.
+    limits: Vec<String>,
+    excludes: Vec<String>,
+    /// Whether --connect-timeout was typed, and is more than a default.
+    pub(super) connect_timeout_is_typed: bool,
+}
+
+/// The options of a verb that read standard input.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Readers {
+    /// A password from descriptor 0.
+    pub(super) descriptor: Option<&'static str>,
+    /// What reads all of it.
+    pub(super) option: Option<&'static str>,
 }
 
 impl Known {
     /// Reads inventory and ssh_config; warnings go to standard error.
     pub(super) fn load(global: &GlobalOptions) -> Result<Self, Failed> {
-        let ssh_config = ssh_config(global)?;
-        let (inventory, has_inventory) = load_inventory(global)?;
-        let known = Self::of(inventory, has_inventory, ssh_config);
-        Ok(Self { standard_input: global.inventory_is_piped().then_some(PIPED_INVENTORY), ..known })
+        Self::load_beside(Readers::default(), global)
     }
 
-    /// Keeps standard input for an option that is about to read it.
-    pub(super) fn keep_standard_input(self, option: Option<&'static str>) -> Self {
-        Self { standard_input: self.standard_input.or(option), ..self }
+    /// The same for a verb whose options may read standard input, which one alone can.
+    pub(super) fn load_beside(readers: Readers, global: &GlobalOptions) -> Result<Self, Failed> {
+        let piped = global.inventory_is_piped().then_some(PIPED_INVENTORY);
+        let descriptor = (global.pass_fd == Some(0)).then_some("`--pass-fd 0`").or(readers.descriptor);
+        let mut taken = [piped, descriptor, readers.option].into_iter().flatten();
+        let standard_input = taken.next();
+        if let (Some(by), Some(and)) = (standard_input, taken.next()) {
+            return Err(standard_input_is_taken(by, and));
+        }
+        let ssh_config = ssh_config(global)?;
+        let (inventory, has_inventory) = load_inventory(global)?;
+        let (limits, excludes) = (global.lists.values("limit"), global.lists.values("exclude"));
+        let known = Self::of(inventory, has_inventory, ssh_config);
+        let connect_timeout_is_typed = global.connect_timeout_is_typed;
+        Ok(Self { standard_input, limits, excludes, connect_timeout_is_typed, ..known })
     }
 
     /// The hosts of an inventory that was read already, and of the ssh_config.
@@ -71,12 +94,24 @@ impl Known {
         let (inventory, all) = (Arc::new(inventory), Arc::from(all));
         let everybody = Everybody { inventory: Arc::clone(&inventory), all: Arc::clone(&all) };
         let templates = Templates::new(Arc::new(everybody), quote);
-        Self { inventory, ssh_config, templates, all, has_inventory, standard_input: None }
+        Self {
+            inventory,
+            ssh_config,
+            templates,
+            all,
+            has_inventory,
+            standard_input: None,
+            limits: Vec::new(),
+            excludes: Vec::new(),
+            connect_timeout_is_typed: false,
+        }
     }
 
     /// The hosts that the targets mean.
     pub(super) fn select(&self, targets: &TargetOptions) -> Result<Selection, Failed> {
-        let request = Request { targets: &targets.targets, limits: &targets.limit, excludes: &targets.exclude };
+        let limits = [&targets.limit[..], &self.limits].concat();
+        let excludes = [&targets.exclude[..], &self.excludes].concat();
+        let request = Request { targets: &targets.targets, limits: &limits, excludes: &excludes };
         let mut remaining = Remaining { lists: SystemLists, taken: self.standard_input, refused: None };
         select(self, &request, &mut remaining).map_err(|error| match remaining.refused {
             Some(taken) => standard_input_is_taken(taken, "the targets `-`"),
@@ -193,7 +228,8 @@ pub(super) fn ssh_config(global: &GlobalOptions) -> Result<SshConfig, Failed> {
     let account = Account::current();
     let file = global.ssh_config.as_deref().map(expand_tilde);
     let mut sources = Sources::new(Files::chosen(file.as_deref(), &account), account);
-    sources.command_line = command_line(global, &sources.account)?;
+    sources.command_line = layer(Rank::Typed, global, &sources.account)?;
+    sources.defaults = layer(Rank::Default, global, &sources.account)?;
     let config = SshConfig::load(sources)?;
     if !global.quiet {
         let mut stderr = io::stderr().lock();
@@ -205,30 +241,47 @@ pub(super) fn ssh_config(global: &GlobalOptions) -> Result<SshConfig, Failed> {
     Ok(config)
 }
 
-fn command_line(global: &GlobalOptions, account: &Account) -> Result<Layer, Failed> {
-    let origin = |option: &str, index: usize| global.origins.of(option, index).unwrap_or(COMMAND_LINE);
+/// What options about reaching hosts were typed, or come from elsewhere and stand in for those.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    Typed,
+    Default,
+}
+
+fn layer(rank: Rank, global: &GlobalOptions, account: &Account) -> Result<Layer, Failed> {
+    let ranked = |option: &str| {
+        let origin = global.origins.of(option, 0);
+        let its = if origin.is_some() { Rank::Default } else { Rank::Typed };
+        (its == rank).then(|| origin.unwrap_or(COMMAND_LINE))
+    };
     let mut layer = Layer::new();
     // Flags before -o: of two values for one thing the more specific spelling is meant.
-    if let Some(user) = &global.user {
-        layer = layer.user(origin("user", 0), user).map_err(Failed::mistake)?;
+    if let (Some(user), Some(origin)) = (&global.user, ranked("user")) {
+        layer = layer.user(origin, user).map_err(Failed::mistake)?;
     }
-    if let Some(port) = global.port {
-        layer = layer.port(origin("port", 0), port);
+    if let (Some(port), Some(origin)) = (global.port, ranked("port")) {
+        layer = layer.port(origin, port);
     }
-    for (index, identity) in global.identity.iter().enumerate() {
-        // A typed key that is not there is a slip, not one of several guesses.
-        std::fs::File::open(expand_tilde(&identity.to_string_lossy()))
-            .map_err(|error| Failed::mistake_text(format!("cannot read the key `{}`: {error}", identity.display())))?;
-        layer = layer.identity_file(origin("identity", index), &identity.display().to_string());
+    let identities: Vec<(String, &str)> = match rank {
+        Rank::Typed => global.identity.iter().map(|path| (path.display().to_string(), COMMAND_LINE)).collect(),
+        Rank::Default => global.lists.of("identity").map(|(path, origin)| (path.to_owned(), origin)).collect(),
+    };
+    let options: Vec<(&str, &str)> = match rank {
+        Rank::Typed => global.option.iter().map(|option| (&**option, COMMAND_LINE)).collect(),
+        Rank::Default => global.lists.of("option").collect(),
+    };
+    for (identity, origin) in identities {
+        // A key that is named and not there is a slip, not one of several guesses.
+        std::fs::File::open(expand_tilde(&identity))
+            .map_err(|error| Failed::mistake_text(format!("cannot read the key `{identity}`: {error}")))?;
+        layer = layer.identity_file(origin, &identity);
     }
-    if let Some(hops) = &global.jump {
-        layer = layer.jump(origin("jump", 0), hops)?;
+    if let (Some(hops), Some(origin)) = (&global.jump, ranked("jump")) {
+        layer = layer.jump(origin, hops)?;
     }
-    let options: Vec<(&str, &str)> =
-        global.option.iter().enumerate().map(|(index, option)| (origin("option", index), &**option)).collect();
     // All mistakes of one place are told together.
-    for options in options.chunk_by(|(one, _), (other, _)| one == other) {
-        layer = layer.options(options[0].0, options.iter().map(|(_, option)| *option), account)?;
+    for options in options.chunk_by(|(_, one), (_, other)| one == other) {
+        layer = layer.options(options[0].1, options.iter().map(|(option, _)| *option), account)?;
     }
     Ok(layer)
 }

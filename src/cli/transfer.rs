@@ -6,7 +6,7 @@ use super::filter_options::FilterOptions;
 use super::fleet::{FleetRun, Traffic};
 use super::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use super::privilege::PrivilegeOptions;
-use super::sources::Known;
+use super::sources::{Known, Readers};
 use crate::scheduler::{DescriptorBudget, LocalFiles, Work};
 use crate::selection::Selected;
 use crate::task::{Caller, Conduct, Extent, Interrupted, TransferHost};
@@ -117,7 +117,8 @@ impl TransferOptions {
         if self.compress {
             global.option.push("Compression=yes".into());
         }
-        let known = Known::load(&global)?;
+        let readers = Readers { descriptor: self.privilege.reads_standard_input(), option: None };
+        let known = Known::load_beside(readers, &global)?;
         let hosts = known.select(&self.targets)?.hosts;
         self.filter.refuse_hosts(&hosts)?;
         Ok(Transfer { options: self, global, verb, title, known, hosts })
@@ -158,6 +159,7 @@ impl ReadyTransfer<'_> {
         let run = FleetRun {
             global: &global,
             options: &options.fanout,
+            targets: &options.targets,
             verb,
             title,
             hosts: called.hosts,

@@ -32,6 +32,8 @@ pub(super) struct Credentials {
     pub(super) offers: Offers,
     /// For `password` and for the one hidden question of `keyboard-interactive`.
     pub(super) password: Option<Secret>,
+    /// What holds the password encrypted.
+    pub(super) sealed_password: Option<&'static str>,
     /// RSA keys below this many bits are not offered (`RequiredRSASize`).
     pub(super) required_rsa_bits: u32,
     /// Signature algorithms for RSA keys, best first (`PubkeyAcceptedAlgorithms`).
@@ -293,7 +295,9 @@ impl Login<'_> {
             return Failure::new(Code::AuthAgent, reason.clone())
                 .hint("check `ssh-add -l`; a key may wait for its confirmation");
         }
-        let missing = self.credentials.offers.missing.join("; ");
+        let sealed = self.credentials.sealed_password.filter(|_| self.credentials.password.is_none());
+        let sealed = sealed.map(|name| format!("`{name}` is encrypted with Ansible's vault"));
+        let missing = self.credentials.offers.missing.iter().cloned().chain(sealed).collect::<Vec<_>>().join("; ");
         if self.offered.is_empty() && self.credentials.password.is_none() {
             let why = if missing.is_empty() { String::new() } else { format!("; {missing}") };
             return Failure::new(Code::AuthNoKey, format!("no key to log in with as `{}`{why}", self.credentials.user))

@@ -84,8 +84,19 @@ impl Connector {
         if let Some(error) = self.given_up.get(&destination.name) {
             return Err(error.clone());
         }
-        let through = self.way_to(destination, trace).await?;
-        self.connect_through(destination, through, trace).await
+        let made = match self.way_to(destination, trace).await {
+            Ok(through) => self.connect_through(destination, through, trace).await,
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| self.naming_what_learns(error))
+    }
+
+    fn naming_what_learns(&self, mut error: ConnectError) -> ConnectError {
+        if let Some(line) = self.learning.as_ref().filter(|_| error.unknown_key.is_some()) {
+            let further = error.failure.hint.map_or(String::new(), |hint| format!("; {hint}"));
+            error.failure.hint = Some(format!("`{line}` shows it, asks and remembers it{further}"));
+        }
+        error
     }
 
     /// Connects and logs in as [`connect`](Self::connect) does, jump hosts included: none of their open connections is used.
@@ -114,7 +125,9 @@ impl Connector {
             Route::Jump(hops) => {
                 trace.begin(Phase::Connect);
                 let through = Box::pin(self.bastion(hops)).await?;
-                trace.end(format!("the jump host {}", through.connection.endpoint));
+                let names: Vec<String> = hops.iter().map(|hop| hop.endpoint.to_string()).collect();
+                let hosts = if names.len() == 1 { "jump host" } else { "jump hosts" };
+                trace.end(format!("the {hosts} {}", names.join(", ")));
                 Ok(Some(through))
             }
             Route::Direct | Route::Command(_) => Ok(None),
@@ -377,6 +390,7 @@ impl Attempt<'_> {
             methods: profile.methods.iter().map(|&method| method_kind(method)).collect(),
             offers: self.connector.keyring.offers(&profile.keys).chosen(&self.destination.choice),
             password: self.destination.password.clone(),
+            sealed_password: self.destination.sealed_password,
             required_rsa_bits: profile.required_rsa_bits,
             rsa_hashes: profile.algorithms.rsa_hashes(),
         }

@@ -171,6 +171,9 @@ fn of_jump_host(hop: &Destination, mut error: ConnectError) -> ConnectError {
             "-I, -l, -o and passwords do not reach jump hosts: name its key in ssh_config, under `Host {name}` as \
              `IdentityFile PATH` (and its user as `User NAME`, if `{user}` is wrong), or add the key with ssh-add"
         )),
+        (Code::DnsNxdomain, _) => Some(format!(
+            "check the spelling, or give its address in ssh_config, under `Host {name}` as `HostName ADDRESS`"
+        )),
         (_, Some(hint)) if hint.contains("-o ") => {
             Some(format!("{hint}; -o does not reach jump hosts: write it into ssh_config under `Host {name}`"))
         }

@@ -43,7 +43,7 @@ pub use options::{Destination, KeyChoice, LoginMethod, Profile, ProxyCommand, Ro
 /// Signals that a remote process can be sent (RFC 4254 §6.9).
 pub use russh::Sig as Signal;
 pub use session::{Exec, Happening, Input, InputClosed, Process, Program, Terminal};
-pub use trace::{Entry as TraceEntry, Trace};
+pub use trace::{Entries as TraceEntries, Entry as TraceEntry, Trace};
 pub use x11::{Display, DisplayError};
 
 use crate::host::{Endpoint, HostName};
@@ -98,6 +98,8 @@ pub struct Connector {
     bastions: Bastions,
     given_up: HashMap<HostName, ConnectError>,
     window: u32,
+    /// The command line that learns the host keys of the run.
+    learning: Option<String>,
 }
 
 /// An open connection, logged in. Dropping it ends it at once; [`close`](Self::close) says goodbye first.
@@ -137,6 +139,7 @@ impl Connector {
             bastions: Bastions::default(),
             given_up: HashMap::new(),
             window: WINDOW,
+            learning: None,
         })
     }
 
@@ -144,6 +147,11 @@ impl Connector {
     /// a second time.
     pub fn give_up(&mut self, failed: HashMap<HostName, ConnectError>) {
         self.given_up = failed;
+    }
+
+    /// The command line that learns the host keys of this run; whoever is refused for an unknown one is told it.
+    pub fn learn_keys_by(&mut self, line: String) {
+        self.learning = Some(line);
     }
 
     /// Much is going to come from each host: nothing of it waits for room on the way, as far as it was asked for.

@@ -30,6 +30,8 @@ pub struct Destination {
     pub host_key_alias: Option<String>,
     /// For password and keyboard-interactive logins.
     pub password: Option<Secret>,
+    /// What holds that password and cannot be opened, where that is why there is none: a failure says so.
+    pub sealed_password: Option<&'static str>,
     /// Which of the keys of its profile it is offered.
     pub choice: KeyChoice,
 }

@@ -4,7 +4,10 @@
 //! Phases follow each other without gaps: each takes from the end of the one before it, so that their times add up.
 
 use crate::event::Phase;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// The record of one attempt.
 pub struct Trace {
@@ -12,8 +15,44 @@ pub struct Trace {
     pub phase: Phase,
     /// When the phase before it ended.
     since: Instant,
-    /// What is over.
-    pub entries: Vec<Entry>,
+    entries: Entries,
+}
+
+/// What is over and was not told yet. It can be told while the trace goes on: who waits for a host that hangs sees how far it
+/// came.
+#[derive(Clone, Default)]
+pub struct Entries(Arc<Over>);
+
+#[derive(Default)]
+struct Over {
+    queue: Mutex<VecDeque<Entry>>,
+    grown: Notify,
+}
+
+impl Entries {
+    /// The oldest, which stays until it is [`Entries::told`].
+    pub fn first(&self) -> Option<Entry> {
+        self.queue().front().cloned()
+    }
+
+    /// The oldest was told.
+    pub fn told(&self) {
+        self.queue().pop_front();
+    }
+
+    /// Waits until there is more than when this was last waited for.
+    pub async fn grown(&self) {
+        self.0.grown.notified().await;
+    }
+
+    fn push(&self, entry: Entry) {
+        self.queue().push_back(entry);
+        self.0.grown.notify_one();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One line of a trace.
@@ -39,11 +78,16 @@ pub enum Entry {
 
 impl Default for Trace {
     fn default() -> Self {
-        Self { phase: Phase::Wait, since: Instant::now(), entries: Vec::new() }
+        Self { phase: Phase::Wait, since: Instant::now(), entries: Entries::default() }
     }
 }
 
 impl Trace {
+    /// What is over and was not told yet.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
     /// Begins a phase.
     pub(super) fn begin(&mut self, phase: Phase) {
         self.phase = phase;

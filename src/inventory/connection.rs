@@ -23,6 +23,8 @@ pub struct ConnectionVariables {
     pub identity: Option<String>,
     /// Login password.
     pub password: Option<Secret>,
+    /// The variable that holds the login password encrypted, where that is why there is none.
+    pub sealed_password: Option<&'static str>,
     /// `ansible_ssh_args`: stronger than the variables above.
     pub first_arguments: Vec<SshArgument>,
     /// `ansible_ssh_common_args`: weaker than the variables above.
@@ -39,6 +41,8 @@ pub struct ConnectionVariables {
     pub become_user: Option<String>,
     /// With which password.
     pub become_password: Option<Secret>,
+    /// The variable that holds that password encrypted, where that is why there is none.
+    pub sealed_become_password: Option<&'static str>,
     /// Whether host keys are checked.
     pub host_key_checking: Option<bool>,
     /// Shell that commands are handed to.
@@ -95,6 +99,12 @@ pub enum VariableProblem {
     /// Encrypted.
     #[error("is encrypted with Ansible's vault")]
     Vault,
+    /// What bugle does not follow.
+    #[error("`{found}` is left out: bugle calls sudo, su and doas with arguments of its own")]
+    LeftOut {
+        /// What is there.
+        found: String,
+    },
     /// A login name that is refused.
     #[error("{0}")]
     User(NameError),
@@ -115,13 +125,15 @@ const KIND: &[&str] = &["ansible_connection"];
 const BECOME: &[&str] = &["ansible_become"];
 const BECOME_METHOD: &[&str] = &["ansible_become_method"];
 const BECOME_USER: &[&str] = &["ansible_become_user", "ansible_su_user", "ansible_sudo_user"];
+const BECOME_FLAGS: &[&str] = &["ansible_become_flags", "ansible_su_flags", "ansible_sudo_flags"];
+const BECOME_PROGRAM: &[&str] = &["ansible_become_exe", "ansible_su_exe", "ansible_sudo_exe"];
 const BECOME_PASSWORD: &[&str] =
     &["ansible_become_password", "ansible_become_pass", "ansible_su_pass", "ansible_sudo_pass"];
 const HOST_KEY_CHECKING: &[&str] = &["ansible_host_key_checking", "ansible_ssh_host_key_checking"];
 const SHELL: &[&str] = &["ansible_shell_executable"];
 const TIMEOUT: &[&str] = &["ansible_timeout", "ansible_ssh_timeout"];
 
-const EVERY: [&[&str]; 16] = [
+const EVERY: [&[&str]; 18] = [
     ADDRESS,
     PORT,
     USER,
@@ -134,6 +146,8 @@ const EVERY: [&[&str]; 16] = [
     BECOME,
     BECOME_METHOD,
     BECOME_USER,
+    BECOME_FLAGS,
+    BECOME_PROGRAM,
     BECOME_PASSWORD,
     HOST_KEY_CHECKING,
     SHELL,
@@ -151,12 +165,13 @@ impl ConnectionVariables {
     /// Reads rendered variables. What cannot be used comes as faults beside what can.
     pub fn read<'a>(variables: impl Fn(&str) -> Option<&'a Value>) -> (Self, Vec<VariableFault>) {
         let mut reader = Reader { variables, faults: Vec::new() };
-        let read = Self {
+        let mut read = Self {
             address: reader.text(ADDRESS),
             port: reader.parsed(PORT, "a port from 1 to 65535", |text| text.parse().ok().filter(|port| *port != 0)),
             user: reader.user(USER),
             identity: reader.text(IDENTITY),
             password: reader.text(PASSWORD).map(Secret::new),
+            sealed_password: None,
             first_arguments: reader.arguments(FIRST_ARGUMENTS),
             common_arguments: reader.arguments(COMMON_ARGUMENTS),
             extra_arguments: reader.arguments(EXTRA_ARGUMENTS),
@@ -165,10 +180,14 @@ impl ConnectionVariables {
             become_method: reader.parsed(BECOME_METHOD, "`sudo`, `su` or `doas`", become_method),
             become_user: reader.user(BECOME_USER),
             become_password: reader.text(BECOME_PASSWORD).map(Secret::new),
+            sealed_become_password: None,
             host_key_checking: reader.parsed(HOST_KEY_CHECKING, "a boolean", boolean),
             shell: reader.text(SHELL),
             timeout: reader.parsed(TIMEOUT, "a number of seconds", |text| text.parse().ok().map(Duration::from_secs)),
         };
+        reader.warn_of_become_options();
+        read.sealed_password = reader.sealed(PASSWORD);
+        read.sealed_become_password = reader.sealed(BECOME_PASSWORD);
         (read, reader.faults)
     }
 }
@@ -181,6 +200,24 @@ struct Reader<F> {
 impl<'a, F: Fn(&str) -> Option<&'a Value>> Reader<F> {
     fn fault(&mut self, variable: &'static str, problem: VariableProblem) {
         self.faults.push(VariableFault { variable, severity: Severity::Error, problem });
+    }
+
+    /// Of these names the one with a value that is encrypted.
+    fn sealed(&self, names: &[&str]) -> Option<&'static str> {
+        let sealed = self.faults.iter().filter(|fault| fault.problem == VariableProblem::Vault);
+        sealed.map(|fault| fault.variable).find(|name| names.contains(name))
+    }
+
+    /// What says how sudo is called is told, unless it says what is done anyway.
+    fn warn_of_become_options(&mut self) {
+        let named = [BECOME_FLAGS, BECOME_PROGRAM].into_iter().filter_map(|names| self.named_text(names));
+        for (variable, text) in named.collect::<Vec<_>>() {
+            let is_usual = |word: &str| ["-H", "-S", "-n", "sudo", "su", "doas"].contains(&word);
+            if !text.split_whitespace().all(is_usual) {
+                let problem = VariableProblem::LeftOut { found: text };
+                self.faults.push(VariableFault { variable, severity: Severity::Warning, problem });
+            }
+        }
     }
 
     /// The text of the strongest of several names. Null and an empty text say nothing.
@@ -319,6 +356,12 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_flags_of_sudo_are_no_reason_for_a_warning() {
+        assert!(read("{ansible_become_flags: '-H -S -n', ansible_become_exe: sudo}").1.is_empty());
+        assert_eq!(read("{ansible_become_flags: '-H -E', ansible_become_exe: /opt/sudo}").1.len(), 2);
+    }
+
+    #[test]
     fn values_that_cannot_be_used_are_named() {
         for (yaml, expected) in [
             ("ansible_port: 70000", "ansible_port must be a port from 1 to 65535, not `70000`"),
@@ -327,6 +370,10 @@ mod tests {
             ("ansible_connection: winrm", "ansible_connection must be `ssh` or `local`, not `winrm`"),
             ("ansible_host: [a]", "ansible_host must be text"),
             ("ansible_password: !vault x", "ansible_password is encrypted with Ansible's vault"),
+            (
+                "ansible_become_flags: -i",
+                "ansible_become_flags `-i` is left out: bugle calls sudo, su and doas with arguments of its own",
+            ),
             ("ansible_ssh_args: -W x", "ansible_ssh_args `-W x` is not supported and left out"),
         ] {
             assert_eq!(read(yaml).1, [expected], "{yaml}");

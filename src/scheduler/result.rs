@@ -13,7 +13,7 @@ pub struct RunResult {
     pub stop: Option<Stop>,
     /// Wall time.
     pub took: Duration,
-    /// The largest status that a remote command returned, 255 for hosts without one that did not succeed.
+    /// The largest status that a remote command returned, and what stands for one where there is none.
     pub largest_status: u8,
     /// Whether the report has everything. Unless it does, it may be blocked: nobody should wait for it.
     pub report: ReportEnd,
@@ -37,23 +37,25 @@ impl RunResult {
     }
 
     /// The exit code of `--exit remote`: the largest status of a remote command, as `pdsh -S`; 255 where a host was not
-    /// reached or never started. A run that was interrupted, or lost its report, tells that instead.
+    /// reached or never started. A run that was interrupted, or lost its report or its input, tells that instead.
     pub fn remote_exit_code(&self) -> u8 {
         match self.stop {
             Some(Stop::Interrupted | Stop::Terminated | Stop::ReportLost) => self.exit_code(),
+            _ if self.tally.faults > 0 => self.exit_code(),
             _ if self.tally.never_started > 0 => exit_code::REMOTE_NOT_REACHED,
             _ => self.largest_status,
         }
     }
 }
 
-/// What `--exit remote` makes of one host: the status; 255 for a command that a signal ended, as ssh, and for
-/// everything that did not succeed and has no status.
+/// What `--exit remote` makes of one host: the status; 255 where it was not reached or was cut off, and for a command that a
+/// signal ended, as ssh; 1 where it was reached and the command did not run or was out of time.
 pub(super) fn remote_status(outcome: &Outcome) -> u8 {
     let Some(failure) = outcome.failure() else { return exit_code::SUCCESS };
     match (outcome, &failure.exit) {
         // A status is eight bits on every system; a server that sends more must not come out as 0.
         (Outcome::Failed(_), Some(RemoteExit::Status(status))) => (*status).clamp(1, 255) as u8,
+        (Outcome::Failed(_), None) | (Outcome::TimedOut(_), _) => exit_code::WORK_FAILED,
         _ => exit_code::REMOTE_NOT_REACHED,
     }
 }
@@ -75,9 +77,9 @@ mod tests {
             (failed(RemoteExit::Status(255)), 255),
             (failed(RemoteExit::Status(512)), 255),
             (failed(signal), 255),
-            (Outcome::Failed(Failure::new(Code::LocalIo, "no room")), 255),
+            (Outcome::Failed(Failure::new(Code::SudoPassword, "wrong password")), 1),
             (Outcome::Unreachable(Failure::new(Code::TcpRefused, "refused")), 255),
-            (Outcome::TimedOut(Failure::new(Code::Timeout, "slow").exit(RemoteExit::Status(0))), 255),
+            (Outcome::TimedOut(Failure::new(Code::Timeout, "slow").exit(RemoteExit::Status(0))), 1),
             (Outcome::Cancelled(Failure::new(Code::Deadline, "late")), 255),
         ] {
             assert_eq!(remote_status(&outcome), status, "{outcome:?}");

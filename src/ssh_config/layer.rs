@@ -124,10 +124,10 @@ impl Layer {
         &self.settings
     }
 
-    /// What the files are told to ignore.
-    pub(super) fn ignored(&self) -> Ignored {
+    /// What the files are told to ignore; where this says nothing, by a layer that ranks lower.
+    pub(super) fn ignored_or(&self, lower: &Self) -> Ignored {
         let mut ignored = Ignored::default();
-        if let Some(list) = self.text(Keyword::IgnoreUnknown) {
+        if let Some(list) = self.text(Keyword::IgnoreUnknown).or_else(|| lower.text(Keyword::IgnoreUnknown)) {
             ignored.add(list, true);
         }
         ignored

@@ -56,7 +56,7 @@ pub use options::{
 };
 pub use parse::{ConcreteHost, Warning};
 pub use pattern::matches;
-pub use problem::{ExpansionError, Fault, Origin, Problem, SshConfigError};
+pub use problem::{ExpansionError, Fault, Origin, Problem, Spot, SshConfigError};
 pub use route::{Request, Role, Route};
 
 use block::File;
@@ -72,6 +72,8 @@ pub struct Sources {
     pub account: Account,
     /// What the command line says, which ranks first for every target.
     pub command_line: Layer,
+    /// What stands in for the command line where that says nothing, after the user and port of a request.
+    pub defaults: Layer,
     /// Who resolves names for `CanonicalizeHostname`.
     pub resolver: Arc<dyn NameResolver>,
 }
@@ -79,7 +81,8 @@ pub struct Sources {
 impl Sources {
     /// The given files for the current user, nothing from the command line.
     pub fn new(files: Files, account: Account) -> Self {
-        Self { files, account, command_line: Layer::new(), resolver: Arc::new(SystemResolver) }
+        let (command_line, defaults) = (Layer::new(), Layer::new());
+        Self { files, account, command_line, defaults, resolver: Arc::new(SystemResolver) }
     }
 }
 
@@ -91,6 +94,7 @@ type Included = Result<Vec<Arc<File>>, SshConfigError>;
 pub struct SshConfig {
     account: Account,
     command_line: Layer,
+    defaults: Layer,
     resolver: Arc<dyn NameResolver>,
     files: Vec<File>,
     hosts: Vec<ConcreteHost>,
@@ -107,7 +111,7 @@ impl SshConfig {
     /// Reads and checks all files. Everything that is wrong in them is reported at once; a usual file that does not exist
     /// is not wrong.
     pub fn load(sources: Sources) -> Result<Self, SshConfigError> {
-        let Sources { files, account, command_line, resolver } = sources;
+        let Sources { files, account, command_line, defaults, resolver } = sources;
         let wanted = match &files {
             Files::Nothing => Vec::new(),
             Files::Only(path) => vec![(path, Owner::User, Trust::Given)],
@@ -116,7 +120,7 @@ impl SshConfig {
             }
         };
         let must_exist = matches!(files, Files::Only(_));
-        let mut parser = Parser::new(&account, command_line.ignored());
+        let mut parser = Parser::new(&account, command_line.ignored_or(&defaults));
         let mut read_files = Vec::new();
         for (path, owner, trust) in wanted {
             match read(path, trust, &account) {
@@ -132,18 +136,19 @@ impl SshConfig {
             return Err(SshConfigError::Invalid(parser.problems));
         }
         let Parser { hosts, warnings, .. } = parser;
-        Ok(Self { hosts, warnings, files: read_files, ..Self::bare(account, command_line, resolver) })
+        Ok(Self { hosts, warnings, files: read_files, command_line, defaults, ..Self::bare(account, resolver) })
     }
 
     /// A configuration that says nothing, as `-F none`.
     pub fn empty(account: Account) -> Self {
-        Self::bare(account, Layer::new(), Arc::new(SystemResolver))
+        Self::bare(account, Arc::new(SystemResolver))
     }
 
-    fn bare(account: Account, command_line: Layer, resolver: Arc<dyn NameResolver>) -> Self {
+    fn bare(account: Account, resolver: Arc<dyn NameResolver>) -> Self {
         Self {
             account,
-            command_line,
+            command_line: Layer::new(),
+            defaults: Layer::new(),
             resolver,
             files: Vec::new(),
             hosts: Vec::new(),

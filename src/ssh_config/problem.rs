@@ -48,9 +48,41 @@ pub struct Problem {
 impl Problem {
     /// The line, and below it a mark under the column.
     pub fn excerpt(&self) -> String {
-        let line = self.text.trim_end().replace('\t', " ");
-        let shown: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        format!("    {shown}\n    {:>width$}", "^", width = self.column)
+        excerpt(&self.text, self.column)
+    }
+}
+
+fn excerpt(line: &str, column: usize) -> String {
+    let line = line.trim_end().replace('\t', " ");
+    let shown: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    format!("    {shown}\n    {:>column$}", "^")
+}
+
+/// Where in its line a value stands that came to nothing only for some host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    column: usize,
+    line: String,
+}
+
+impl Spot {
+    /// Looks for a text in the line of a file, which was read long ago. Nothing where it does not stand there as it is.
+    pub(super) fn of(text: &str, origin: &Origin) -> Option<Self> {
+        let Origin::File { path, line } = origin else { return None };
+        let path = std::path::Path::new(&**path);
+        // A pipe was read already and would not end.
+        let all = path.is_file().then(|| std::fs::read_to_string(path))?.ok()?;
+        let line = all.lines().nth((*line as usize).checked_sub(1)?)?;
+        let column = line[..line.find(text)?].chars().count() + 1;
+        Some(Self { column, line: line.to_owned() })
+    }
+
+    fn column(spot: Option<&Self>) -> String {
+        spot.map_or(String::new(), |spot| format!(":{}", spot.column))
+    }
+
+    fn excerpt(spot: Option<&Self>) -> String {
+        spot.map_or(String::new(), |spot| format!("\n{}", excerpt(&spot.line, spot.column)))
     }
 }
 
@@ -283,6 +315,20 @@ pub enum ExpansionError {
     },
 }
 
+impl ExpansionError {
+    /// The whole text that cannot be expanded.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::UnknownToken { text, .. }
+            | Self::LonePercent { text }
+            | Self::UnclosedVariable { text }
+            | Self::UnsetVariable { text, .. }
+            | Self::BadVariable { text }
+            | Self::NoSuchUser { text } => text,
+        }
+    }
+}
+
 /// Why the configuration cannot be read, or a host not be resolved in it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SshConfigError {
@@ -311,7 +357,7 @@ pub enum SshConfigError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A value cannot be expanded for a host.
-    #[error("cannot resolve `{host}`: {origin}: {why}")]
+    #[error("cannot resolve `{host}`: {origin}{}: {why}{}", Spot::column(spot.as_deref()), Spot::excerpt(spot.as_deref()))]
     Expansion {
         /// The host.
         host: String,
@@ -319,6 +365,8 @@ pub enum SshConfigError {
         origin: Origin,
         /// Why not. Part of the message, and so no source of it.
         why: ExpansionError,
+        /// Where in the line of its file, if that is known.
+        spot: Option<Box<Spot>>,
     },
     /// A value makes no sense once everything is known.
     #[error("cannot resolve `{host}`: {origin}: {reason}")]

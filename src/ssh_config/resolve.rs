@@ -18,7 +18,7 @@ use super::matching::{Circumstances, Condition, holds, selects};
 use super::network::{Network, canonical_address, local_addresses, looks_like_address};
 use super::parse::{Parser, Place, anchored, problem};
 use super::pattern::{ListMatch, matches_list};
-use super::problem::{ExpansionError, Origin, SshConfigError};
+use super::problem::{ExpansionError, Origin, Spot, SshConfigError};
 use super::route::{Request, Role};
 use super::tokens::{self, Tokens};
 use super::value::Value;
@@ -82,6 +82,9 @@ impl<'a> Walk<'a> {
         }
         if let Some(port) = self.request.port {
             self.take(&Setting::new(Keyword::Port, Value::Number(port.into()), origin, Owner::User))?;
+        }
+        if self.request.role == Role::Target {
+            self.take_layer(&config.defaults)?;
         }
         let layers = self.request.layers;
         layers.iter().try_for_each(|layer| self.take_layer(layer))
@@ -159,7 +162,7 @@ impl<'a> Walk<'a> {
         let fail = |fault| SshConfigError::Invalid(vec![problem(origin, pattern, (0, fault))]);
         let expanded = anchored(&expanded, owner, &config.account).map_err(fail)?;
         let files = config.included_by_host(&expanded, || {
-            let mut parser = Parser::new(&config.account, config.command_line.ignored());
+            let mut parser = Parser::new(&config.account, config.command_line.ignored_or(&config.defaults));
             let place = Place { owner, depth, for_every_host: false };
             let files = parser.include(&expanded, place, (0, origin, pattern));
             if parser.problems.is_empty() { Ok(files) } else { Err(SshConfigError::Invalid(parser.problems)) }
@@ -334,7 +337,8 @@ impl<'a> Walk<'a> {
     }
 
     fn unexpanded(&self, (origin, why): Unexpanded) -> SshConfigError {
-        SshConfigError::Expansion { host: self.request.host.into(), origin, why }
+        let spot = Spot::of(why.text(), &origin).map(Box::new);
+        SshConfigError::Expansion { host: self.request.host.into(), origin, why, spot }
     }
 
     fn unusable(&self, origin: Origin, reason: &'static str) -> SshConfigError {

@@ -1,10 +1,13 @@
-//! Our standard input, for every host: read once, kept in a temporary file, replayed from the start for each reader.
+//! What every host gets on its standard input: our own, read once, kept in a temporary file and replayed from the start for
+//! each reader; or bytes that are in memory anyway.
 //!
-//! A host that is started late misses nothing, and the fleet's size does not matter to memory.
+//! A host that is started late misses nothing, and the fleet's size does not matter to memory. An input that cannot be read or
+//! kept to its end is never taken for a shorter one: its readers are told.
 
+use crate::outcome::{Code, Failure};
 use bytes::Bytes;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -13,15 +16,40 @@ const CHUNK: usize = 32 * 1024;
 
 /// A stream that any number of readers replay.
 #[derive(Clone)]
-pub struct Broadcast {
-    spool: Arc<File>,
-    progress: watch::Receiver<Progress>,
+pub struct Broadcast(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Memory(Bytes),
+    Spool { file: Arc<File>, progress: watch::Receiver<Progress> },
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Progress {
     length: u64,
-    ended: bool,
+    /// How the source ended, once it did.
+    end: Option<Result<(), InputLost>>,
+}
+
+/// Why the rest of an input is not there.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum InputLost {
+    /// The source.
+    #[error("standard input could not be read to its end: {0}")]
+    Read(Arc<io::Error>),
+    /// The temporary file.
+    #[error("standard input could not be kept in a temporary file in `{place}`: {0}", place = std::env::temp_dir().display())]
+    Keep(Arc<io::Error>),
+}
+
+impl From<InputLost> for Failure {
+    fn from(lost: InputLost) -> Self {
+        let failure = Failure::new(Code::LocalInput, lost.to_string());
+        match lost {
+            InputLost::Read(_) => failure,
+            InputLost::Keep(_) => failure.hint("name a directory with more room in TMPDIR"),
+        }
+    }
 }
 
 impl Broadcast {
@@ -29,48 +57,59 @@ impl Broadcast {
     ///
     /// # Errors
     /// When no temporary file can be made.
-    pub fn of(mut source: impl Read + Send + 'static) -> io::Result<Self> {
+    pub fn of(source: impl Read + Send + 'static) -> io::Result<Self> {
         let spool = tempfile::tempfile()?;
-        let mut sink = spool.try_clone()?;
-        let (sender, progress) = watch::channel(Progress { length: 0, ended: false });
+        let sink = spool.try_clone()?;
+        let (sender, progress) = watch::channel(Progress { length: 0, end: None });
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
-            let mut buffer = vec![0; CHUNK];
-            // A fault ends the stream: the hosts see its end, as they would of a pipe that breaks.
-            while let Ok(length @ 1..) = source.read(&mut buffer) {
-                if sink.write_all(&buffer[..length]).is_err() {
-                    break;
-                }
-                sender.send_modify(|progress| progress.length += length as u64);
-            }
-            sender.send_modify(|progress| progress.ended = true);
+            let end = keep(source, sink, |length| sender.send_modify(|progress| progress.length += length));
+            sender.send_modify(|progress| progress.end = Some(end));
         })?;
-        Ok(Self { spool: Arc::new(spool), progress })
+        Ok(Self(Kept::Spool { file: Arc::new(spool), progress }))
     }
 
     /// A stream of known bytes.
-    ///
-    /// # Errors
-    /// When no temporary file can be made.
-    pub fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
-        Self::of(io::Cursor::new(bytes))
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(Kept::Memory(bytes.into()))
     }
 
     /// What follows from `position` on, at most one chunk; `None` at the end.
-    pub(super) async fn read_at(&mut self, position: u64) -> Option<Bytes> {
-        let available = loop {
-            let progress = *self.progress.borrow_and_update();
-            if progress.length > position {
-                break progress.length - position;
+    pub(super) async fn read_at(&mut self, position: u64) -> Result<Option<Bytes>, InputLost> {
+        let (file, progress) = match &mut self.0 {
+            Kept::Memory(bytes) => {
+                let from = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+                let to = from.saturating_add(CHUNK).min(bytes.len());
+                return Ok((from < to).then(|| bytes.slice(from..to)));
             }
-            if progress.ended || self.progress.changed().await.is_err() {
-                return None;
-            }
+            Kept::Spool { file, progress } => (file, progress),
         };
+        let known = progress.wait_for(|known| known.length > position || known.end.is_some()).await;
+        let available = match known.as_deref() {
+            Ok(known) if known.length > position => known.length - position,
+            Ok(Progress { end: Some(Err(lost)), .. }) => return Err(lost.clone()),
+            Ok(_) => return Ok(None),
+            Err(_) => return Err(InputLost::Read(Arc::new(ErrorKind::BrokenPipe.into()))),
+        };
+        drop(known);
         let mut buffer = vec![0; usize::try_from(available).unwrap_or(CHUNK).min(CHUNK)];
         // Just written, so it comes from the page cache.
-        let length = self.spool.read_at(&mut buffer, position).ok()?;
-        buffer.truncate(length);
-        (length > 0).then(|| buffer.into())
+        file.read_exact_at(&mut buffer, position).map_err(|error| InputLost::Keep(Arc::new(error)))?;
+        Ok(Some(buffer.into()))
+    }
+}
+
+/// Copies a source to its end; what stands in the sink is told as it grows.
+fn keep(mut source: impl Read, mut sink: File, mut grown: impl FnMut(u64)) -> Result<(), InputLost> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let length = match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(InputLost::Read(Arc::new(error))),
+        };
+        sink.write_all(&buffer[..length]).map_err(|error| InputLost::Keep(Arc::new(error)))?;
+        grown(length as u64);
     }
 }
 
@@ -84,7 +123,7 @@ mod tests {
         let source = Broadcast::of(reader).unwrap();
         let read_all = |mut source: Broadcast| async move {
             let mut all = Vec::new();
-            while let Some(bytes) = source.read_at(all.len() as u64).await {
+            while let Some(bytes) = source.read_at(all.len() as u64).await.unwrap() {
                 all.extend_from_slice(&bytes);
             }
             all
@@ -95,5 +134,21 @@ mod tests {
         std::thread::spawn(move || writer.write_all(&text).unwrap()).join().unwrap();
         assert_eq!(early.await.unwrap(), expected);
         assert_eq!(read_all(source).await, expected);
+        assert_eq!(read_all(Broadcast::from_bytes(expected.clone())).await, expected);
+    }
+
+    #[tokio::test]
+    async fn an_input_that_breaks_off_has_no_end() {
+        struct Breaks;
+        impl Read for Breaks {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(ErrorKind::IsADirectory.into())
+            }
+        }
+        let mut source = Broadcast::of(io::Cursor::new("begun").chain(Breaks)).unwrap();
+        assert_eq!(source.read_at(0).await.unwrap().as_deref(), Some(&b"begun"[..]));
+        let failure = Failure::from(source.read_at(5).await.unwrap_err());
+        assert_eq!(failure.code, Code::LocalInput);
+        assert!(failure.message.contains("is a directory"), "{}", failure.message);
     }
 }

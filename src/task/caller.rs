@@ -1,9 +1,10 @@
 //! From a host to an open connection, with everything on the way told: how every task begins.
 
-use crate::connection::{Again, ConnectError, Connection, Connector, Destination, Trace, TraceEntry};
+use crate::connection::{Again, ConnectError, Connection, Connector, Destination, Trace, TraceEntries, TraceEntry};
 use crate::host::HostId;
 use crate::outcome::Outcome;
 use crate::scheduler::{Ended, RetryAfter, Unit, UnitEvents};
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub(super) async fn attempt(task: &impl OnHost, unit: Unit) -> Ended {
     if outcome.failure().is_none() {
         trace.end("");
     }
-    caller.tell(&mut trace, &unit.events).await;
+    caller.tell(trace.entries(), &unit.events).await;
     connection.close().await;
     Ended::Done(outcome)
 }
@@ -58,16 +59,20 @@ impl Caller {
         unit: &Unit,
         trace: &mut Trace,
     ) -> Result<Arc<Connection>, Ended> {
+        let entries = trace.entries().clone();
         let made = tokio::select! {
             // In a box, so that a unit that is at work is small.
-            made = Box::pin(self.connector.connect(destination, trace)) => made,
-            reason = unit.cancel.requested() => {
-                let mut failure = reason.failure();
-                failure.message = "ended before the work was begun".into();
-                return Err(Ended::Done(Outcome::Cancelled(failure)));
-            }
+            made = Box::pin(self.connector.connect(destination, trace)) => Some(made),
+            _ = unit.cancel.requested() => None,
+            // Beside the connecting, which a slow report must not hold up.
+            never = self.tell_as_it_comes(&entries, &unit.events) => match never {},
         };
-        self.tell(trace, &unit.events).await;
+        self.tell(&entries, &unit.events).await;
+        let Some(made) = made else {
+            let mut failure = unit.cancel.requested().await.failure();
+            failure.message = "ended before the work was begun".into();
+            return Err(Ended::Done(Outcome::Cancelled(failure)));
+        };
         made.map_err(|ConnectError { failure, again, .. }| match again {
             Again::Never => Ended::Done(Outcome::Unreachable(failure)),
             Again::Backoff => Ended::Retry { failure, after: RetryAfter::Backoff },
@@ -75,14 +80,22 @@ impl Caller {
         })
     }
 
-    /// Tells what is over, once, as far as it is shown.
-    pub(super) async fn tell(&self, trace: &mut Trace, events: &UnitEvents) {
-        for entry in std::mem::take(&mut trace.entries) {
+    async fn tell_as_it_comes(&self, entries: &TraceEntries, events: &UnitEvents) -> Infallible {
+        loop {
+            self.tell(entries, events).await;
+            entries.grown().await;
+        }
+    }
+
+    /// Tells what is over, once, as far as it is shown. Dropped before its end, it has told nothing by halves.
+    pub(super) async fn tell(&self, entries: &TraceEntries, events: &UnitEvents) {
+        while let Some(entry) = entries.first() {
             match entry {
                 TraceEntry::Phase { phase, took, detail } if self.detail > 0 => events.phase(phase, took, detail).await,
                 TraceEntry::Notice { level, message } if level <= self.detail => events.notice(level, message).await,
                 TraceEntry::Phase { .. } | TraceEntry::Notice { .. } => {}
             }
+            entries.told();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One command or script on every host: [`RunCommand`], the work behind `bugle run` and `bugle script`.
 
-use super::broadcast::Broadcast;
+use super::broadcast::{Broadcast, InputLost};
 use super::caller::{Caller, OnHost, attempt};
 use super::ending::{Ending, end};
 use super::privilege::{Conversation, Privilege, Streams, Turn};
@@ -12,6 +12,7 @@ use crate::host::HostId;
 use crate::outcome::{Code, Failure, Outcome, RemoteExit};
 use crate::scheduler::{Ended, Unit, UnitEvents, Work};
 use bytes::Bytes;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -74,7 +75,7 @@ impl RunCommand {
             Err(failure) if failure.code == Code::SessionLost => return Outcome::Unreachable(failure),
             Err(failure) => return Outcome::Failed(failure),
         };
-        self.caller.tell(trace, &unit.events).await;
+        self.caller.tell(trace.entries(), &unit.events).await;
         let run = Running {
             conversation: call.privilege.as_ref().map(|privilege| Conversation::new(privilege, &token, streams(&exec))),
             fed: false,
@@ -119,7 +120,7 @@ impl RunCommand {
 struct Running<'a> {
     conversation: Option<Conversation>,
     fed: bool,
-    feeder: Option<JoinHandle<()>>,
+    feeder: Option<JoinHandle<Result<(), InputLost>>>,
     stdin: Option<Broadcast>,
     input: Input,
     events: &'a UnitEvents,
@@ -152,6 +153,13 @@ impl Running<'_> {
                 () = sleep_until(deadline.unwrap_or(began)), if deadline.is_some() => {
                     let ending = end(process, call.privilege.as_ref()).await;
                     return Outcome::TimedOut(timed_out(limit.unwrap_or_default(), ending));
+                }
+                lost = lost_input(&mut self.feeder) => {
+                    // Half of an input must not pass for all of it: the process never sees its end.
+                    let ending = end(process, call.privilege.as_ref()).await;
+                    let mut failure = Failure::from(lost);
+                    failure.message.push_str(&format!("; {}", ending.describe()));
+                    return Outcome::Failed(failure);
                 }
             };
             if let Some(remark) = process.remark() {
@@ -220,13 +228,14 @@ impl Running<'_> {
         let input = self.input.clone();
         self.feeder = Some(tokio::spawn(async move {
             let mut position = 0;
-            while let Some(bytes) = stdin.read_at(position).await {
+            while let Some(bytes) = stdin.read_at(position).await? {
                 position += bytes.len() as u64;
                 if input.write(bytes).await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
             let _ = input.finish().await;
+            Ok(())
         }));
     }
 
@@ -257,6 +266,18 @@ impl Running<'_> {
             }
         }
     }
+}
+
+/// Waits until the input breaks off; for ever where it does not.
+async fn lost_input(feeder: &mut Option<JoinHandle<Result<(), InputLost>>>) -> InputLost {
+    if let Some(feeding) = feeder {
+        let fed = feeding.await;
+        *feeder = None;
+        if let Ok(Err(lost)) = fed {
+            return lost;
+        }
+    }
+    pending().await
 }
 
 fn streams(exec: &Exec) -> Streams {

@@ -23,6 +23,8 @@ pub struct Privilege {
     pub user: String,
     /// The password that the method asks for.
     pub password: Option<Secret>,
+    /// What holds that password and cannot be opened, where that is why there is none: a failure says so.
+    pub sealed_password: Option<&'static str>,
 }
 
 /// How another user is become.
@@ -69,7 +71,8 @@ pub struct UnknownMethod(String);
 impl Privilege {
     /// The command for the login shell; `token` makes prompt and mark unique.
     pub(super) fn wrap(&self, text: &str, token: &str, streams: Streams) -> String {
-        let mark = quote(&mark(token));
+        // In two words, which printf joins: sudo quotes a command that it refuses, and must not say the mark by that.
+        let mark = format!("{} {}", quote(MARK), quote(&format!("{token}]")));
         let marked = match streams {
             Streams::Two => format!("printf %s {mark}; printf %s {mark} >&2\n{text}"),
             Streams::OneTerminal => format!("printf %s {mark}\n{text}"),
@@ -106,8 +109,11 @@ fn prompt(token: &str) -> String {
     format!("[bugle-asks-{token}]")
 }
 
+/// How a mark begins.
+const MARK: &str = "[bugle-runs-";
+
 fn mark(token: &str) -> String {
-    format!("[bugle-runs-{token}]")
+    format!("{MARK}{token}]")
 }
 
 /// The conversation before the command runs.
@@ -201,7 +207,23 @@ impl Conversation {
         let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
         let own = lines.clone().find(|line| line.starts_with(program));
         let reason = own.or_else(|| lines.next_back()).unwrap_or_default();
+        // What follows is our command, which may say anything.
+        if let Some((who, _)) = said.split_once(" is not allowed to execute ") {
+            let who = who.lines().next_back().unwrap_or_default().trim_start_matches("Sorry, ");
+            return Failure::new(
+                Code::SudoRefused,
+                format!("{program} refused: {who} is not allowed to execute `/bin/sh`"),
+            )
+            .hint("bugle runs every command with /bin/sh -c: sudoers has to allow that, not the command alone");
+        }
         let lower = said.to_lowercase();
+        if lower.contains("must have a tty") {
+            return Failure::new(
+                Code::SudoRefused,
+                format!("{program} runs commands on a terminal only (`requiretty`)"),
+            )
+            .hint("--tty gives the command one");
+        }
         if [
             "sorry, try again",
             "incorrect password",
@@ -246,8 +268,15 @@ impl Conversation {
     }
 
     fn no_password(&self) -> Failure {
-        Failure::new(Code::SudoPassword, format!("{} needs a password", self.privilege.method.program()))
-            .hint("-K asks for it once; or set ansible_become_password in the inventory")
+        let program = self.privilege.method.program();
+        match self.privilege.sealed_password {
+            None => Failure::new(Code::SudoPassword, format!("{program} needs a password"))
+                .hint("-K asks for it once; or set ansible_become_password in the inventory"),
+            Some(name) => {
+                let message = format!("{program} needs a password, and `{name}` is encrypted with Ansible's vault");
+                Failure::new(Code::SudoPassword, message).hint("-K asks for it once: bugle does not open vaults")
+            }
+        }
     }
 }
 
@@ -260,7 +289,8 @@ mod tests {
     use super::*;
 
     fn sudo(password: Option<&str>) -> Privilege {
-        Privilege { method: Method::Sudo, user: "root".into(), password: password.map(|text| Secret::new(text.into())) }
+        let password = password.map(|text| Secret::new(text.into()));
+        Privilege { method: Method::Sudo, user: "root".into(), password, sealed_password: None }
     }
 
     const OUT: Stream = Stream::Stdout;
@@ -308,6 +338,7 @@ mod tests {
             ("sudo: a password is required\n", Some(1), Code::SudoPassword, "needs a password"),
             ("sh: 1: exec: sudo: not found\n", Some(127), Code::SudoRefused, "there is no sudo"),
             ("joe is not in the sudoers file.\n", Some(1), Code::SudoRefused, "not in the sudoers"),
+            ("sudo: sorry, you must have a tty to run sudo\n", Some(1), Code::SudoRefused, "requiretty"),
             ("", Some(1), Code::SudoRefused, "said nothing"),
         ];
         for (said, status, code, words) in cases {
@@ -317,6 +348,16 @@ mod tests {
             let failure = conversation.ended(status);
             assert_eq!(failure.code, code, "{said}");
             assert!(failure.message.contains(words), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_quotes_the_command_is_no_mark() {
+        for method in [Method::Sudo, Method::Su, Method::Doas] {
+            let privilege = Privilege { method, ..sudo(Some("pw")) };
+            for streams in [Streams::Two, Streams::OneTerminal] {
+                assert!(!privilege.wrap("id", "t", streams).contains(&mark("t")));
+            }
         }
     }
 

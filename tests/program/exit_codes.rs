@@ -1,6 +1,7 @@
 //! The table of exit codes, and ends that have nothing to do with hosts: a reader that goes away, a disk that is full.
 
 use crate::bugle::{Bugle, Place, calls, server};
+use crate::fleet::tmpfs::Tmpfs;
 use crate::fleet::{Behaviour, Fleet, Login, Reception};
 use std::fs::File;
 
@@ -129,4 +130,40 @@ fn a_place_that_cannot_be_written_is_known_before_anybody_is_called() {
         "error: cannot create `/proc/none`\ncaused by: No such file or directory (os error 2)\n",
     );
     assert_eq!(calls(&fleet), 0);
+}
+
+/// Sends this file to `wc -c` on hosts.
+fn counting(fleet: &Fleet, hosts: &str, input: &str) -> Bugle {
+    Bugle::on(fleet).after(&format!("exec <{input}")).args(["run", hosts, "--stdin", "wc -c; echo counted"])
+}
+
+#[test]
+fn an_input_that_breaks_off_is_never_taken_for_a_shorter_one() {
+    let fleet = Fleet::start(2);
+    for hosts in ["web01", "web01,web02"] {
+        let answer = counting(&fleet, hosts, "/").run().exited(5).said("");
+        answer.told(
+            "local.input: standard input could not be read to its end: Is a directory (os error 21); its process",
+        );
+    }
+    let Some(disk) = Tmpfs::new(96 * 1024) else { return };
+    for hosts in ["web01", "web01,web02"] {
+        let place = Place::new();
+        place.file("input", vec![b'x'; 1 << 20]);
+        let call = counting(&fleet, hosts, "input").at(&place).env("TMPDIR", disk.path());
+        let answer =
+            call.run().exited(5).said("").told("local.input: standard input could not be kept in a temporary file");
+        answer.told("No space left on device (os error 28)").told("hint: name a directory with more room in TMPDIR\n");
+    }
+}
+
+#[test]
+fn a_script_needs_no_room_on_this_machine() {
+    let fleet = Fleet::start(1);
+    let Some(disk) = Tmpfs::new(8 * 1024) else { return };
+    let place = Place::new();
+    let script = place.file("job.sh", format!("# {}\necho done\n", "long ".repeat(10_000)));
+    let call = Bugle::on(&fleet).at(&place).env("TMPDIR", disk.path()).args(["script", "web01"]).arg(script);
+    // The host has room of its own.
+    call.args(["-o", "SetEnv=TMPDIR=/tmp"]).run().is(0, "done\n", "");
 }

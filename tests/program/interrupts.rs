@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM while hosts are worked on, seen from both ends.
 
 use crate::bugle::{Bugle, Place, server};
+use crate::fleet::{Behaviour, Fleet, Reception};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
@@ -202,4 +203,16 @@ fn ctrl_c_is_not_heard_by_who_was_told_to_ignore_it() {
     running.signal(Signal::INT);
     std::fs::write(&go, "went on\n").expect("somebody reads it");
     running.wait().is(0, "went on\n", "");
+}
+
+#[test]
+fn how_far_a_host_came_is_told_while_it_hangs_and_not_lost_by_an_interrupt() {
+    let stuck = Behaviour::receiving(Reception::NamesItself("SSH-2.0-fleet\r\n"));
+    let fleet = Fleet::of([("stuck", stuck)]);
+    let call = Bugle::on(&fleet).args(["run", "stuck", "-vvv", "--connect-timeout", "50s", "true"]);
+    let mut running = call.start();
+    // Live: nothing else ends the wait in this test's time.
+    running.wait_for_talk("stuck: we offer ");
+    running.signal(Signal::INT);
+    running.wait().exited(130).told("stuck: connected to ").told("interrupted: ended before the work was begun");
 }

@@ -40,6 +40,14 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
             format!("error: unexpected argument '--timeuot' found\n\n  tip: a similar argument exists: '--timeout'\n  tip: to pass '--timeuot' as a value, use '-- --timeuot'\n\nUsage: bugle run --timeout <D> <TARGETS> <CMD>...\n{MORE}"),
         ),
         (&["run", "all"], format!("error: the following required arguments were not provided:\n  <CMD>...\n\nUsage: bugle run <TARGETS> <CMD>...\n{MORE}")),
+        (
+            &["rnu", "all", "true"],
+            format!("error: unrecognized subcommand 'rnu'\n\n  tip: a similar subcommand exists: 'run'\n\nUsage: bugle [OPTIONS] <COMMAND>\n{MORE}"),
+        ),
+        (
+            &["keys", "dpeloy", "all"],
+            format!("error: unrecognized subcommand 'dpeloy'\n\n  tip: a similar subcommand exists: 'deploy'\n\nUsage: bugle keys [OPTIONS] <COMMAND>\n{MORE}"),
+        ),
         (&["run", "all", "--ask-pass", "true"], "error: nobody can be asked for a password: there is no terminal\nhint: hand it over with --pass-fd FD\n".into()),
         (&["run", "all", "-K", "true"], "error: nobody can be asked for a password: there is no terminal\nhint: hand it over with --sudo-pass-fd FD\n".into()),
         (
@@ -56,6 +64,7 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
                 .into(),
         ),
         (&["run", "all", "--sudo=a;b", "true"], "error: the user name `a;b` contains `;`, which is not allowed in names\nhint: --sudo=USER takes a login name\n".into()),
+        (&["run", "all", "--sudo=", "true"], "error: `--sudo=` names no user\nhint: --sudo without `=` is for root\n".into()),
         (&["run", "all", "-I", "/nonexistent", "true"], "error: cannot read the key `/nonexistent`: No such file or directory (os error 2)\n".into()),
     ] {
         Bugle::on(&fleet).args(arguments).run().is(2, "", &expected);
@@ -70,10 +79,38 @@ fn wrong_words_of_the_command_line_are_shown_with_what_was_meant() {
         &["run", "all", "-o", "UserKnownHostsFile=/", "true"],
         &["run", "all", "--port", "0", "true"],
         &["run", "all", "--port", "70000", "true"],
-        &["rnu"],
-        &["run", "all", "--pause", "1s", "true"],
     ] {
         Bugle::on(&fleet).args(arguments).run().exited(2).said("");
+    }
+    assert_eq!(calls(&fleet), 0);
+}
+
+#[test]
+fn a_password_is_never_sent_to_hosts_or_taken_for_one() {
+    let fleet = Fleet::start(2);
+    let place = Place::new();
+    let source = place.file("file", "x");
+    let source = source.display().to_string();
+    for (arguments, by, and) in [
+        (&["run", "all", "--pass-fd", "0", "--stdin", "cat"][..], "`--pass-fd 0`", "--stdin"),
+        (&["run", "all", "--sudo", "--sudo-pass-fd", "0", "--stdin", "cat"], "`--sudo-pass-fd 0`", "--stdin"),
+        (&["run", "all", "--pass-fd", "0", "-i", "-", "true"], "`-i -`", "`--pass-fd 0`"),
+        (&["run", "-", "--pass-fd", "0", "true"], "`--pass-fd 0`", "the targets `-`"),
+        (&["script", "-", "--sudo-pass-fd", "0", &source], "`--sudo-pass-fd 0`", "the targets `-`"),
+        (&["push", "all", "-i", "-", "--sudo-pass-fd", "0", &source, "/tmp/"], "`-i -`", "`--sudo-pass-fd 0`"),
+        (&["pull", "-", "--pass-fd", "0", "/etc/hostname", "there"], "`--pass-fd 0`", "the targets `-`"),
+        (&["keys", "list", "-", "--sudo-pass-fd", "0"], "`--sudo-pass-fd 0`", "the targets `-`"),
+        (
+            &["keys", "generate", "-f", "there", "--per-host", "-", "--passphrase-fd", "0"],
+            "`--passphrase-fd 0`",
+            "the targets `-`",
+        ),
+        (&["run", "-", "-i", "-", "true"], "`-i -`", "the targets `-`"),
+        (&["run", "-", "--stdin", "cat"], "--stdin", "the targets `-`"),
+        (&["run", "all", "-i", "-", "--stdin", "cat"], "`-i -`", "--stdin"),
+    ] {
+        let told = format!("error: {by} and {and} cannot both read standard input\nhint: give one of them a file\n");
+        Bugle::on(&fleet).at(&place).stdin("hunter2\n").args(arguments).run().is(2, "", &told);
     }
     assert_eq!(calls(&fleet), 0);
 }
@@ -257,7 +294,8 @@ fn a_variable_that_is_not_set_is_told_once() {
     Bugle::alone().at(&place).arg("-F").arg(config).args(["config", "a"]).run().is(
         2,
         "",
-        "error: cannot resolve `a`: <home>/config:2: environment variable `NOPE` in `${NOPE}` is not set\n",
+        "error: cannot resolve `a`: <home>/config:2:16: environment variable `NOPE` in `${NOPE}` is not set\n      \
+           IdentityFile ${NOPE}\n                   ^\n",
     );
 }
 

@@ -1,8 +1,8 @@
 //! `--sudo` and `ansible_become*`: against a stand-in for sudo with a password, and the real programs.
 
 use crate::bugle::{Bugle, Place, server};
-use crate::fleet::Fleet;
 use crate::fleet::openssh::{find, login_name};
+use crate::fleet::{Behaviour, Fleet, Login};
 
 /// Behaves as sudo(8) towards a user with the password `open sesame`; `locked` may not become anybody.
 const SUDO: &str = r#"#!/bin/sh
@@ -39,6 +39,28 @@ fn bugle(fleet: &Fleet, place: &Place) -> Bugle {
 }
 
 const TOLD: &str = "hint: a host with another password: set ansible_become_password for it in the inventory\n";
+
+/// Refuses in the words of sudo(8) where sudoers allows some commands only: they hold the command.
+const RESTRICTED: &str = r#"#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+echo "Sorry, user deploy is not allowed to execute '$*' as root on web01." >&2
+exit 1
+"#;
+
+#[test]
+fn a_refusal_that_quotes_the_command_is_not_taken_for_its_output() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    place.file_with_mode("bin/sudo", RESTRICTED, 0o700);
+    let path = format!("SetEnv=PATH={}/bin:/usr/bin:/bin", place.path().display());
+    Bugle::on(&fleet).at(&place).args(["-o", &path, "run", "web01", "--sudo", "echo sudo: not found\nid"]).run().is(
+        1,
+        "",
+        "web01: sudo.refused: sudo refused: user deploy is not allowed to execute `/bin/sh`\n\
+         hint: bugle runs every command with /bin/sh -c: sudoers has to allow that, not the command alone\n",
+    );
+}
 
 #[test]
 fn a_right_password_lets_the_command_run_as_another() {
@@ -140,4 +162,25 @@ fn the_real_sudo_and_su_run_commands_as_others() {
             );
         }
     }
+}
+
+#[test]
+fn a_password_that_is_encrypted_is_missed_where_it_is_asked_for() {
+    let fleet = Fleet::start(1);
+    let place = Place::new();
+    let vars = place.file("vars.yaml", "all:\n  hosts:\n    web01:\n  vars:\n    ansible_become_pass: !vault x\n");
+    let call = || bugle(&fleet, &place).arg("-i").arg(&vars).args(["run", "web01"]);
+    call().arg("echo ran").run().is(0, "ran\n", "");
+    call().args(["--sudo", "echo ran"]).run().is(
+        1,
+        "",
+        "web01: sudo.password: sudo needs a password, and `ansible_become_pass` is encrypted with Ansible's vault\n\
+         hint: -K asks for it once: bugle does not open vaults\n",
+    );
+    let given = call().args(["--sudo", "--sudo-pass-fd", "3", "echo ran"]);
+    given.descriptor(3, "open sesame\n").run().is(0, "ran\n", "");
+    let closed = Fleet::of([("web01", Behaviour::letting_in(Login::Nobody))]);
+    let vars = place.file("vars.yaml", "all:\n  hosts:\n    web01:\n  vars:\n    ansible_password: !vault x\n");
+    let answer = Bugle::on(&closed).at(&place).arg("-i").arg(vars).args(["run", "web01", "true"]).run().exited(255);
+    answer.told("; `ansible_password` is encrypted with Ansible's vault\n");
 }

@@ -135,7 +135,15 @@ fn in_batch_nobody_is_asked_and_the_next_command_is_told() {
     let fleet = fleet();
     let refused = |bugle: Bugle| bugle.args(["run", "web", "--output", "none", "true"]);
     let answer = refused(Bugle::on(&fleet)).run().exited(3).said("");
-    answer.told("web01: hostkey.unknown: nobody vouches for the host key ED25519 SHA256:<fingerprint> of `[127.1.0.1]:<port>`\nhint: ");
+    let files = "-F <fleet>/ssh_config -i <fleet>/inventory.ini";
+    answer
+        .told("web01: hostkey.unknown: nobody vouches for the host key ED25519 SHA256:<fingerprint> of `[127.1.0.1]:<port>`\n")
+        .told(&format!("\nhint: `bugle known-hosts learn web {files}` shows it, asks and remembers it; compare it with"));
+    let gate = fleet.host("web01").address.to_string();
+    let call = Bugle::on(&fleet).args(["-J", &gate, "run", "web02", "-x", "db*", "true"]).run().exited(255);
+    call.told("web02: hostkey.unknown: jump host `127.1.0.1`: nobody vouches for").told(
+        "\nhint: `bugle known-hosts learn web02 -F <fleet>/ssh_config -J 127.1.0.1:<port> -i <fleet>/inventory.ini -x 'db*'` shows",
+    );
     let Some(screen) = refused(Bugle::on(&fleet).args(["-o", "BatchMode=yes"])).run_on_terminal(&[]) else { return };
     screen.exited(3);
 }

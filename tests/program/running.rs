@@ -412,3 +412,9 @@ fn a_jump_host_is_passed_with_its_own_configuration() {
          hint: is sshd running there, and on that port? -v shows the address\n",
     );
 }
+
+#[test]
+fn no_time_to_connect_in_the_ssh_config_is_no_limit() {
+    let fleet = Fleet::start(1);
+    Bugle::on(&fleet).args(["-o", "ConnectTimeout=0", "run", "web01", "echo reached"]).run().is(0, "reached\n", "");
+}

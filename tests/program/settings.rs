@@ -1,7 +1,8 @@
 //! Defaults from the environment and from the configuration file, and who wins.
 
 use crate::bugle::{Bugle, Place, calls};
-use crate::fleet::Fleet;
+use crate::fleet::{Behaviour, Fleet, Reception};
+use std::time::{Duration, Instant};
 
 const FILE: &str = ".config/bugle/config.yaml";
 
@@ -293,4 +294,82 @@ fn an_inventory_of_the_current_directory_is_found_only_when_nobody_else_can_writ
     let answer = run();
     assert!(!answer.stdout.contains("planted"), "{}", answer.stdout);
     answer.told("inventory.yaml");
+}
+
+/// The lines of `bugle config` that begin with one of these words.
+fn configured(bugle: Bugle, words: &[&str]) -> Vec<String> {
+    let answer = bugle.run().exited(0);
+    let begins = |line: &&str| words.iter().any(|word| line.split(' ').next() == Some(*word));
+    answer.stdout.lines().filter(begins).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_default_about_reaching_hosts_gives_way_to_everything_that_is_typed() {
+    let place = Place::new();
+    let inventory = place.file("hosts.ini", "web01 ansible_user=inventory ansible_port=7\n");
+    let words = ["user", "port", "proxyjump"];
+    let call = |arguments: &[&str]| {
+        let call = Bugle::alone().at(&place).args(["-F", "none", "-i"]).arg(&inventory);
+        configured(call.arg("config").args(arguments), &words)
+    };
+    let default = ["user file", "port 2200", "proxyjump gate"];
+    place.file(FILE, "user: file\nport: 2200\njump: gate\n");
+    // It stands in for the flag, and so it is stronger than the inventory.
+    assert_eq!(call(&["web01"]), default);
+    assert_eq!(call(&["root@web01:22"]), ["user root", "port 22", "proxyjump gate"]);
+    let typed = ["user typed", "port 23"];
+    assert_eq!(call(&["web01", "-o", "User=typed", "-o", "Port=23", "-o", "ProxyJump=none"]), typed);
+    assert_eq!(call(&["web01", "-l", "typed", "--port", "23", "-J", "none"]), typed);
+    // An option of the file says what -o would say, and the flags of the file rank before it.
+    place.file(FILE, "option: [User=file, Port=2200, ProxyJump=gate]\n");
+    assert_eq!(call(&["web01"]), default);
+    assert_eq!(call(&["root@web01:22"]), ["user root", "port 22", "proxyjump gate"]);
+    assert_eq!(call(&["web01", "-o", "User=typed", "-o", "Port=23", "-o", "ProxyJump=none"]), typed);
+}
+
+#[test]
+fn lists_of_the_file_and_the_environment_add_to_those_that_are_typed() {
+    let place = Place::new();
+    let hosts = |arguments: &[&str]| {
+        let call = Bugle::alone().at(&place).env("BUGLE_EXCLUDE", "web02").args(["-F", "none", "-i", "web[01-09],"]);
+        call.args(["hosts", "--fold", "web*"]).args(arguments).run().exited(0).stdout
+    };
+    place.file(FILE, "exclude: [web01]\nlimit: 'web[01-05]'\n");
+    assert_eq!(hosts(&[]), "web[03-05]\n");
+    assert_eq!(hosts(&["-x", "web03", "--limit", "web[02-04]"]), "web04\n");
+    place.file("id", "");
+    place.file("typed", "");
+    place.file(FILE, "option: [Compression=yes, TCPKeepAlive=no]\nidentity: [id]\n");
+    let call = Bugle::alone().at(&place).env("BUGLE_OPTION", "HashKnownHosts=yes").args(["-F", "none", "config", "a"]);
+    let words = ["compression", "tcpkeepalive", "hashknownhosts", "identityfile"];
+    let mut lines = configured(call.args(["-o", "Compression=no", "-I", "typed"]), &words);
+    lines.sort();
+    assert_eq!(
+        lines,
+        ["compression no", "hashknownhosts yes", "identityfile id", "identityfile typed", "tcpkeepalive no"]
+    );
+}
+
+#[test]
+fn a_default_of_the_time_to_connect_gives_way_to_the_option_that_is_typed() {
+    let fleet = Fleet::one(Behaviour::receiving(Reception::Silent));
+    let place = Place::new();
+    place.file(FILE, "connect-timeout: 50s\n");
+    let call = Bugle::on(&fleet).at(&place).args(["-o", "ConnectTimeout=1", "run", "host", "true"]);
+    let began = Instant::now();
+    call.run().exited(255).told("pre_banner.timeout");
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_pause_that_nobody_typed_needs_no_batches() {
+    let fleet = Fleet::start(1);
+    Bugle::on(&fleet).env("BUGLE_PAUSE", "1s").args(["run", "all", "echo ran"]).run().is(0, "ran\n", "");
+    let typed = Bugle::on(&fleet).args(["run", "all", "--pause", "1s", "echo ran"]).run();
+    typed.is(
+        2,
+        "",
+        "error: --pause waits between batches, and there are none\n\
+         hint: --serial makes batches, such as --serial 1,10%,100%\n",
+    );
 }

@@ -117,6 +117,7 @@ impl Caller {
             profile: Arc::new(profile),
             host_key_alias: None,
             password: None,
+            sealed_password: None,
             choice: KeyChoice::All,
         };
         Self {
@@ -167,7 +168,7 @@ impl Caller {
 
     /// With these bytes as standard input.
     pub fn sending(mut self, bytes: Vec<u8>) -> Self {
-        self.input = Some(Broadcast::from_bytes(bytes).expect("there is room for temporary files"));
+        self.input = Some(Broadcast::from_bytes(bytes));
         self
     }
 

@@ -71,7 +71,11 @@ async fn a_chain_goes_from_hop_to_hop() {
     let fleet = Fleet::of(["first", "second", "third", "target"].map(|name| (name, Behaviour::default())));
     let [first, second, third] = ["first", "second", "third"].map(|name| Caller::named(&fleet, name));
     let caller = Caller::named(&fleet, "target").through(&[&first, &second, &third]);
-    assert_eq!(caller.run("echo $FLEET_HOST").await.text(), "target\n");
+    let answer = caller.run("echo $FLEET_HOST").await;
+    assert_eq!(answer.text(), "target\n");
+    let [first, second, third] = [first, second, third].map(|hop| hop.destination.endpoint);
+    let way = format!("the jump hosts {first}, {second}, {third}");
+    assert!(answer.phases.contains(&(Phase::Connect, way.clone())), "no `{way}` in {:?}", answer.phases);
     for name in ["first", "second", "third"] {
         let counts = fleet.host(name).counts();
         assert_eq!((counts.connections, counts.tunnels), (1, 1), "{name}");
@@ -159,6 +163,18 @@ async fn what_is_typed_does_not_reach_jump_hosts_and_the_hint_says_so() {
     assert_eq!(error.failure.code, Code::AuthNoKey);
     let hint = error.failure.hint.unwrap_or_default();
     assert!(hint.contains(key) && hint.ends_with("or add the key with ssh-add"), "{hint}");
+}
+
+#[tokio::test]
+async fn a_jump_host_without_an_address_is_sent_to_the_ssh_config() {
+    let fleet = behind(1, Behaviour::default());
+    let mut bastion = Caller::only(&fleet);
+    // No name server is asked about a name with spaces.
+    bastion.destination.endpoint.address = "no such name".into();
+    let failure = Caller::named(&fleet, "web01").through(&[&bastion]).refused().await.failure;
+    assert_eq!(failure.code, Code::DnsNxdomain, "{}", failure.message);
+    let hint = failure.hint.unwrap_or_default();
+    assert!(hint.ends_with("in ssh_config, under `Host bastion` as `HostName ADDRESS`"), "{hint}");
 }
 
 #[tokio::test]

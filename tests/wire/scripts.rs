@@ -56,6 +56,7 @@ fn sudo(password: Option<&str>) -> Option<Privilege> {
         method: Method::Sudo,
         user: "root".into(),
         password: password.map(|text| Secret::new(text.into())),
+        sealed_password: None,
     })
 }
 
@@ -131,7 +132,8 @@ async fn su_runs_commands_as_others() {
         return;
     }
     let mut caller = Caller::daemon(&sshd);
-    caller.privilege = Some(Privilege { method: Method::Su, user: "root".into(), password: None });
+    caller.privilege =
+        Some(Privilege { method: Method::Su, user: "root".into(), password: None, sealed_password: None });
     for round in 0..10 {
         let answer = caller.run("id -un; echo \"it's\" >&2; exit 3").await;
         assert_eq!(
@@ -151,7 +153,7 @@ async fn a_script_runs_with_its_own_interpreter_and_leaves_nothing_behind() {
     let mut caller = Caller::only(&fleet);
     let file = ScriptFile::new(Path::new("some/check me.sh"), text, vec!["a b".into(), "it's".into()]);
     caller.script = Some(file);
-    caller.input = Some(Broadcast::from_bytes(text.to_vec()).unwrap());
+    caller.input = Some(Broadcast::from_bytes(text.to_vec()));
     let temporary = host.home.join("tmp");
     fs::create_dir(&temporary).unwrap();
     caller.profile().environment = vec![("TMPDIR".into(), temporary.display().to_string())];

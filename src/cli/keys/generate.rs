@@ -4,7 +4,7 @@ use super::protection::ProtectionOptions;
 use crate::cli::failure::Failed;
 use crate::cli::options::{GlobalOptions, TargetOptions};
 use crate::cli::shown::shown;
-use crate::cli::sources::Known;
+use crate::cli::sources::{Known, Readers};
 use crate::exit_code;
 use crate::keys::{Existing, Kind, Pair, PairError, PairFiles, PairFilesError, Protection, SizeError, summary};
 use crate::ssh_config::Account;
@@ -162,7 +162,8 @@ impl Arguments {
         let directory = self.file.as_deref().unwrap_or(Path::new("."));
         let targets =
             TargetOptions { targets: targets.clone(), limit: self.limit.clone(), exclude: self.exclude.clone() };
-        let selection = Known::load(global)?.select(&targets)?;
+        let readers = Readers { descriptor: self.protection.reads_standard_input(), option: None };
+        let selection = Known::load_beside(readers, global)?.select(&targets)?;
         let order = |name: &str| Order {
             files: PairFiles::at(directory.join(name)),
             comment: comment(format!("{owner} for {name}")),

@@ -27,6 +27,11 @@ pub(super) struct ProtectionOptions {
 }
 
 impl ProtectionOptions {
+    /// The option that takes standard input for itself, if one does.
+    pub(super) fn reads_standard_input(&self) -> Option<&'static str> {
+        (self.passphrase_fd == Some(0)).then_some("`--passphrase-fd 0`")
+    }
+
     /// Asks for the passphrase where it was not handed over.
     pub(super) fn ask(&self, about: &str) -> Result<Protection, Failed> {
         let protected = |passphrase| Protection::Passphrase { passphrase, rounds: self.rounds };

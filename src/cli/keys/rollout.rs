@@ -6,7 +6,7 @@ use crate::cli::fleet::{Epilogue, FleetRun, Traffic};
 use crate::cli::options::{FanoutOptions, GlobalOptions, TargetOptions};
 use crate::cli::privilege::PrivilegeOptions;
 use crate::cli::reach::Reached;
-use crate::cli::sources::Known;
+use crate::cli::sources::{Known, Readers};
 use crate::connection::{Connector, PrivateHalf};
 use crate::host::check_user;
 use crate::scheduler::{LocalFiles, Work};
@@ -77,7 +77,8 @@ impl RolloutOptions {
 
     /// Finds the way to every host; passwords are asked for.
     pub(super) fn reach(&self, global: &GlobalOptions, verb: &'static str) -> Result<Ready<'_>, Failed> {
-        let known = Known::load(global)?;
+        let readers = Readers { descriptor: self.privilege.reads_standard_input(), option: None };
+        let known = Known::load_beside(readers, global)?;
         let hosts = known.select(&self.targets)?.hosts;
         let called = Called::reach(
             &known,
@@ -173,6 +174,7 @@ impl Ready<'_> {
         let run = FleetRun {
             global: &global,
             options: &options.fanout,
+            targets: &options.targets,
             verb,
             title,
             hosts: called.hosts,

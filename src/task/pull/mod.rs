@@ -149,7 +149,7 @@ impl Pull {
         let (underway, all_ended) = Underway::new();
         let pulling = async {
             let sftp = &open_sftp(connection, privilege, trace).await?;
-            self.caller.tell(trace, &unit.events).await;
+            self.caller.tell(trace.entries(), &unit.events).await;
             let digester = &Digester::new(connection, privilege, sftp);
             let (caller, permits, destination) = (&self.caller, &self.lanes, self.destination(unit.host));
             let lanes = &Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });

@@ -157,7 +157,7 @@ impl Push {
         let (opened, places) = (OnceCell::new(), OnceCell::new());
         let pushing = async {
             let sftp = opened.get_or_try_init(|| open_sftp(connection, privilege, trace)).await?;
-            self.caller.tell(trace, &unit.events).await;
+            self.caller.tell(trace.entries(), &unit.events).await;
             self.push(connection, sftp, unit, &places).await
         };
         let outcome = self.order.conduct.bound(unit, pushing).await;
