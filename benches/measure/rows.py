@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import files
+import keys
 import meter
 from distance import FAR, Distance
 from peers import BUGLE, FLEET, TARGET, Peers
@@ -227,4 +228,5 @@ ROWS = {
     "start": start,
     "grouping": grouping,
     **files.ROWS,
+    **keys.ROWS,
 }
