@@ -31,18 +31,26 @@ impl Backlog {
 
     /// Waits until so few bytes wait that these may be sent too, if the server lets us know; they count as sent.
     pub async fn room(&mut self, bytes: u64) {
+        if self.window.has_changed().unwrap_or_default() {
+            self.hear();
+        }
         while self.is_told && self.waiting() > 0 && self.waiting() + bytes > MOST {
-            // Also when the channel has ended: whoever writes hears that.
-            self.is_told = matches!(timeout(PATIENCE, self.window.changed()).await, Ok(Ok(())));
+            match timeout(PATIENCE, self.window.changed()).await {
+                Ok(Ok(())) => self.hear(),
+                // Also when the channel has ended: whoever writes hears that.
+                _ => self.is_told = false,
+            }
         }
         self.sent += bytes;
     }
 
-    fn waiting(&mut self) -> u64 {
-        if self.window.has_changed().unwrap_or_default() {
-            self.sent = 0;
-            self.widest = self.widest.max(*self.window.borrow_and_update());
-        }
+    /// Takes in what was granted last.
+    fn hear(&mut self) {
+        self.widest = self.widest.max(*self.window.borrow_and_update());
+        self.sent = 0;
+    }
+
+    fn waiting(&self) -> u64 {
         u64::from(self.widest.saturating_sub(*self.window.borrow())) + self.sent
     }
 }
@@ -70,6 +78,7 @@ mod tests {
         assert_eq!(began.elapsed(), PATIENCE / 2);
         // Less than the widest is left: the rest waits there.
         granted.send_replace(2 * 1024 * 1024 - MOST as u32);
+        backlog.hear();
         assert_eq!(backlog.waiting(), MOST);
     }
 

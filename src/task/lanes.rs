@@ -21,9 +21,8 @@ pub(super) const LANES: usize = 8;
 const WORTHWHILE: u64 = 128 * 1024 * 1024;
 /// Bytes in flight on one of them: at first, and at most.
 const WINDOW: (u64, u64) = (1024 * 1024, 8 * 1024 * 1024);
-/// Lanes beside the first connection: to a host nearby, where two processes are what the cores at both ends can feed, and
-/// to one that is far, where OpenSSH's 2 MiB are what holds an upload up.
-const BESIDE: (usize, usize) = (1, 3);
+/// Lanes to a host that is far, where what may be under way in one channel is what holds a transfer up.
+const FAR: usize = 3;
 
 /// The further connections to one host. They are made when the first large file needs them.
 pub(super) struct Lanes<'a> {
@@ -32,8 +31,9 @@ pub(super) struct Lanes<'a> {
     privilege: Option<&'a Privilege>,
     main: &'a Sftp,
     permits: Arc<Semaphore>,
+    near: usize,
     is_possible: bool,
-    opened: [OnceCell<Option<Lane>>; BESIDE.1],
+    opened: [OnceCell<Option<Lane>>; FAR],
 }
 
 /// A further connection with an SFTP session of its own.
@@ -54,16 +54,18 @@ pub(super) struct Beside<'a> {
     pub(super) sftp: &'a Sftp,
     /// Of [`LANES`], for all hosts of the run.
     pub(super) permits: &'a Arc<Semaphore>,
+    /// Lanes to a host nearby.
+    pub(super) near: usize,
 }
 
 impl<'a> Lanes<'a> {
     /// Lanes beside a connection. Nobody is to be asked anything a second time: where a person had a part in logging in,
     /// and where a LocalCommand follows each login, there are none.
     pub(super) fn new(beside: &Beside<'a>) -> Self {
-        let Beside { caller, destination, connection, privilege, sftp: main, permits } = *beside;
+        let Beside { caller, destination, connection, privilege, sftp: main, permits, near } = *beside;
         let is_possible = connection.logged_in_unattended() && destination.profile.local_command.is_none();
-        let (permits, opened) = (Arc::clone(permits), [const { OnceCell::const_new() }; BESIDE.1]);
-        Self { caller, destination, privilege, main, permits, is_possible, opened }
+        let (permits, opened) = (Arc::clone(permits), [const { OnceCell::const_new() }; FAR]);
+        Self { caller, destination, privilege, main, permits, near, is_possible, opened }
     }
 
     /// Moves a file: over the first connection, and over the others too where that pays. What a lane that breaks has not
@@ -87,7 +89,7 @@ impl<'a> Lanes<'a> {
             all_taken.send_replace(true);
             Ok(())
         };
-        let others = join_all((0..BESIDE.1).map(|number| {
+        let others = join_all((0..FAR).map(|number| {
             let (further, mut nothing_left) = (&further, nothing_left.clone());
             async move {
                 // Whoever is not there in time is not waited for.
@@ -119,8 +121,8 @@ impl<'a> Lanes<'a> {
 
     fn count(&self) -> usize {
         match self.main.is_far() {
-            true => BESIDE.1,
-            false => BESIDE.0,
+            true => FAR,
+            false => self.near,
         }
     }
 

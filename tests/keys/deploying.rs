@@ -337,10 +337,8 @@ fn a_place_of_keys_that_is_roots_is_told_with_what_opens_it() {
     let Some(host) = Host::start() else { return };
     host.write(STRANGER, host.read("root"));
     let directory = host.home(STRANGER).join(".ssh");
-    for path in [&directory, &host.file(STRANGER)] {
-        chown(path, Some(0), Some(0)).unwrap();
-        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
-    }
+    chown(&directory, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
     let key = host.key("alice").unwrap();
     let answer = host.keys("deploy").args(["-l", STRANGER]).arg("--key").arg(key.public()).run().exited(1);
     answer.told(

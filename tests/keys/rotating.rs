@@ -93,7 +93,7 @@ fn a_new_key_with_the_comment_of_the_old_one_stays() {
     let line = new.line.replace(" new", " user");
     std::fs::write(new.public(), format!("{line}\n")).unwrap();
     let rotate = || host.keys("rotate").args(["--old", "user", "--new"]).arg(&new.private).run().exited(0);
-    rotate().said("added: SHA256:<fingerprint> user (logs in)\nremoved: SHA256:<fingerprint> user\n");
+    rotate().said("added: SHA256:<fingerprint> user (logs in)\nremoved: SHA256:<fingerprint> user\nrefused: SHA256:<fingerprint> user\n");
     assert_eq!(host.text("root"), format!("{line}\n"));
     assert!(host.lets_in("root", &new.private) && !host.lets_in("root", &old));
     rotate().said("already there: SHA256:<fingerprint> user (logs in)\nnot there: user\n");

@@ -24,6 +24,13 @@ fn slow() -> Cable {
     Cable::limited(60 * MIB)
 }
 
+/// As slow, and far away.
+fn slow_and_far() -> Cable {
+    let delay = Duration::from_millis(12);
+    let narrow = Lane { bytes_per_second: Some(60 * MIB), delay, ..Lane::default() };
+    Cable { to_client: narrow, ..Cable::delayed(delay) }
+}
+
 fn scene(cables: &[Cable]) -> Scene {
     Scene::of(Behaviour { cables: cables.to_vec(), ..Behaviour::serving([]) })
 }
@@ -34,11 +41,16 @@ fn connections(scene: &Scene) -> usize {
 
 #[track_caller]
 fn comes_over_several(scene: &Scene) {
+    comes(scene);
+    assert!(connections(scene) >= 2);
+}
+
+#[track_caller]
+fn comes(scene: &Scene) {
     let content = large();
     fs::write(scene.home().join("large"), &content).unwrap();
     Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "large", "taken"]).run().exited(0);
     assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
-    assert!(connections(scene) >= 2);
 }
 
 #[track_caller]
@@ -58,9 +70,11 @@ fn a_large_file_goes_over_two_connections() {
 }
 
 #[test]
-fn a_large_file_comes_over_two_connections() {
-    let scene = scene(&[slow(), Cable::default()]);
-    comes_over_several(&scene);
+fn a_large_file_comes_over_several_connections_from_afar_and_over_one_from_nearby() {
+    comes_over_several(&scene(&[slow_and_far(), Cable::default()]));
+    let scene = scene(&[Cable::default()]);
+    comes(&scene);
+    assert_eq!(connections(&scene), 1);
 }
 
 #[test]
@@ -95,7 +109,7 @@ fn what_a_broken_connection_had_is_sent_over_the_first() {
 #[test]
 fn what_a_broken_connection_had_is_fetched_over_the_first() {
     for after in [1000, 20 * MIB + 12_345] {
-        let scene = scene(&[slow(), Cable::failing(Direction::ToClient, after, Fault::Cut(Cut::Reset))]);
+        let scene = scene(&[slow_and_far(), Cable::failing(Direction::ToClient, after, Fault::Cut(Cut::Reset))]);
         comes_over_several(&scene);
     }
 }

@@ -31,6 +31,8 @@ const SMALL: u64 = 256 * 1024;
 const GROUP: u64 = 1024 * 1024;
 /// The least that is asked for at once, and the parts of a window that one request is.
 const REQUEST: (u64, u64) = (32 * 1024, 8);
+/// What is asked for at once nearby, in bytes: the fewer of them a server gathers for an answer, the less it moves about.
+const NEAR: u32 = 64 * 1024;
 /// What is said of a file that is not taken.
 const UNCERTAIN: &str = "it was changed while it was being read";
 
@@ -272,6 +274,7 @@ impl Fetcher<'_> {
 
     async fn read_share(&self, writer: &mut Writer, way: &Way<'_>, share: &mut Share<'_>) -> Result<(), Fault> {
         let Limits { read: most, .. } = way.sftp.limits().await?;
+        let most = if way.sftp.is_far() { most } else { most.min(NEAR) };
         let request = u32::try_from(REQUEST.0.max(self.widest / REQUEST.1)).unwrap_or(u32::MAX).min(most);
         let mut asked: VecDeque<Asked> = VecDeque::new();
         loop {

@@ -51,6 +51,8 @@ pub use source::{Source, SourceError};
 
 /// Bytes in flight from a host where many share the memory.
 const NARROW: u64 = 64 * 1024;
+/// Connections beside the first for a large file from a host nearby: what sends is not what holds it up.
+const LANES_NEAR: usize = 0;
 /// Large files that are open here at once, of all hosts together, and at most of one.
 const LARGE_FILES: (usize, usize) = (64, 8);
 /// Sources that are looked for at once.
@@ -152,7 +154,8 @@ impl Pull {
             self.caller.tell(trace.entries(), &unit.events).await;
             let digester = &Digester::new(connection, privilege, sftp);
             let (caller, permits, destination) = (&self.caller, &self.lanes, self.destination(unit.host));
-            let lanes = &Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
+            let near = LANES_NEAR;
+            let lanes = &Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits, near });
             self.pull(&Host { sftp, digester, lanes, place: place.as_ref(), underway: &underway, unit }).await
         };
         let outcome = self.order.conduct.bound(unit, pulling).await;

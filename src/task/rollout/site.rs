@@ -467,9 +467,7 @@ fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
 /// What the host refused is about the one account, where there is one.
 fn said(intents: &[Intent], refusal: Refused) -> Failure {
     match (refusal, intents) {
-        (Refused::ByHost(why), [intent]) => {
-            refused_for(&intent.account, &why).hints(may_not(&intent.account, &why))
-        }
+        (Refused::ByHost(why), [intent]) => refused_for(&intent.account, &why).hints(may_not(&intent.account, &why)),
         (Refused::ByHost(why), _) => refused(&why),
         (Refused::Session(failure), _) => failure,
     }
