@@ -139,8 +139,9 @@ pub(super) async fn look(
         Accounts::Named(names) => names.iter().map(|name| format!(" {}", quote(name))).collect(),
         Accounts::Own | Accounts::Everyone => String::new(),
     };
+    // What is said comes in one piece: a packet for each word would be a tenth of what a rollout costs here.
     let script = format!(
-        "{{\ntoken={}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}\n}}\n",
+        "{{\ntoken={}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}\n}} | {{ dd obs=65536 2>/dev/null || cat; }}\n",
         mark.0,
         yes(*accounts == Accounts::Own),
         yes(*accounts == Accounts::Everyone),
