@@ -376,6 +376,24 @@ fn what_a_killed_stream_left_is_secret_and_removed_by_the_next_run() {
     assert_arrived(scene.home(), &files);
 }
 
+#[test]
+fn a_tree_that_was_to_become_the_destination_leaves_nothing_when_it_is_pushed_again() {
+    let scene = Scene::of(Behaviour::behind([Cable::limited(150_000), Cable::default()]));
+    sources(&scene.place);
+    let args = ["-r", "tree", "new"];
+    let running = scene.push().args(args).start();
+    wait(scene.fleet().relay("host").until("some files", |_| {
+        let mut left = scene.left().into_iter().filter(|path| path.is_dir());
+        left.any(|room| fs::read_dir(room).is_ok_and(|all| all.count() > 3))
+    }));
+    let _ = kill_process(Pid::from_raw(running.id().cast_signed()).unwrap(), Signal::KILL);
+    drop(running);
+    // The destination is there by now, so that the tree goes into it.
+    scene.push().args(args).run().exited(0);
+    assert!(scene.home().join("new/tree").is_dir());
+    assert!(scene.left().is_empty(), "{:?}", scene.left());
+}
+
 /// Each host's line breaks at another byte.
 fn breaks(how: Cut, seed: u64) {
     const HOSTS: u64 = 16;

@@ -292,7 +292,7 @@ impl Pull {
     /// What has to be done.
     async fn plan(&self, inventory: &Inventory, verdicts: Vec<(usize, Verdict)>, teller: &Teller<'_>) -> carry::Work {
         let mut work = carry::Work::default();
-        let adjusts = self.order.preserve || self.order.comparison == Comparison::Content;
+        let adjusts = self.order.preserve;
         for (index, verdict) in verdicts {
             let entry = &inventory.entries[index];
             match (&entry.kind, verdict) {

@@ -226,8 +226,10 @@ impl Push {
             Places::new(self.lock.run(), unit.host.index())
         };
         let places = places.get_or_init(begin).await;
+        let top = TreePath::root();
         let beside = async {
-            match tree.roots.iter().all(|root| root.is_directory) {
+            // A directory that becomes the destination itself has been looked through.
+            match (0..tree.roots.len()).all(|root| tree.roots[root].is_directory && *placement.prefix(root) == top) {
                 true => Ok(Vec::new()),
                 false => leftovers_in(sftp, &directory).await,
             }
