@@ -156,7 +156,8 @@ fn the_old_file_is_looked_at_with_the_rights_of_the_server() {
     scene.old("it's a file", &old);
     let answer = with_sudo(&scene).args(["--sudo", "--output", "json", "new", "it's a file"]).run().exited(0);
     assert!(scene.read("it's a file") == content);
-    assert!(told(&answer).1 > 8 << 20, "{:?}", told(&answer));
+    // How much depends on how soon a busy host has summed it; without its rights it would be nothing.
+    assert!(told(&answer).1 > 2 << 20, "{:?}", told(&answer));
     let log = fs::read_to_string(scene.home().join("sudo.log")).unwrap();
     assert!(log.contains("exec /bin/sh") && scene.host().requests_to("write") == 0, "{log}");
 }

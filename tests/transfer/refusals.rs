@@ -20,8 +20,8 @@ fn one_refused_request_leaves_the_old_file_and_fails_that_file_only() {
         ("fsetstat", When::Nth(2)),
         ("fsync", When::Nth(1)),
         ("fstat", When::Nth(1)),
-        // The first is that of a listing.
-        ("close", When::Nth(2)),
+        // The first two are those of listings: of the tree, and of where it goes.
+        ("close", When::Nth(3)),
         ("posix-rename", When::Nth(1)),
     ] {
         let scene = Scene::serving([Oddity::Answer(kind, when, Answer::Status(4, b"no"))]);
