@@ -4,16 +4,15 @@
 //! before the server's version string, acknowledges at once while a handshake waits on every segment, and can be cut
 //! from outside, because a handshake that stalls inside russh keeps its task for ever. It knows nothing of SSH packets.
 
-use bytes::BytesMut;
+use bytes::{Buf, BufMut, BytesMut};
 use futures::task::AtomicWaker;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How much of what comes before the version string is kept. OpenSSH's refusals are one line.
@@ -42,7 +41,7 @@ pub(super) enum Carrier {
 /// A duplex stream that is watched through its [`Monitor`].
 pub(super) struct Wire {
     carrier: Carrier,
-    /// Read, and not asked for yet. Given back when it is empty.
+    /// Read, and not asked for yet.
     ahead: BytesMut,
     monitor: Arc<Monitor>,
 }
@@ -155,40 +154,46 @@ impl AsyncRead for Wire {
             }
             return this.poll_carrier(context, buffer);
         }
-        let length = this.ahead.len().min(buffer.remaining());
-        buffer.put_slice(&this.ahead.split_to(length));
-        if this.ahead.is_empty() {
-            this.ahead = BytesMut::new();
-        }
+        this.hand_over(buffer);
         Poll::Ready(Ok(()))
     }
 }
 
 impl Wire {
-    /// Reads what there is, hands over what was asked for and keeps the rest. Nothing is the end of the stream. The space
-    /// is on the stack: a connection that waits holds no buffer.
+    /// Gives what was read as far as it was asked for.
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..length]);
+        self.ahead.advance(length);
+    }
+
+    /// Reads what there is, hands over what was asked for and keeps the rest. Nothing is the end of the stream.
     fn poll_carrier(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut space = [const { MaybeUninit::uninit() }; LARGE_READ];
         let size = if self.monitor.is_hurried() { SMALL_READ } else { LARGE_READ };
-        let mut arrived = ReadBuf::uninit(&mut space[..size]);
-        let read = match &mut self.carrier {
-            Carrier::Tcp(stream) => {
-                let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut arrived));
-                if self.monitor.take_hurry() {
-                    // The kernel forgets this after a while, so it is said again at every read. sshd leaves Nagle's
-                    // algorithm on: its next packet waits for our acknowledgement of the last one.
-                    let _ = rustix::net::sockopt::set_tcp_quickack(stream.as_fd(), true);
-                }
-                read
-            }
-            Carrier::Other(stream) => ready!(Pin::new(stream).poll_read(context, &mut arrived)),
+        self.ahead.reserve(size);
+        let mut space = (&mut self.ahead).limit(size);
+        let polled = match &mut self.carrier {
+            Carrier::Tcp(stream) => pin!(stream.read_buf(&mut space)).poll(context),
+            Carrier::Other(stream) => pin!(stream.read_buf(&mut space)).poll(context),
         };
-        let fresh = arrived.filled();
+        let Poll::Ready(read) = polled else {
+            // A connection that waits holds no buffer.
+            self.ahead = BytesMut::new();
+            return Poll::Pending;
+        };
+        if let Carrier::Tcp(stream) = &self.carrier
+            && self.monitor.take_hurry()
+        {
+            // The kernel forgets this after a while, so it is said again at every read. sshd leaves Nagle's algorithm on:
+            // its next packet waits for our acknowledgement of the last one.
+            let _ = rustix::net::sockopt::set_tcp_quickack(stream.as_fd(), true);
+        }
+        let fresh = &self.ahead[..];
         if !self.monitor.identified.load(Ordering::Relaxed) {
             let mut is_foreign = false;
             self.monitor.note(|greeting| match &read {
-                Ok(()) if fresh.is_empty() => greeting.ended = Some(io::ErrorKind::UnexpectedEof),
-                Ok(()) => {
+                Ok(_) if fresh.is_empty() => greeting.ended = Some(io::ErrorKind::UnexpectedEof),
+                Ok(_) => {
                     greeting.take(fresh);
                     self.monitor.identified.store(greeting.identified, Ordering::Relaxed);
                     is_foreign = greeting.foreign_version().is_some();
@@ -200,10 +205,8 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
         }
-        let (asked_for, rest) = fresh.split_at(fresh.len().min(buffer.remaining()));
-        buffer.put_slice(asked_for);
-        self.ahead.extend_from_slice(rest);
-        Poll::Ready(read)
+        self.hand_over(buffer);
+        Poll::Ready(read.map(drop))
     }
 }
 
@@ -233,7 +236,7 @@ impl AsyncWrite for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
     #[test]
     fn the_greeting_ends_with_the_version_line_however_it_is_cut() {
