@@ -12,7 +12,7 @@ use super::frames::{Frames, LARGEST, Packet};
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
@@ -50,8 +50,6 @@ pub(super) struct Request {
 struct Waiting {
     open: Mutex<Open>,
     ended: Ended,
-    /// When the first request was made, and how long its answer took.
-    first: (OnceLock<Instant>, OnceLock<Duration>),
 }
 
 #[derive(Default)]
@@ -59,6 +57,20 @@ struct Open {
     next: u32,
     answers: HashMap<u32, oneshot::Sender<Packet>>,
     closed: bool,
+    /// A request that is under way, and since when; one at a time.
+    timed: Option<(u32, Instant)>,
+    /// How long the fastest answer was under way.
+    fastest: Option<Duration>,
+}
+
+impl Open {
+    fn take(&mut self, id: u32) -> Option<oneshot::Sender<Packet>> {
+        if let Some((_, since)) = self.timed.take_if(|(timed, _)| *timed == id) {
+            let took = since.elapsed();
+            self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+        }
+        self.answers.remove(&id)
+    }
 }
 
 impl Waiting {
@@ -132,9 +144,10 @@ impl Sftp {
     }
 
     /// Whether the host is so far away that the way, and not the machines at its ends, decides how fast things are: by how
-    /// long the answer to the first request was under way, when nothing else was. As near counts who has not answered yet.
+    /// long the fastest answer was under way: where much is done at once, most of them wait for a processor. As near counts
+    /// who has not answered yet.
     pub fn is_far(&self) -> bool {
-        self.waiting.first.1.get().is_some_and(|round_trip| *round_trip >= FAR)
+        self.waiting.open().fastest.is_some_and(|round_trip| round_trip >= FAR)
     }
 
     /// Sends a request and gives its answer-to-come. Waits only while the connection takes nothing.
@@ -165,7 +178,7 @@ impl Sftp {
             let id = open.next;
             open.next = open.next.wrapping_add(1);
             open.answers.insert(id, sender);
-            self.waiting.first.0.get_or_init(Instant::now);
+            open.timed.get_or_insert_with(|| (id, Instant::now()));
             id
         };
         let head = body(Writer::packet(kind, id)).finish(data.as_ref().map_or(0, Bytes::len));
@@ -288,14 +301,9 @@ async fn read(mut source: impl ByteSource, mut frames: Frames, waiting: Arc<Wait
 
 fn hand_out(frames: &mut Frames, waiting: &Waiting) -> Result<(), SftpError> {
     while let Some(packet) = frames.next()? {
-        let Some(answer) = waiting.open().answers.remove(&packet.id) else {
+        let Some(answer) = waiting.open().take(packet.id) else {
             return Err(SftpError::protocol(format!("the server answered request {}, which was not made", packet.id)));
         };
-        if packet.id == 0
-            && let Some(asked) = waiting.first.0.get()
-        {
-            waiting.first.1.get_or_init(|| asked.elapsed());
-        }
         // Whoever asked may have gone.
         let _ = answer.send(packet);
     }

@@ -9,9 +9,10 @@ use crate::fleet::trees::{ALL, Aspect, EVERY_ASPECT, Kind, assert_same, plant};
 use crate::fleet::{Answer as Reply, Behaviour, Cut, Exec, Fleet, Oddity, When};
 use crate::scene::{Scene, left, noise, pick, wait};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
+use std::fs::{self, FileTimes};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// So many are a stream without being asked for.
 const MANY: usize = 300;
@@ -466,4 +467,24 @@ fn a_rate_holds_for_streams_too() {
     // The last part need not be waited for.
     assert!(began.elapsed().as_millis() > 600, "{:?}", began.elapsed());
     assert_eq!(streams(&scene), 1);
+}
+
+#[test]
+fn times_of_access_are_kept_to_the_day_and_exactly_where_they_are_older() {
+    let Some(daemon) = sshd(Sftp::External(""), &[]) else { return };
+    let scene = Scene::on(daemon);
+    let files = sources(&scene.place);
+    let (old, fresh) = (&files[0].0, &files[1].0);
+    let accessed = |root: &Path, name: &str| fs::metadata(root.join(name)).unwrap().atime();
+    for (name, age) in [(old, 86_400 * 30), (fresh, 3600)] {
+        let source = fs::File::open(scene.place.path().join(name)).unwrap();
+        let time = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+        source.set_times(FileTimes::new().set_accessed(time(age)).set_modified(time(age))).unwrap();
+    }
+    let wanted = accessed(scene.place.path(), fresh);
+    let wanted_old = accessed(scene.place.path(), old);
+    push(&scene, &["-p", "--via", "tar"]).exited(0);
+    assert_eq!(accessed(scene.home(), old), wanted_old);
+    assert!(accessed(scene.home(), fresh).abs_diff(wanted) < 86_400);
+    assert_arrived(scene.home(), &files);
 }

@@ -54,6 +54,8 @@ pub(super) struct Manner<'a> {
     pub(super) proof: Proof,
     /// `--via`
     pub(super) via: Via,
+    /// Hosts that are pushed to at the same time.
+    pub(super) hosts_at_once: usize,
     /// Whether the destination was a symlink to a directory when it was looked at.
     pub(super) is_destination_link: bool,
     /// What broken runs left behind and may be gone on with (`--resume`).

@@ -69,6 +69,7 @@ pub struct Push {
     contents: Arc<Contents>,
     matches: Arc<Matches>,
     lock: Arc<RunLock>,
+    at_once: usize,
     window: (u64, u64),
     lanes: Arc<Semaphore>,
     /// Hosts on which temporary files may be.
@@ -116,11 +117,11 @@ impl Push {
     /// A push that is ready to be run.
     pub fn new(caller: Caller, hosts: Vec<TransferHost>, order: PushOrder, lock: Arc<RunLock>) -> Self {
         let contents = Contents::new(Arc::clone(&order.tree), hosts.len(), order.conduct.open_files);
-        let at_once = order.conduct.at_once(hosts.len()) as u64;
-        let window = (WINDOW.0, (IN_FLIGHT / at_once).clamp(WINDOW.0, WINDOW.1));
+        let at_once = order.conduct.at_once(hosts.len());
+        let window = (WINDOW.0, (IN_FLIGHT / at_once as u64).clamp(WINDOW.0, WINDOW.1));
         let lanes = Arc::new(Semaphore::new(LANES));
         let matches = Matches::new(&contents);
-        Self { caller, hosts, order, contents, matches, lock, window, lanes, unclear: AtomicUsize::new(0) }
+        Self { caller, hosts, order, contents, matches, lock, at_once, window, lanes, unclear: AtomicUsize::new(0) }
     }
 }
 
@@ -259,6 +260,7 @@ impl Push {
                     .then_some(&lanes),
                 proof: if rules.checksum { Proof::Content } else { Proof::Length },
                 via: self.order.via,
+                hosts_at_once: self.at_once,
                 is_destination_link,
                 leftovers: Vec::new(),
                 delta: sends_changes.then(|| Delta::new(&self.matches, connection, privilege)),

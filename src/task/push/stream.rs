@@ -21,12 +21,12 @@ use std::collections::{HashMap, HashSet};
 /// Files that are worth a stream where nobody asked for one: as many as go one by one in one go ([`FILES`]) are there as
 /// soon that way, and no shell has to be started for them.
 const MANY: usize = FILES;
-/// Content of one stream, in bytes: there are several where there is enough for them. While one is unpacked another is put
-/// into its places; and each has a window of its own (2 MiB with OpenSSH), which is little on a long way.
-const CONTENT: (u64, u64) = (2 * 1024 * 1024, 8 * 1024 * 1024);
+/// Content of one stream, in bytes: there are several where there is enough for them.
+const CONTENT: (u64, u64) = (2 * 1024 * 1024, 32 * 1024 * 1024);
 /// Files of one stream.
-const MOST: usize = 2_000;
-/// Streams to one host at once; each takes a session.
+const MOST: usize = 8_000;
+/// Streams to one host at once; each takes a session and a process. While one is unpacked another is put into its places;
+/// and each has a window of its own (2 MiB with OpenSSH), which is little on a long way.
 const STREAMS: usize = 4;
 
 /// Which way new small files go.
@@ -82,9 +82,9 @@ pub(super) struct Send<'step> {
 
 impl<'step> Group<'step> {
     /// The same in streams of a bounded size.
-    fn parts(self) -> Vec<Self> {
+    fn parts(self, streams: usize) -> Vec<Self> {
         let all: u64 = self.sends.iter().map(|send| send.size).sum();
-        let most = (all / STREAMS as u64 + 1).clamp(CONTENT.0, CONTENT.1);
+        let most = (all / streams as u64 + 1).clamp(CONTENT.0, CONTENT.1);
         let mut parts: Vec<Self> = Vec::new();
         let mut content = 0;
         for send in self.sends {
@@ -128,11 +128,17 @@ impl Carrier<'_> {
         let is_worth_it = |group: &Group| self.manner.via == Via::Tar || group.sends.len() >= MANY;
         let (many, few): (Vec<_>, Vec<_>) = groups.into_values().partition(is_worth_it);
         others.extend(few.iter().flat_map(|group| &group.sends).map(|send| send.step));
-        let mut streams: Vec<Group> = many.into_iter().flat_map(Group::parts).collect();
-        for group in streams.iter_mut().take(STREAMS) {
+        let at_once = self.streams_at_once();
+        let mut streams: Vec<Group> = many.into_iter().flat_map(|group| group.parts(at_once)).collect();
+        for group in streams.iter_mut().take(at_once) {
             group.ready = Some(self.ready());
         }
         Sorted { streams, others }
+    }
+
+    /// Streams to this host at once: of several hosts one unpacks while another puts into places.
+    fn streams_at_once(&self) -> usize {
+        STREAMS.div_ceil(self.manner.hosts_at_once)
     }
 
     fn ready(&self) -> Ready {
@@ -192,7 +198,7 @@ impl Carrier<'_> {
         let (mut refusals, mut any) = (Vec::new(), false);
         let mut waiting = groups.into_iter();
         let mut streams: FuturesUnordered<_> =
-            waiting.by_ref().take(STREAMS).map(|group| self.stream(group, lost)).collect();
+            waiting.by_ref().take(self.streams_at_once()).map(|group| self.stream(group, lost)).collect();
         while let Some(streamed) = streams.next().await {
             let streamed = streamed?;
             streams.extend(waiting.next().map(|group| self.stream(group, lost)));
