@@ -1,0 +1,183 @@
+//! What has to be proved on one host before anything is begun, while it is on trial, and after it.
+
+use super::intent::{Intent, commands};
+use super::obstacle::{ASSUMED, refused, refused_for};
+use super::order::{Admission, Bearer, Errand, Whose};
+use super::proof::{self, Proof, Purpose, Way};
+use super::site::Site;
+use crate::connection::Route;
+use crate::keys::authorized::{NewKey, Options, Presence};
+use crate::outcome::{Code, Failure};
+use std::sync::Arc;
+
+/// What was found of each key that should log in, in order.
+pub(super) type Proofs = Vec<Proof>;
+
+impl Site<'_> {
+    /// Why nothing is begun.
+    pub(super) async fn refusal(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
+        if self.is_forced() {
+            return Ok(());
+        }
+        for way in self.ways() {
+            let without = way.gone(intents);
+            // A key that comes may be the way in that stays: the trial shows.
+            let comes = intents.iter().filter(|intent| intent.is_own).any(|intent| self.brings_a_way(intent, errand));
+            if without.is_empty() || comes {
+                continue;
+            }
+            way.prove(self.connector(), &without).await.map_err(|failure| {
+                let text = format!("without it, {} would have no way in: {}", way.whose(), failure.message);
+                let intent = intents.iter().find(|intent| way.is_by(intent));
+                let failure = intent.map_or_else(|| refused(&text), |intent| refused_for(&intent.account, &text));
+                failure.hint(way.hint())
+            })?;
+        }
+        let is_last = |intent: &&Intent| intent.leaves_none() && intent.account.name != self.login_user();
+        match intents.iter().find(is_last) {
+            // Who leaves has to lose access everywhere.
+            Some(intent) if errand.whose != Whose::Everyone => {
+                let failure = refused_for(&intent.account, "its last key would go, and no other way in is proved");
+                Err(failure.hint("let another key in first, or say --force"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a key is added of which the private half is here.
+    pub(super) fn brings_a_way(&self, intent: &Intent, errand: &Errand) -> bool {
+        let mut added = errand.wish.present.iter().zip(&intent.plan.present);
+        added.any(|(admission, presence)| {
+            let bearer = &admission.bearer;
+            *presence == Presence::Added && proof::here(self.connector(), &self.host.destination, bearer).is_some()
+        })
+    }
+
+    /// The ways into this host that stay: that of this run, and those of its hosts behind it.
+    pub(super) fn ways(&self) -> Vec<Way> {
+        let own = &self.host.destination;
+        let mut ways = vec![Way { destination: own.clone(), purpose: Purpose::Work }];
+        for hops in self.rollout.hosts.iter().map(|host| host.destination.hops()) {
+            for (index, hop) in hops.iter().enumerate() {
+                let (here, there) = (&own.endpoint, &hop.endpoint);
+                let is_here = (&here.address, here.port) == (&there.address, there.port) || own.name == hop.name;
+                let is_known = |way: &Way| way.purpose == Purpose::Jump && way.destination.endpoint == hop.endpoint;
+                if !is_here || ways.iter().any(is_known) {
+                    continue;
+                }
+                let mut destination = hop.clone();
+                if index > 0 {
+                    destination.route = Route::Jump(hops[..index].into());
+                }
+                ways.push(Way { destination, purpose: Purpose::Jump });
+            }
+        }
+        ways
+    }
+
+    /// Logs in with every key that should log in, and by every way that has to stay open, where one may have been touched.
+    ///
+    /// Gives what was found of each key of each account.
+    pub(super) async fn prove(&self, errand: &Errand, intents: &[Intent]) -> Result<Vec<Proofs>, Failure> {
+        let (mut all, mut is_doubtful) = (Vec::new(), false);
+        for intent in intents {
+            let mut proofs = Vec::new();
+            for admission in &errand.wish.present {
+                proofs.push(self.prove_key(admission, intent).await?);
+            }
+            let mut added = intent.plan.present.iter().zip(&proofs);
+            let is_unproved =
+                added.any(|(presence, proof)| *presence == Presence::Added && matches!(proof, Proof::NotHere));
+            is_doubtful |= intent.takes_away() || intent.is_own && is_unproved;
+            if !intent.doubts.is_empty() && proofs.iter().any(|proof| matches!(proof, Proof::NotHere)) {
+                let text = "sshd may ignore the keys (StrictModes) until this is done";
+                let (name, commands) = (&intent.account.name, commands(&intent.doubts));
+                self.notice(format!("the keys of `{name}`: {text}: {commands}")).await;
+            }
+            all.push(proofs);
+        }
+        if is_doubtful && !self.is_forced() {
+            for way in self.ways() {
+                way.prove(self.connector(), &way.gone(intents)).await.map_err(|failure| {
+                    let text = format!("after it, there is no way in for {}: {}", way.whose(), failure.message);
+                    Failure { message: text, code: Code::KeysUnproved, ..failure }
+                })?;
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn prove_key(&self, admission: &Admission, intent: &Intent) -> Result<Proof, Failure> {
+        // What logs in with an authority is a certificate.
+        if admission.options.as_ref().is_some_and(Options::is_authority) {
+            return Ok(Proof::NotHere);
+        }
+        let (destination, user) = (&self.host.destination, &intent.account.name);
+        let found = proof::of_key(self.connector(), destination, user, &admission.bearer).await;
+        match found.map_err(|failure| unproved(&admission.bearer, &failure))? {
+            Proof::Refused(failure) if intent.doubts.is_empty() => Err(unproved(&admission.bearer, &failure)),
+            Proof::Refused(failure) => {
+                let commands = commands(&intent.doubts);
+                let message = format!("{}; sshd may want this (StrictModes): {commands}", failure.message);
+                Err(unproved(&admission.bearer, &Failure { message, ..failure }).hint("--repair does it"))
+            }
+            proof => Ok(proof),
+        }
+    }
+
+    /// What must not log in any more does not, as far as that can be tried.
+    pub(super) async fn prove_refused(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
+        for intent in intents {
+            let mut bearers: Vec<Arc<Bearer>> = Vec::new();
+            if errand.whose != Whose::Everyone {
+                bearers.extend(errand.refused.iter().cloned());
+            }
+            for key in intent.gone() {
+                let known = errand.refused.iter().find(|bearer| *bearer.key.key() == key);
+                let comment = intent.plan.removed.iter().find(|entry| entry.key == key).map(|entry| &entry.comment);
+                let comment = String::from_utf8_lossy(comment.map(Vec::as_slice).unwrap_or_default());
+                let new = || NewKey::new(key.clone(), &comment).or_else(|_| NewKey::new(key.clone(), "")).ok();
+                let made = || new().map(|key| Arc::new(Bearer { key, identity: None }));
+                let bearer = known.cloned().or_else(made);
+                bearers
+                    .extend(bearer.filter(|bearer| !bearers.iter().any(|other| other.key.key() == bearer.key.key())));
+            }
+            let (mut tried, whose) = (Vec::new(), self.name_of(&intent.account));
+            for bearer in bearers {
+                let found = proof::of_key(self.connector(), &self.host.destination, &intent.account.name, &bearer);
+                match found.await? {
+                    Proof::Refused(_) => {
+                        self.say(format!("{whose}refused: {}\n", bearer.key)).await;
+                        tried.push(bearer.key.key().clone());
+                    }
+                    // Of one key in the place of another, all is told.
+                    Proof::NotHere if errand.wish.present.is_empty() || !errand.refused.contains(&bearer) => {}
+                    Proof::NotHere => {
+                        let text = format!("{whose}not tried: {}, its private half is not here\n", bearer.key);
+                        self.say(text).await;
+                    }
+                    Proof::LogsIn | Proof::Accepted => {
+                        let text = format!("{whose}the old key {} still logs in", bearer.key);
+                        return Err(Failure::new(Code::KeysUnproved, text).hint(
+                            "another file, AuthorizedKeysCommand or a certificate lets it in: see `sshd -T` on the host",
+                        ));
+                    }
+                }
+            }
+            let is_tried = intent.gone().iter().all(|key| tried.contains(key)) && !tried.is_empty();
+            if intent.is_unsure(&errand.wish.absent) && !is_tried {
+                let text = format!("{ASSUMED}: {} was looked after, and a key may stand in another", intent.path());
+                let failure = Failure { code: Code::KeysUnproved, ..refused_for(&intent.account, &text) };
+                return Err(failure.hint("--sudo asks sshd"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
+    let text = format!("{} does not log in: {}", bearer.key, failure.message);
+    let hint = "AllowUsers, DenyUsers, PermitRootLogin, AuthenticationMethods, `from=`, `expiry-time=` and the account's shell \
+                decide too: `sshd -T` on the host shows";
+    Failure::new(Code::KeysUnproved, text).hint(hint)
+}
