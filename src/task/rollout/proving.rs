@@ -7,6 +7,7 @@ use super::proof::{self, Proof, Purpose, Way};
 use super::site::Site;
 use crate::connection::Route;
 use crate::keys::authorized::{NewKey, Options, Presence};
+use crate::known_hosts::PublicKey;
 use crate::outcome::{Code, Failure};
 use std::sync::Arc;
 
@@ -125,6 +126,23 @@ impl Site<'_> {
         }
     }
 
+    /// What a dry run can say of what is proved at the end: where it is not sure which files sshd reads, whoever cannot be
+    /// tried fails the run.
+    pub(super) async fn foresee(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
+        for intent in intents.iter().filter(|intent| intent.is_unsure(&errand.wish.absent)) {
+            let gone = intent.gone();
+            let is_here = |key: &PublicKey| {
+                let bearer = bearer(errand, intent, key);
+                bearer.is_some_and(|bearer| proof::here(self.connector(), &self.host.destination, &bearer).is_some())
+            };
+            if gone.is_empty() || !gone.iter().all(is_here) {
+                return Err(unsure(intent));
+            }
+            self.notice(format!("{ASSUMED}: {} is assumed", intent.path())).await;
+        }
+        Ok(())
+    }
+
     /// What must not log in any more does not, as far as that can be tried.
     pub(super) async fn prove_refused(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
         for intent in intents {
@@ -133,14 +151,8 @@ impl Site<'_> {
                 bearers.extend(errand.refused.iter().cloned());
             }
             for key in intent.gone() {
-                let known = errand.refused.iter().find(|bearer| *bearer.key.key() == key);
-                let comment = intent.plan.removed.iter().find(|entry| entry.key == key).map(|entry| &entry.comment);
-                let comment = String::from_utf8_lossy(comment.map(Vec::as_slice).unwrap_or_default());
-                let new = || NewKey::new(key.clone(), &comment).or_else(|_| NewKey::new(key.clone(), "")).ok();
-                let made = || new().map(|key| Arc::new(Bearer { key, identity: None }));
-                let bearer = known.cloned().or_else(made);
-                bearers
-                    .extend(bearer.filter(|bearer| !bearers.iter().any(|other| other.key.key() == bearer.key.key())));
+                let bearer = bearer(errand, intent, &key);
+                bearers.extend(bearer.filter(|bearer| !bearers.iter().any(|other| other.key.key() == &key)));
             }
             let (mut tried, whose) = (Vec::new(), self.name_of(&intent.account));
             for bearer in bearers {
@@ -166,13 +178,27 @@ impl Site<'_> {
             }
             let is_tried = intent.gone().iter().all(|key| tried.contains(key)) && !tried.is_empty();
             if intent.is_unsure(&errand.wish.absent) && !is_tried {
-                let text = format!("{ASSUMED}: {} was looked after, and a key may stand in another", intent.path());
-                let failure = Failure { code: Code::KeysUnproved, ..refused_for(&intent.account, &text) };
-                return Err(failure.hint("--sudo asks sshd"));
+                return Err(unsure(intent));
             }
         }
         Ok(())
     }
+}
+
+/// What is known of a key that goes.
+fn bearer(errand: &Errand, intent: &Intent, key: &PublicKey) -> Option<Arc<Bearer>> {
+    let known = errand.refused.iter().find(|bearer| bearer.key.key() == key);
+    let comment = intent.plan.removed.iter().find(|entry| entry.key == *key).map(|entry| &entry.comment);
+    let comment = String::from_utf8_lossy(comment.map(Vec::as_slice).unwrap_or_default());
+    let new = || NewKey::new(key.clone(), &comment).or_else(|_| NewKey::new(key.clone(), "")).ok();
+    let made = || new().map(|key| Arc::new(Bearer { key, identity: None }));
+    known.cloned().or_else(made)
+}
+
+fn unsure(intent: &Intent) -> Failure {
+    let text = format!("{ASSUMED}: {} was looked after, and a key may stand in another", intent.path());
+    let failure = Failure { code: Code::KeysUnproved, ..refused_for(&intent.account, &text) };
+    failure.hint("--sudo asks sshd")
 }
 
 fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {

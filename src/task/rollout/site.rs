@@ -82,6 +82,9 @@ impl Site<'_> {
             }
         }
         refusal?;
+        if !self.is_real() {
+            self.foresee(errand, &intents).await?;
+        }
         let mut changed = false;
         if self.is_real() {
             let changes = self.changes(&intents);
