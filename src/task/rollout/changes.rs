@@ -4,7 +4,8 @@ use super::facts::{Account, KeyFile};
 use super::frames::Mark;
 use super::obstacle::is_below_home;
 use super::strict::{Violation, mended};
-use crate::keys::authorized::Document;
+use crate::keys::authorized::{Change, Document, Line};
+use crate::known_hosts::PublicKey;
 use crate::task::shell::quote;
 use std::fmt::Write;
 use std::time::Duration;
@@ -60,17 +61,36 @@ impl Replacement<'_> {
         )
     }
 
-    /// Commands that print each line that becomes another, as it was and as it is.
+    /// Commands that print each line that becomes another, as it was and as it is, and its key.
     fn edits(&self) -> String {
+        let changes = self.document.changes();
+        let changed: Vec<PublicKey> = changes.iter().filter_map(key_of).collect();
+        // Other lines of the same keys stay: they are not to be taken for those that were changed.
+        let staying = self.document.lines().filter(|line| {
+            let is_new = changes.iter().any(|change| change.after.as_deref() == Some(line.bare()));
+            !is_new && line.entry().is_some_and(|entry| changed.contains(&entry.key))
+        });
+        let staying = staying.map(|line| Some(line.bare().to_vec()));
+        let staying = staying.map(|line| Change { before: line.clone(), after: line });
         let mut commands = String::new();
-        for change in self.document.changes() {
+        for change in changes.iter().cloned().chain(staying) {
+            let key = key_of(&change).map(|key| key.to_string()).unwrap_or_default();
+            let blob = key.split(' ').nth(1).unwrap_or_default();
             let [before, after] = [&change.before, &change.after].map(|line| line.as_deref().unwrap_or_default());
             if before.contains(&0) || after.contains(&0) {
                 return "false".into();
             }
-            let _ = write!(commands, "printf '{}\\n{}\\n'; ", printed(before), printed(after));
+            let _ = write!(commands, "printf '{}\\n{}\\n{blob}\\n'; ", printed(before), printed(after));
         }
         commands + ":"
+    }
+}
+
+/// The key of the line that a change leaves.
+fn key_of(change: &Change) -> Option<PublicKey> {
+    match Line::parse(change.after.as_ref()?) {
+        Line::Key(entry) => Some(entry.key),
+        Line::Blank | Line::Comment | Line::Foreign(_) => None,
     }
 }
 

@@ -151,8 +151,9 @@ impl Site<'_> {
                 bearers.extend(errand.refused.iter().cloned());
             }
             for key in intent.gone() {
-                let bearer = bearer(errand, intent, &key);
-                bearers.extend(bearer.filter(|bearer| !bearers.iter().any(|other| other.key.key() == &key)));
+                if !bearers.iter().any(|bearer| *bearer.key.key() == key) {
+                    bearers.extend(bearer(errand, intent, &key));
+                }
             }
             let (mut tried, whose) = (Vec::new(), self.name_of(&intent.account));
             for bearer in bearers {

@@ -214,15 +214,18 @@ fn together(failures: Vec<Failure>) -> Option<Failure> {
 }
 
 async fn put_back(trial: Transaction, failure: Failure) -> Failure {
-    match trial.put_back().await {
-        Err(Refused::ByHost(why)) => Failure { message: format!("{}; {why}", failure.message), ..failure },
-        // Without a session, the host does it by itself.
-        Ok(()) | Err(Refused::Session(_)) if failure.code == Code::KeysUnproved => {
-            let message = format!("{}; the old file stands again", failure.message);
-            Failure { code: Code::KeysRolledBack, message, ..failure }
-        }
-        Ok(()) | Err(Refused::Session(_)) => failure,
-    }
+    let found = trial.put_back().await;
+    let is_about_a_key = failure.code == Code::KeysUnproved;
+    let (code, stands) = match found {
+        Ok(stands) if is_about_a_key => (Code::KeysRolledBack, stands),
+        Err(Refused::Session(_)) if is_about_a_key => (
+            failure.code,
+            "what stands could not be seen: the host takes the change back when it hears nothing of this run".into(),
+        ),
+        Err(Refused::ByHost(why)) => (failure.code, why),
+        Ok(_) | Err(Refused::Session(_)) => return failure,
+    };
+    Failure { code, message: format!("{}; {stands}", failure.message), ..failure }
 }
 
 /// What the host refused is about the one account, where there is one.

@@ -114,21 +114,21 @@ impl Transaction {
         match said? {
             (key, _) if key == "kept" => Ok(Kept::Yes),
             (key, _) if key == "changed" => Ok(Kept::Stale),
-            (key, _) if key == "restored" => {
+            (key, stands) if key == "restored" => {
                 let text = format!("the host heard nothing of this run for {} s; ", self.silence.as_secs().max(1));
-                let failure = Failure::new(Code::KeysRolledBack, text + "the old file stands again");
+                let failure = Failure::new(Code::KeysRolledBack, text + &stands);
                 Err(Refused::Session(failure.hint("--connect-timeout sets how long is waited, a third of that")))
             }
             (_, why) => Err(Refused::ByHost(why)),
         }
     }
 
-    /// Takes everything back.
-    pub(super) async fn put_back(mut self) -> Result<(), Refused> {
+    /// Takes everything back and gives what stands then, in the words of the host.
+    pub(super) async fn put_back(mut self) -> Result<String, Refused> {
         let said = self.tell(Some(Bytes::from_static(b"back\n")), &[]).await;
         self.inner.close().await;
         match said? {
-            (key, _) if key == "restored" => Ok(()),
+            (key, stands) if key == "restored" => Ok(stands),
             (_, why) => Err(Refused::ByHost(why)),
         }
     }
