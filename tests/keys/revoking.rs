@@ -90,6 +90,12 @@ fn a_dry_run_refuses_what_the_run_would_refuse() {
     sync.told("keys.refused: the keys of `root`: without it, this run would have no way in: ");
     assert_eq!((host.read("root"), facts(&host.file("root"))), before);
     host.keys("revoke").arg(host.daemon.key()).args(["--dry-run", "--force"]).run().exited(0);
+    // What only a changed file shows is told.
+    let own =
+        host.keys("deploy").arg("--key").arg(host.daemon.key()).args(["--options", "from=\"192.0.2.1\"", "--dry-run"]);
+    own.run().exited(0).told("the options of a key change that may be the way in of this run: only the run proves");
+    let other = host.keys("deploy").arg("--key").arg(&alice.private).args(["--options", "restrict", "--dry-run"]).run();
+    assert!(!other.exited(0).stderr.contains("only the run proves"));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! What has to be proved on one host before anything is begun, while it is on trial, and after it.
 
-use super::intent::{Intent, commands};
+use super::intent::{Intent, Rest, commands};
 use super::obstacle::{ASSUMED, refused, refused_for};
 use super::order::{Admission, Bearer, Errand, Whose};
 use super::proof::{self, Proof, Purpose, Way};
 use super::site::Site;
-use crate::connection::Route;
-use crate::keys::authorized::{NewKey, Options, Presence};
+use crate::connection::{PrivateHalf, Route};
+use crate::keys::authorized::{Entry, NewKey, Options, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::{Code, Failure};
 use std::sync::Arc;
@@ -23,7 +23,10 @@ impl Site<'_> {
         for way in self.ways() {
             let without = way.gone(intents);
             // A key that comes may be the way in that stays: the trial shows.
-            let comes = intents.iter().filter(|intent| intent.is_own).any(|intent| self.brings_a_way(intent, errand));
+            let comes = intents.iter().filter(|intent| way.is_by(intent)).any(|intent| {
+                let mut added = errand.wish.present.iter().zip(&intent.plan.present);
+                added.any(|(admission, presence)| *presence == Presence::Added && self.may_use(&way, admission))
+            });
             if without.is_empty() || comes {
                 continue;
             }
@@ -34,24 +37,53 @@ impl Site<'_> {
                 failure.hint(way.hint())
             })?;
         }
-        let is_last = |intent: &&Intent| intent.leaves_none() && intent.account.name != self.login_user();
-        match intents.iter().find(is_last) {
-            // Who leaves has to lose access everywhere.
-            Some(intent) if errand.whose != Whose::Everyone => {
-                let failure = refused_for(&intent.account, "its last key would go, and no other way in is proved");
-                Err(failure.hint("let another key in first, or say --force"))
-            }
-            _ => Ok(()),
+        // Who leaves has to lose access everywhere.
+        if errand.whose == Whose::Everyone {
+            return Ok(());
         }
+        for intent in intents.iter().filter(|intent| intent.account.name != self.login_user()) {
+            let (text, hint) = match intent.rest() {
+                None => continue,
+                Some(Rest::Nothing) => {
+                    ("its last key would go, and no other way in is proved", "let another key in first, or say --force")
+                }
+                Some(Rest::Doubtful(entries)) if self.any_lets_in(&entries, intent, errand).await => continue,
+                Some(Rest::Doubtful(_)) => (
+                    "its last key would go but such as have expired, are for certificates or have `from=`, and no login with \
+                     those is proved",
+                    "name the private half of one that stays (-I), let another key in first, or say --force",
+                ),
+            };
+            return Err(refused_for(&intent.account, text).hint(hint));
+        }
+        Ok(())
     }
 
-    /// Whether a key is added of which the private half is here.
-    pub(super) fn brings_a_way(&self, intent: &Intent, errand: &Errand) -> bool {
-        let mut added = errand.wish.present.iter().zip(&intent.plan.present);
-        added.any(|(admission, presence)| {
-            let bearer = &admission.bearer;
-            *presence == Presence::Added && proof::here(self.connector(), &self.host.destination, bearer).is_some()
-        })
+    /// Whether one of these keys that stay lets in from here: one that is declared shows it while it is on trial, or fails.
+    async fn any_lets_in(&self, entries: &[Entry], intent: &Intent, errand: &Errand) -> bool {
+        for entry in entries {
+            let declared = errand.wish.present.iter().find(|admission| admission.is_by(entry));
+            let (connector, destination) = (self.connector(), &self.host.destination);
+            if let Some(admission) = declared {
+                if proof::here(connector, destination, &admission.bearer).is_some() {
+                    return true;
+                }
+                continue;
+            }
+            let Ok(key) = NewKey::new(entry.key.clone(), "") else { continue };
+            let bearer = Bearer { key, identity: None };
+            let found = proof::of_key(connector, destination, &intent.account.name, &bearer).await;
+            if matches!(found, Ok(Proof::LogsIn | Proof::Accepted)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the private half of a key is among what a way in is gone with.
+    fn may_use(&self, way: &Way, admission: &Admission) -> bool {
+        let sources = &way.destination.profile.keys;
+        self.connector().private_half(sources, admission.bearer.key.key()) == PrivateHalf::Here
     }
 
     /// The ways into this host that stay: that of this run, and those of its hosts behind it.
@@ -126,9 +158,24 @@ impl Site<'_> {
         }
     }
 
-    /// What a dry run can say of what is proved at the end: where it is not sure which files sshd reads, whoever cannot be
-    /// tried fails the run.
+    /// What a dry run can say of what only the run proves. Where it is not sure which files sshd reads, whoever cannot be tried
+    /// fails it.
     pub(super) async fn foresee(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
+        for way in self.ways() {
+            let mut by = intents.iter().filter(|intent| way.is_by(intent));
+            let is_changed = by.any(|intent| {
+                let mut changed = errand.wish.present.iter().zip(&intent.plan.present);
+                changed.any(|(admission, presence)| *presence == Presence::Changed && self.may_use(&way, admission))
+            });
+            if is_changed {
+                let text = "the options of a key change that may be the way in of";
+                self.notice(format!(
+                    "{text} {}: only the run proves that it lets in still, or takes it back",
+                    way.whose()
+                ))
+                .await;
+            }
+        }
         for intent in intents.iter().filter(|intent| intent.is_unsure(&errand.wish.absent)) {
             let gone = intent.gone();
             let is_here = |key: &PublicKey| {

@@ -76,8 +76,9 @@ impl Site<'_> {
         if !self.is_real() {
             for intent in &intents {
                 self.unit.events.output(Stream::Stdout, Bytes::from(intent.shown())).await;
-                if intent.leaves_none() {
-                    self.say(format!("{}no key would be left\n", self.name_of(&intent.account))).await;
+                if let Some(rest) = intent.rest() {
+                    let whose = self.name_of(&intent.account);
+                    self.say(format!("{whose}no key would be left{}\n", rest.words())).await;
                 }
             }
         }

@@ -72,8 +72,8 @@ impl Site<'_> {
             };
             text += &format!("{whose}removed: {authority}{}{more}\n", named(entry));
         }
-        if intent.leaves_none() {
-            text += &format!("{whose}no key is left\n");
+        if let Some(rest) = intent.rest() {
+            text += &format!("{whose}no key is left{}\n", rest.words());
         }
         if errand.whose != Whose::Everyone {
             for missed in &plan.missed {
