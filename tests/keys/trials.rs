@@ -11,7 +11,8 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
-fn until(what: &str, is_so: impl Fn() -> bool) {
+/// Waits for what has to happen by itself.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "{what}");
