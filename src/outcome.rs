@@ -212,7 +212,7 @@ codes! {
     TransferNoSpace = "transfer.no_space";
     /// A file of keys cannot be edited, or must not be: nothing was written.
     KeysRefused = "keys.refused";
-    /// A login failed after a file of keys was edited: the old file stands again.
+    /// A login failed after a file of keys was edited: what was changed is taken back.
     KeysRolledBack = "keys.rolled_back";
     /// A login shows that a key does not do what it should.
     KeysUnproved = "keys.unproved";

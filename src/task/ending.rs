@@ -82,6 +82,9 @@ set -- $victims
 [ $known = yes ] && echo "left $#" || echo 'left ?'
 "#;
 
+/// What the script knows of itself where nothing stands in between.
+const SELF: &str = "me=$$ sshd=$PPID";
+
 /// How ending a process went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -179,17 +182,19 @@ async fn kill_over_second_session(connection: Arc<Connection>, privilege: Option
 /// is told what it cannot see because sudo stands in between.
 fn script(privilege: Option<&Privilege>) -> String {
     let Some(privilege) = privilege else { return SCRIPT.to_owned() };
-    let told = SCRIPT.replace("me=$$ sshd=$PPID", "me=$1 sshd=$2 SSH_CONNECTION=$3");
-    let (told, user) = (quote(&told), quote(&privilege.user));
+    let told = SCRIPT.replace(SELF, "me=$1 sshd=$2 SSH_CONNECTION=$3");
+    let user = quote(&privilege.user);
     let as_user = match (privilege.method, &privilege.password) {
         (Method::Sudo, None) => format!("sudo -n -u {user} --"),
         (Method::Sudo, Some(_)) => format!("sudo -S -p '' -u {user} --"),
         (Method::Doas, _) => format!("doas -n -u {user}"),
-        // su hands its arguments on to the shell behind the command.
+        // su has the login shell of its user read the command, whichever that is: it is one line, and what it is told is in it.
         (Method::Su, _) => {
-            let inner = quote(&format!("exec /bin/sh -c {told} kill \"$@\""));
-            return format!("su {user} -c {inner} -- kill $$ $PPID \"$SSH_CONNECTION\"");
+            let call = in_posix_shell(&SCRIPT.replace(SELF, ""));
+            let call = quote(call.strip_prefix("exec ").unwrap_or(&call));
+            return format!("su {user} -c \"exec env me=$$ sshd=$PPID SSH_CONNECTION='$SSH_CONNECTION' \"{call}");
         }
     };
+    let told = quote(&told);
     format!("{as_user} /bin/sh -c {told} kill $$ $PPID \"$SSH_CONNECTION\"")
 }

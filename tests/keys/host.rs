@@ -141,7 +141,7 @@ impl Host {
     /// What is left of a trial in a user's `.ssh`.
     pub fn assert_nothing_left(&self, user: &str) {
         let names = fs::read_dir(self.home(user).join(".ssh")).unwrap().map(|entry| entry.unwrap().file_name());
-        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(".bugle")).collect();
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".bugle")).collect();
         assert_eq!(left, Vec::<std::ffi::OsString>::new());
     }
 }

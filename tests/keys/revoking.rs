@@ -2,7 +2,8 @@
 
 use crate::fleet::sftp_daemon::{STRANGER, Sftp, sshd_told};
 use crate::host::{Host, facts};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_key_goes_by_any_of_its_names_and_everything_else_stays() {
@@ -89,6 +90,12 @@ fn a_dry_run_refuses_what_the_run_would_refuse() {
     sync.told("keys.refused: the keys of `root`: without it, this run would have no way in: ");
     assert_eq!((host.read("root"), facts(&host.file("root"))), before);
     host.keys("revoke").arg(host.daemon.key()).args(["--dry-run", "--force"]).run().exited(0);
+    // What only a changed file shows is told.
+    let own =
+        host.keys("deploy").arg("--key").arg(host.daemon.key()).args(["--options", "from=\"192.0.2.1\"", "--dry-run"]);
+    own.run().exited(0).told("the options of a key change that may be the way in of this run: only the run proves");
+    let other = host.keys("deploy").arg("--key").arg(&alice.private).args(["--options", "restrict", "--dry-run"]).run();
+    assert!(!other.exited(0).stderr.contains("only the run proves"));
 }
 
 #[test]
@@ -129,6 +136,72 @@ fn a_file_that_is_a_guess_is_no_success() {
         .told("--sudo");
     as_stranger("revoke").arg(alice.public()).run().exited(1).told("keys.unproved: ");
     as_stranger("list").run().exited(0).told(guess);
+}
+
+#[test]
+fn a_configuration_that_is_closed_to_the_user_makes_a_guess() {
+    let Some(host) = Host::start() else { return };
+    let (own, alice, place) = (host.text("root"), host.key("alice").unwrap(), host.daemon.directory());
+    let (config, at) = (place.join("sshd_config"), place.display());
+    // It says one thing.
+    let delivered =
+        fs::read_to_string(&config).unwrap().replace(&format!("AuthorizedKeysFile {at}/authorized_keys\n"), "");
+    for (path, text, mode) in [
+        ("open.d/nothing.conf", "X11Forwarding no\n".to_owned(), 0o644),
+        ("open.d/no.d/more.conf", format!("Include {at}/root.conf"), 0o644),
+        ("root.d/more.conf", String::new(), 0o644),
+        ("root.conf", format!("AuthorizedKeysFile {at}/keys/%u\n"), 0o600),
+    ] {
+        fs::create_dir_all(place.join(path).parent().unwrap()).unwrap();
+        fs::write(place.join(path), text).unwrap();
+        fs::set_permissions(place.join(path), Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(place.join("root.d"), Permissions::from_mode(0o700)).unwrap();
+    let guess = "it is not known which files sshd reads, since only root may ask it";
+    let as_stranger = |verb: &str| host.keys(verb).args(["-l", STRANGER]);
+    let give = || host.write(STRANGER, format!("{own}{}\n", alice.line));
+    for (line, is_sure) in [
+        (format!("Include {at}/open.d/*.conf {at}/none.d/*"), true),
+        (format!("Include {at}/root.conf"), false),
+        (format!("Include \"../..{at}/root.conf\""), false),
+        (format!("include={at}/open.d/*/*.conf"), false),
+        (format!("Include {at}/root.d/*.conf"), false),
+        (format!("Include {at}/*.d/more.conf"), false),
+        (format!("Include {at}/root.d/nothing"), false),
+    ] {
+        fs::write(&config, format!("{line}\n{delivered}")).unwrap();
+        give();
+        let list = as_stranger("list").run().exited(0);
+        assert_eq!(list.stderr.contains(guess), !is_sure, "{line}: {}", list.stderr);
+        for more in [&["--dry-run"][..], &[]] {
+            let answer = as_stranger("revoke").arg(alice.of_a_colleague()).args(more).run();
+            assert_eq!(answer.stderr.contains(guess), !is_sure, "{line} {more:?}: {}", answer.stderr);
+            answer.exited(u8::from(!is_sure).into());
+        }
+    }
+    // The file itself.
+    fs::write(&config, &delivered).unwrap();
+    fs::set_permissions(&config, Permissions::from_mode(0o600)).unwrap();
+    give();
+    as_stranger("list").run().exited(0).told(guess);
+    as_stranger("revoke").arg(alice.of_a_colleague()).run().exited(1).told("keys.unproved: ").told(guess);
+}
+
+#[test]
+fn what_is_included_counts_in_its_place() {
+    let Some(host) = Host::start() else { return };
+    let (own, alice, place) = (host.text("root"), host.key("alice").unwrap(), host.daemon.directory());
+    let config = place.join("sshd_config");
+    let delivered = fs::read_to_string(&config).unwrap();
+    // What a Match in it begins ends with it.
+    let text = format!("AuthorizedKeysFile {}/keys/%u\nMatch User root\n  X11Forwarding no\n", place.display());
+    fs::write(place.join("more.conf"), text).unwrap();
+    fs::write(&config, format!("Include {}/more.conf\n{delivered}", place.display())).unwrap();
+    fs::create_dir(place.join("keys")).unwrap();
+    fs::write(place.join("keys").join(STRANGER), format!("{}\n", alice.line)).unwrap();
+    host.write(STRANGER, own);
+    let listed = host.keys("list").args(["-l", STRANGER, "--key", "alice"]).run().exited(0);
+    assert!(listed.stdout.contains(STRANGER) && listed.stderr.is_empty(), "{}{}", listed.stdout, listed.stderr);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
-fn until(what: &str, is_so: impl Fn() -> bool) {
+/// Waits for what has to happen by itself.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "{what}");
@@ -65,6 +66,53 @@ fn the_file_that_another_put_there_during_a_trial_keeps_what_is_his() {
     running.wait().exited(1).told("keys.rolled_back");
     assert_eq!(host.text("root"), format!("{own}{}\n# theirs\n", bob.line));
     assert!(host.lets_in("root", &host.daemon.key()) && host.lets_in("root", &bob.private));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn the_line_that_is_on_trial_becomes_what_it_was_whoever_edits_it() {
+    for (from, to, told) in [
+        (" user", " her laptop", "keys.rolled_back: "),
+        (
+            "192.0.2.0/24",
+            "192.0.2.0/25",
+            "somebody else has changed or removed that line: his file is <daemon>/home/.ssh/",
+        ),
+    ] {
+        let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+        let own = host.text("root");
+        let running = host.keys("deploy").arg("--key").arg(host.daemon.key()).args(SHUTS_OUT).start();
+        until("the options are on trial", || host.text("root").contains("192.0.2.0"));
+        let theirs = host.text("root").replace(from, to);
+        fs::write(host.file("root"), &theirs).unwrap();
+        let answer = running.wait().exited(1).told(told).told("; what this run changed is taken out again");
+        assert_eq!(host.text("root"), own.replace(from, to));
+        assert!(host.lets_in("root", &host.daemon.key()));
+        match answer.stderr.split("his file is <daemon>/").nth(1) {
+            None => host.assert_nothing_left("root"),
+            Some(named) => {
+                let path = named.split_whitespace().next().unwrap();
+                assert_eq!(fs::read_to_string(host.daemon.directory().join(path)).unwrap(), theirs);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_removes_the_old_file_during_a_trial_does_not_keep_it_from_being_undone() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let own = host.text("root");
+    let directory = host.home("root").join(".ssh");
+    let running = host.keys("deploy").arg("--key").arg(host.daemon.key()).args(SHUTS_OUT).start();
+    until("the options are on trial", || host.text("root").contains("192.0.2.0"));
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        if entry.file_name() != "authorized_keys" {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    running.wait().exited(1).told("keys.rolled_back: ").told("; the old file stands again");
+    assert_eq!((host.text("root"), facts(&host.file("root")).2), (own, 0o600));
+    assert!(host.lets_in("root", &host.daemon.key()));
     host.assert_nothing_left("root");
 }
 

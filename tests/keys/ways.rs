@@ -45,6 +45,26 @@ fn a_file_that_is_read_for_all_users_keeps_the_way_of_this_run() {
 }
 
 #[test]
+fn a_rotation_in_a_file_that_is_read_for_all_users_is_refused_by_the_dry_run_too() {
+    let Some((host, file)) = with_one_file_for_all() else { return };
+    let (before, new) = (fs::read(&file).unwrap(), host.key("new").unwrap());
+    let rotate = |more: &[&str]| {
+        let rotate = host.keys("rotate").arg("--old").arg(host.daemon.key()).arg("--new").arg(&new.private);
+        rotate.args(["--for", STRANGER]).args(more).run()
+    };
+    rotate(&["--dry-run"]).exited(1).told("keys.refused: ").told("this run would have no way in");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    rotate(&[]).exited(1).told("keys.refused: ").told("this run would have no way in");
+    // Who logs in with the new key may.
+    fs::write(&file, &before).unwrap();
+    let both = [host.daemon.key(), new.private.clone()].map(|key| format!("IdentityFile={}", key.display()));
+    let both = ["-o", &both[0], "-o", &both[1]];
+    rotate(&[&both[..], &["--dry-run"]].concat()).exited(0);
+    rotate(&both).exited(0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{}\n", new.line));
+}
+
+#[test]
 fn another_name_of_the_login_users_account_keeps_the_way_of_this_run() {
     let Some(host) = Host::start() else { return };
     host.account("twin", 0, "home");
@@ -192,4 +212,46 @@ fn the_last_key_of_an_account_goes_where_that_is_meant() {
     let everywhere = revoke(&["--everywhere"]).exited(0);
     assert_eq!(everywhere.stdout, "stranger: removed: SHA256:<fingerprint> alice\nstranger: no key is left\n");
     assert_eq!(host.text(STRANGER), "");
+}
+
+#[test]
+fn what_lets_nobody_in_is_not_the_key_that_is_left() {
+    let Some(host) = Host::start() else { return };
+    let (alice, bob) = (host.key("alice").unwrap(), host.key("bob").unwrap());
+    let from = host.place.file("team.keys", format!("{}\n", bob.line));
+    let revoke = |more: &[&str]| host.keys("revoke").args(["alice", "--for", STRANGER]).args(more).run();
+    let sync = |options: &str| {
+        fs::write(&from, format!("{options} {}\n", bob.line)).unwrap();
+        host.keys("sync").arg("--from").arg(&from).args(["--for", STRANGER, "--exclusive"]).run()
+    };
+    let refused = "keys.refused: the keys of `stranger`: its last key would go but such as have expired, are for certificates or \
+                   have `from=`, and no login with those is proved";
+    for options in ["expiry-time=\"20200101\"", "cert-authority", "from=\"192.0.2.1\"", "from=\"127.0.0.1\""] {
+        let text = format!("{}\n{options} {}\n", alice.line, bob.line);
+        host.write(STRANGER, &text);
+        revoke(&[]).exited(1).told(refused).told("--force");
+        revoke(&["--dry-run"]).exited(1).told(refused);
+        sync(options).exited(1).told(refused);
+        assert_eq!(host.text(STRANGER), text, "{options}");
+        // What shuts nobody out is done.
+        host.keys("revoke").args(["bob", "--for", STRANGER]).run().exited(0);
+    }
+    let text = format!("{}\nfrom=\"127.0.0.1\" {}\n", alice.line, bob.line);
+    host.write(STRANGER, &text);
+    let identities = [host.daemon.key(), bob.private.clone()].map(|key| format!("IdentityFile={}", key.display()));
+    let proved = ["-o", &identities[0], "-o", &identities[1]];
+    revoke(&[&proved[..], &["--dry-run"]].concat()).exited(0);
+    revoke(&proved).exited(0);
+    assert_eq!(host.text(STRANGER), format!("from=\"127.0.0.1\" {}\n", bob.line));
+    // Who goes came from the same places, or came no more.
+    for options in ["from=\"192.0.2.1\"", "expiry-time=\"20200101\""] {
+        host.write(STRANGER, format!("{options} {}\nfrom=\"192.0.2.1\" {}\n", alice.line, bob.line));
+        revoke(&[]).exited(0);
+    }
+    host.write(STRANGER, &text);
+    let everywhere = host.keys("revoke").args(["alice", "--everywhere"]).run().exited(0);
+    everywhere.said(
+        "stranger: removed: SHA256:<fingerprint> alice\n\
+         stranger: no key is left but such as have expired, are for certificates or have `from=`\n",
+    );
 }

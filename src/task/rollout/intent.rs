@@ -5,7 +5,7 @@ use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for};
 use super::order::{Absent, Errand, Repair, Whose};
 use super::plan::Plan;
 use super::strict::{Violation, violations};
-use crate::keys::authorized::{Document, Entry};
+use crate::keys::authorized::{Document, Entry, Expiry, Options};
 use crate::known_hosts::PublicKey;
 use crate::outcome::Failure;
 
@@ -21,11 +21,29 @@ pub(super) struct Intent {
     pub(super) is_own: bool,
 }
 
+/// What is left of an account's keys when the last one goes that lets in without doubt.
+pub(super) enum Rest {
+    /// No key.
+    Nothing,
+    /// Keys that have expired or are for certificates, and these, which let in from some places only.
+    Doubtful(Vec<Entry>),
+}
+
 /// Where a file is, without links.
 pub(super) type Place = (String, String);
 
 pub(super) fn place(file: &KeyFile) -> Place {
     (file.directory.clone() + "/" + &file.make, file.name.clone())
+}
+
+impl Rest {
+    /// What is said of it, after `no key is left`.
+    pub(super) fn words(&self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Doubtful(_) => " but such as have expired, are for certificates or have `from=`",
+        }
+    }
 }
 
 impl Intent {
@@ -99,9 +117,26 @@ impl Intent {
         self.plan.removed_keys().into_iter().filter(|key| !is_left(key)).collect()
     }
 
-    /// Whether the last key goes, which let somebody in.
-    pub(super) fn leaves_none(&self) -> bool {
-        !self.plan.removed.is_empty() && self.documents().all(|document| document.entries().next().is_none())
+    /// What is left where the last key goes that let somebody in, as far as files say.
+    pub(super) fn rest(&self) -> Option<Rest> {
+        let over =
+            |entry: &Entry| Expiry::of(&Options::found(&entry.options)).map(|end| end.is_over(&self.account.clock));
+        // What has expired lets nobody in who could be shut out.
+        let going: Vec<&Entry> = self.plan.removed.iter().filter(|entry| over(entry) != Some(Some(true))).collect();
+        let mut left: Vec<Entry> =
+            self.documents().flat_map(|document| document.entries().cloned().collect::<Vec<_>>()).collect();
+        if going.is_empty() {
+            return None;
+        }
+        if left.is_empty() {
+            return Some(Rest::Nothing);
+        }
+        left.retain(|entry| !entry.is_authority() && matches!(over(entry), None | Some(Some(false))));
+        // Who comes from where the other did has a place to come from.
+        let counts = |entry: &Entry| {
+            from(entry).is_none_or(|places| going.iter().all(|gone| from(gone).as_ref() == Some(&places)))
+        };
+        if left.iter().any(counts) { None } else { Some(Rest::Doubtful(left)) }
     }
 
     /// Whether a way in may be lost.
@@ -129,6 +164,11 @@ impl Intent {
         }
         text
     }
+}
+
+/// The places from which a key lets in.
+fn from(entry: &Entry) -> Option<String> {
+    Options::found(&entry.options).get("from").and_then(|option| option.value.clone())
 }
 
 /// What sshd may refuse about the files that are there or come, each once.

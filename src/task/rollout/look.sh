@@ -71,32 +71,60 @@ effective() {
   "$sshd" "$@" 2>/dev/null
 }
 
-# What can be read of it by somebody who may not ask sshd.
-plain() {
-  [ -r "$config" ] || echo 'ambiguous yes'
+# Whether what a pattern means can be seen: what stands in a directory that is closed to us is hidden.
+open() (
+  above=${1%/*}
+  [ -z "$above" ] || open "$above" || exit
   set +f
-  {
-    printf '%s\nend\n' "$options"
-    grep -h -i -s -E '^[[:space:]]*(authorizedkeysfile|strictmodes|match)[[:space:]=]' \
-      "$config" "${config%/*}"/sshd_config.d/*.conf
-  } | sed 's/=/ /; s/"//g' | {
-    # What sshd was started with comes before what stands in its configuration, but for a Match.
-    files= strict= matched= given=
-    while read -r key value; do
-      case $key in
-        end) given=$files ;;
-        [Mm][Aa][Tt][Cc][Hh]) matched=yes ;;
-        [Ss][Tt][Rr][Ii][Cc][Tt][Mm]*) [ -n "$matched" ] || strict=${strict:-$value} ;;
-        [Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff]*)
-          if [ -n "$matched" ]; then echo 'ambiguous yes'
-          elif [ -z "$given" ] && [ -n "$files" ] && [ "$files" != "$value" ]; then echo 'ambiguous yes'
-          else files=${files:-$value}; fi
-          ;;
-      esac
-    done
-    printf 'authorizedkeysfile %s\nstrictmodes %s\n' "$files" "$strict"
-  }
+  for directory in ${above:-/}; do
+    if [ ! -d "$directory" ]; then
+      # Behind a link that leads nowhere may be what we cannot see.
+      [ ! -L "$directory" ] || exit 1
+      continue
+    fi
+    [ -x "$directory" ] || exit 1
+    case ${1##*/} in *[*?[]*) [ -r "$directory" ] || exit 1 ;; esac
+  done
+)
+
+# What a configuration says about keys, line by line as `sshd -T` would, with what it includes in its place, as sshd does it:
+# the first value is the one that counts. `ambiguous yes` where something holds for some sessions only, or is closed to us.
+depth=0 matched=
+read_from() { if [ -r "$1" ]; then lines <"$1"; else echo ambiguous yes; fi; }
+lines() (
   set -f
+  depth=$((depth + 1))
+  [ "$depth" -le 16 ] || exit
+  grep -i -E '^[[:space:]]*(authorizedkeysfile|strictmodes|match|include)[[:space:]="]' |
+    sed 's/^[[:space:]]*\([[:alpha:]]*\)[[:space:]=]*/\1 /' | while read -r key value; do
+      case $key in
+        [Mm]*) matched=yes && echo matched yes ;;
+        [Ii]*) include ;;
+        [Aa]*) if [ -n "$matched" ]; then echo ambiguous yes; else printf 'authorizedkeysfile %s\n' "$value"; fi ;;
+        [Ss]*) [ -n "$matched" ] || printf 'strictmodes %s\n' "$value" ;;
+      esac
+    done | sed 's/"//g'
+)
+
+include() {
+  # Blanks that are part of a name are not worth their rules here.
+  case $value in *\"*[[:blank:]]*\"*) echo ambiguous yes; return ;; esac
+  for pattern in $value; do
+    pattern=${pattern#\"} pattern=${pattern%\"}
+    case $pattern in /*) ;; *) pattern=/etc/ssh/$pattern ;; esac
+    open "$pattern" || echo ambiguous yes
+    set +f
+    for included in $pattern; do
+      if [ -e "$included" ] || [ -L "$included" ]; then read_from "$included"; fi
+    done
+    set -f
+  done
+}
+
+# What can be read of it by somebody who may not ask sshd. What sshd was started with comes first.
+plain() {
+  printf '%s\n' "$options" | lines
+  read_from "$config"
 }
 
 setting() { printf '%s\n' "$settings" | sed -n "s/^$1 //p" | sed 1q; }
@@ -211,11 +239,8 @@ account() {
 
 # Without a Match, the settings are the same for all accounts, and sshd need not be asked about each.
 same=no settings=
-if [ "$everyone" = yes ] && [ -r "$config" ]; then
-  set +f
-  grep -h -i -s -E '^[[:space:]]*(match|include)[[:space:]=]' "$config" "${config%/*}"/sshd_config.d/*.conf |
-    grep -v '/sshd_config\.d/\*\.conf' >/dev/null || same=yes
-  set -f
+if [ "$everyone" = yes ]; then
+  plain | grep -E '^(matched|ambiguous)' >/dev/null || same=yes
 fi
 
 say me "$me"

@@ -4,6 +4,7 @@
 //! here, as a document, and replaced on trial (`transaction.rs`): it stands only once a new login has shown that nobody is
 //! shut out who should not be.
 
+mod changes;
 mod facts;
 mod frames;
 mod intent;
@@ -12,9 +13,13 @@ mod obstacle;
 mod order;
 mod plan;
 mod proof;
+mod proving;
 mod site;
 mod strict;
+mod telling;
 mod transaction;
+#[cfg(test)]
+mod trials;
 
 pub use listing::{Finding, KeyListing};
 pub use order::{Absent, Admission, Bearer, Caution, Errand, Repair, RolloutOrder, Sequence, Whose, Wish};

@@ -3,7 +3,8 @@
 # Given: token, limit (seconds of silence), files and mends (their numbers), and the functions
 # `file N`, which sets directory (without links), make (directories to be made below it), name, expected (the sum of what is
 # replaced, or none), size (its bytes), length (of what comes on standard input), mode, owner (uid:gid, or empty to leave it),
-# `edits N`, which prints two lines for each line that becomes another: as it was and as it is, empty where there is none,
+# `edits N`, which prints three lines for each line that becomes another: as it was and as it is, empty where there is none,
+# and its key in base64; lines of the same keys that stay are among them, twice the same,
 # `mend N`, which sets path, owner and mode as they should be (empty to leave it), and was_owner and was_mode.
 set -f
 LC_ALL=C
@@ -11,7 +12,7 @@ export LC_ALL
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
 umask 077
 trap '' PIPE
-begun= mended= trouble= guard=
+begun= mended= trouble= guard= stands='the old file stands again'
 
 say() { printf '\n%s %s\n' "$token" "$*"; }
 
@@ -118,28 +119,59 @@ carry() {
   } | draft && mv -f "./$new" "./$name"
 }
 
-# Lines that we wrote become again what they were, and lines that we removed come back.
+# Lines that we wrote become again what they were, and lines that we removed come back. A line that somebody else has edited
+# since is known by its key: it gets back what stood before the key, and keeps what stands behind it. Ends with 3 where that
+# takes away something of his, or where a line of ours is to be found no more.
 undo='
-mode == 0 && (odd = !odd) {
-  if ($0 == token) mode = 1
-  else before = $0
-  next
+function behind(text, key,  at) {
+  at = key == "" || text ~ /^[ \t]*#/ ? 0 : index(text, key)
+  if (!at || substr(text, at - 1, 1) !~ /[ \t]/ || substr(text, at + length(key), 1) !~ /^[ \t]?$/) return 0
+  return at + length(key)
 }
+mode == 0 && part == 0 && $0 == token { mode = 1; next }
 mode == 0 {
-  if ($0 == "") gone[++count] = before
-  else instead[$0, ++had[$0]] = before
+  if (++part == 1) before[++edits] = $0
+  else if (part == 2) after[edits] = $0
+  else { key[edits] = $0; part = 0 }
   next
 }
 {
-  line = $0
-  end = sub(/\r$/, "", line) ? "\r" : ""
-  if (used[line] < had[line]) {
-    line = instead[line, ++used[line]]
-    if (line != "") print line end
-  } else print
-  seen[line]
+  end[++lines] = sub(/\r$/, "") ? "\r" : ""
+  line[lines] = $0
+  seen[$0]
 }
-END { for (at = 1; at <= count; at++) if (!(gone[at] in seen)) print gone[at] }'
+END {
+  for (n = 1; n <= edits; n++) if (after[n] != "") ours[after[n], ++had[after[n]]] = n
+  for (at = 1; at <= lines; at++) {
+    text = line[at]
+    if (used[text] >= had[text]) continue
+    edit[at] = ours[text, ++used[text]]
+    found[edit[at]]
+    line[at] = before[edit[at]]
+  }
+  left = 0
+  for (n = 1; n <= edits; n++) if (after[n] != "" && !(n in found)) left++
+  # What has our options still, first.
+  for (try = 1; try <= 2; try++) for (at = 1; left && at <= lines; at++) if (!(at in edit)) for (n = 1; n <= edits; n++) {
+    if (after[n] == "" || (n in found) || !(here = behind(line[at], key[n]))) continue
+    is_same = substr(line[at], 1, here - 1) == substr(after[n], 1, behind(after[n], key[n]) - 1)
+    if (try == 1 && !is_same) continue
+    edit[at] = n
+    found[n]
+    left--
+    if (before[n] == after[n]) break
+    if (!is_same) odd = 3
+    line[at] = before[n] == "" ? "" : substr(before[n], 1, behind(before[n], key[n]) - 1) substr(line[at], here)
+    break
+  }
+  for (n = 1; n <= edits; n++) {
+    is_lost = before[n] != "" && !(n in found) && !(before[n] in seen)
+    if (is_lost && after[n] == "") line[++lines] = before[n]
+    else if (is_lost && before[n] != after[n]) odd = 3
+  }
+  for (at = 1; at <= lines; at++) if (!(at in edit) || line[at] != "") print line[at] end[at]
+  exit odd + 0
+}'
 
 # Takes our edits out of what somebody else has written meanwhile.
 merge() {
@@ -149,26 +181,36 @@ merge() {
     # What does not fit into a variable is not text.
     slurp "./$name" && [ "$(printf %s "$content" | sum)" = "$now" ] && edits "$n" >/dev/null || return 1
     bytes=$(($(printf %s "$content" | wc -c)))
-    content=$({ edits "$n"; echo "$token"; printf %s "$content"; } | awk -v token="$token" "$undo" && echo .) || return 1
-    printf %s "${content%.}" | draft || return 1
+    content=$({ edits "$n"; echo "$token"; printf %s "$content"; } | awk -v token="$token" "$undo"; echo ".$?")
+    ended=${content##*.}
+    [ "$ended" = 0 ] || [ "$ended" = 3 ] || return 1
+    printf %s "${content%.*}" | draft || return 1
     [ "$(current)" = "$now" ] || continue
     rm -f "./$theirs"
     ln "./$name" "./$theirs" 2>/dev/null || cp -p "./$name" "./$theirs" || return 1
     mv -f "./$new" "./$name" || return 1
     [ -s "./$name" ] || [ "$expected" != none ] || rm -f "./$name"
-    if carry "./$theirs" "$bytes" "$now" && carry "./$old" "$size" "$expected"; then rm -f "./$theirs" "./$old"
-    else trouble="what somebody else has written meanwhile is in $here/$theirs"; fi
-    return 0
+    if ! { carry "./$theirs" "$bytes" "$now" && carry "./$old" "$size" "$expected"; }; then
+      trouble="what somebody else has written meanwhile is in $here/$theirs"
+      return
+    fi
+    rm -f "./$old"
+    if [ "$ended" = 0 ]; then rm -f "./$theirs"
+    else trouble="what this run changed is taken out again; somebody else has changed or removed that line: his file is $here/$theirs"; fi
+    return
   done
   return 1
 }
+
+# Whether the old file is still there to be put back.
+saved() { [ "$expected" = none ] || [ -f "./$old" ]; }
 
 # Puts the old file back. What somebody else has written since stays, and where it cannot, it is kept beside.
 restore() {
   now=$(current)
   if [ "$now" = "$expected" ]; then
     rm -f "./$old"
-  elif [ "$now" = "$written" ]; then
+  elif [ "$now" = "$written" ] && saved; then
     rm -f "./$theirs"
     ln "./$name" "./$theirs" 2>/dev/null
     if [ "$expected" = none ]; then rm -f "./$name"
@@ -179,6 +221,8 @@ restore() {
     return
   elif [ "$expected" = none ]; then
     trouble="somebody else has changed the file meanwhile; it stands as it is"
+  elif ! saved; then
+    trouble="the old file cannot be put back: somebody else has removed $here/$old; what is in its place stands as it is"
   else
     rm -f "./$theirs"
     case $now in
@@ -195,7 +239,10 @@ restore() {
 take_back() {
   for number in $begun; do
     enter "$number" || { trouble="cannot enter $directory any more"; continue; }
-    [ -z "$written" ] || restore
+    if [ -n "$written" ]; then
+      restore
+      [ "$(current)" = "$expected" ] || stands='what this run changed is taken out again, line by line'
+    fi
     rm -f "./$new"
     [ -n "$written" ] && [ -n "$trouble" ] || rm -f "./$old"
     unmake
@@ -211,6 +258,7 @@ fail() {
   trap '' HUP INT TERM
   [ -z "$guard" ] || kill -USR1 "$guard" 2>/dev/null
   take_back
+  [ "$1" != restored ] || set -- restored "$stands"
   [ -z "$trouble" ] || set -- troubled "$trouble"
   say "$@"
   exit 0

@@ -1,16 +1,15 @@
 //! The work on one host: [`Site`] looks, decides, changes on trial, proves, and tells.
 
+use super::changes::{Changes, Replacement};
 use super::facts::{Account, Accounts, Unknown, look};
-use super::intent::{Intent, Place, commands, named, place};
+use super::intent::{Intent, Place, place};
 use super::obstacle::{ASSUMED, may_not, refused, refused_for};
-use super::order::{Absent, Admission, Bearer, Caution, Errand, Sequence, Whose};
-use super::proof::{self, Proof, Purpose, Way};
+use super::order::{Absent, Caution, Errand, Sequence, Whose};
 use super::strict::Violation;
-use super::transaction::{Changes, Kept, Refused, Replacement, Transaction};
+use super::transaction::{Kept, Refused, Transaction};
 use super::{Rollout, RolloutHost, accounts_of};
-use crate::connection::{Connection, Connector, Route};
+use crate::connection::{Connection, Connector};
 use crate::event::Stream;
-use crate::keys::authorized::{Line, NewKey, Options, Presence};
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::Unit;
 use crate::task::privilege::Privilege;
@@ -42,9 +41,6 @@ struct Survey {
     /// Accounts about which nothing can be done while others are looked after.
     left: Vec<Failure>,
 }
-
-/// What was found of each key that should log in, in order.
-type Proofs = Vec<Proof>;
 
 impl Site<'_> {
     pub(super) async fn all(&self) -> Result<Outcome, Trouble> {
@@ -80,12 +76,16 @@ impl Site<'_> {
         if !self.is_real() {
             for intent in &intents {
                 self.unit.events.output(Stream::Stdout, Bytes::from(intent.shown())).await;
-                if intent.leaves_none() {
-                    self.say(format!("{}no key would be left\n", self.name_of(&intent.account))).await;
+                if let Some(rest) = intent.rest() {
+                    let whose = self.name_of(&intent.account);
+                    self.say(format!("{whose}no key would be left{}\n", rest.words())).await;
                 }
             }
         }
         refusal?;
+        if !self.is_real() {
+            self.foresee(errand, &intents).await?;
+        }
         let mut changed = false;
         if self.is_real() {
             let changes = self.changes(&intents);
@@ -121,28 +121,20 @@ impl Site<'_> {
         self.host.privilege.as_ref()
     }
 
-    fn connector(&self) -> &Connector {
+    pub(super) fn connector(&self) -> &Connector {
         &self.rollout.caller.connector
     }
 
-    fn login_user(&self) -> &str {
+    pub(super) fn login_user(&self) -> &str {
         &self.host.destination.endpoint.user
     }
 
-    fn is_real(&self) -> bool {
+    pub(super) fn is_real(&self) -> bool {
         self.rollout.order.conduct.extent == Extent::Whole
     }
 
-    fn is_forced(&self) -> bool {
+    pub(super) fn is_forced(&self) -> bool {
         self.rollout.order.caution == Caution::Forced
-    }
-
-    async fn say(&self, text: String) {
-        self.unit.events.output(Stream::Stdout, Bytes::from(text)).await;
-    }
-
-    async fn notice(&self, text: String) {
-        self.unit.events.notice(0, text).await;
     }
 
     /// Looks at the accounts, and at the files that this run logs in by: others may be in them too.
@@ -192,80 +184,6 @@ impl Site<'_> {
         Ok(survey)
     }
 
-    /// What is no key stays, also where nothing else should: nobody logs in by it, as far as we know.
-    async fn tell_foreign(&self, account: &Account) {
-        for file in &account.files {
-            let document = file.document();
-            let foreign = document.lines().filter(|line| matches!(line.content, Line::Foreign(_)));
-            let numbers: Vec<String> = foreign.filter_map(|line| Some(line.number?.to_string())).collect();
-            if !numbers.is_empty() {
-                let text = format!("stays, since it is no key that bugle understands: line {}", numbers.join(", "));
-                self.notice(format!("{}: {text}", file.path)).await;
-            }
-        }
-    }
-
-    /// Why nothing is begun.
-    async fn refusal(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
-        if self.is_forced() {
-            return Ok(());
-        }
-        for way in self.ways() {
-            let without = way.gone(intents);
-            // A key that comes may be the way in that stays: the trial shows.
-            let comes = intents.iter().filter(|intent| intent.is_own).any(|intent| self.brings_a_way(intent, errand));
-            if without.is_empty() || comes {
-                continue;
-            }
-            way.prove(self.connector(), &without).await.map_err(|failure| {
-                let text = format!("without it, {} would have no way in: {}", way.whose(), failure.message);
-                let intent = intents.iter().find(|intent| way.is_by(intent));
-                let failure = intent.map_or_else(|| refused(&text), |intent| refused_for(&intent.account, &text));
-                failure.hint(way.hint())
-            })?;
-        }
-        let is_last = |intent: &&Intent| intent.leaves_none() && intent.account.name != self.login_user();
-        match intents.iter().find(is_last) {
-            // Who leaves has to lose access everywhere.
-            Some(intent) if errand.whose != Whose::Everyone => {
-                let failure = refused_for(&intent.account, "its last key would go, and no other way in is proved");
-                Err(failure.hint("let another key in first, or say --force"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether a key is added of which the private half is here.
-    fn brings_a_way(&self, intent: &Intent, errand: &Errand) -> bool {
-        let mut added = errand.wish.present.iter().zip(&intent.plan.present);
-        added.any(|(admission, presence)| {
-            let bearer = &admission.bearer;
-            *presence == Presence::Added && proof::here(self.connector(), &self.host.destination, bearer).is_some()
-        })
-    }
-
-    /// The ways into this host that stay: that of this run, and those of its hosts behind it.
-    fn ways(&self) -> Vec<Way> {
-        let own = &self.host.destination;
-        let mut ways = vec![Way { destination: own.clone(), purpose: Purpose::Work }];
-        for hops in self.rollout.hosts.iter().map(|host| host.destination.hops()) {
-            for (index, hop) in hops.iter().enumerate() {
-                let (here, there) = (&own.endpoint, &hop.endpoint);
-                let is_here = (&here.address, here.port) == (&there.address, there.port) || own.name == hop.name;
-                let is_known = |way: &Way| way.purpose == Purpose::Jump && way.destination.endpoint == hop.endpoint;
-                if !is_here || ways.iter().any(is_known) {
-                    continue;
-                }
-                let mut destination = hop.clone();
-                if index > 0 {
-                    destination.route = Route::Jump(hops[..index].into());
-                }
-                ways.push(Way { destination, purpose: Purpose::Jump });
-            }
-        }
-        ways
-    }
-
     fn changes<'a>(&self, intents: &'a [Intent]) -> Changes<'a> {
         let mut repairs: Vec<Violation> = Vec::new();
         for violation in intents.iter().flat_map(|intent| &intent.repairs) {
@@ -280,155 +198,6 @@ impl Site<'_> {
         let login = self.host.destination.profile.connect_timeout;
         let silence = login.saturating_mul(SILENCE).clamp(SHORTEST, LONGEST);
         Changes { files: files.collect(), repairs, silence }
-    }
-
-    /// The name of an account before what is said of it; nothing for that of the login user.
-    fn name_of(&self, account: &Account) -> String {
-        if account.name == self.login_user() { String::new() } else { format!("{}: ", account.name) }
-    }
-
-    /// Logs in with every key that should log in, and by every way that has to stay open, where one may have been touched.
-    ///
-    /// Gives what was found of each key of each account.
-    async fn prove(&self, errand: &Errand, intents: &[Intent]) -> Result<Vec<Proofs>, Failure> {
-        let (mut all, mut is_doubtful) = (Vec::new(), false);
-        for intent in intents {
-            let mut proofs = Vec::new();
-            for admission in &errand.wish.present {
-                proofs.push(self.prove_key(admission, intent).await?);
-            }
-            let mut added = intent.plan.present.iter().zip(&proofs);
-            let is_unproved =
-                added.any(|(presence, proof)| *presence == Presence::Added && matches!(proof, Proof::NotHere));
-            is_doubtful |= intent.takes_away() || intent.is_own && is_unproved;
-            if !intent.doubts.is_empty() && proofs.iter().any(|proof| matches!(proof, Proof::NotHere)) {
-                let text = "sshd may ignore the keys (StrictModes) until this is done";
-                let (name, commands) = (&intent.account.name, commands(&intent.doubts));
-                self.notice(format!("the keys of `{name}`: {text}: {commands}")).await;
-            }
-            all.push(proofs);
-        }
-        if is_doubtful && !self.is_forced() {
-            for way in self.ways() {
-                way.prove(self.connector(), &way.gone(intents)).await.map_err(|failure| {
-                    let text = format!("after it, there is no way in for {}: {}", way.whose(), failure.message);
-                    Failure { message: text, code: Code::KeysUnproved, ..failure }
-                })?;
-            }
-        }
-        Ok(all)
-    }
-
-    async fn prove_key(&self, admission: &Admission, intent: &Intent) -> Result<Proof, Failure> {
-        // What logs in with an authority is a certificate.
-        if admission.options.as_ref().is_some_and(Options::is_authority) {
-            return Ok(Proof::NotHere);
-        }
-        let (destination, user) = (&self.host.destination, &intent.account.name);
-        let found = proof::of_key(self.connector(), destination, user, &admission.bearer).await;
-        match found.map_err(|failure| unproved(&admission.bearer, &failure))? {
-            Proof::Refused(failure) if intent.doubts.is_empty() => Err(unproved(&admission.bearer, &failure)),
-            Proof::Refused(failure) => {
-                let commands = commands(&intent.doubts);
-                let message = format!("{}; sshd may want this (StrictModes): {commands}", failure.message);
-                Err(unproved(&admission.bearer, &Failure { message, ..failure }).hint("--repair does it"))
-            }
-            proof => Ok(proof),
-        }
-    }
-
-    /// What must not log in any more does not, as far as that can be tried.
-    async fn prove_refused(&self, errand: &Errand, intents: &[Intent]) -> Result<(), Failure> {
-        for intent in intents {
-            let mut bearers: Vec<Arc<Bearer>> = Vec::new();
-            if errand.whose != Whose::Everyone {
-                bearers.extend(errand.refused.iter().cloned());
-            }
-            for key in intent.gone() {
-                let known = errand.refused.iter().find(|bearer| *bearer.key.key() == key);
-                let comment = intent.plan.removed.iter().find(|entry| entry.key == key).map(|entry| &entry.comment);
-                let comment = String::from_utf8_lossy(comment.map(Vec::as_slice).unwrap_or_default());
-                let new = || NewKey::new(key.clone(), &comment).or_else(|_| NewKey::new(key.clone(), "")).ok();
-                let made = || new().map(|key| Arc::new(Bearer { key, identity: None }));
-                let bearer = known.cloned().or_else(made);
-                bearers
-                    .extend(bearer.filter(|bearer| !bearers.iter().any(|other| other.key.key() == bearer.key.key())));
-            }
-            let (mut tried, whose) = (Vec::new(), self.name_of(&intent.account));
-            for bearer in bearers {
-                let found = proof::of_key(self.connector(), &self.host.destination, &intent.account.name, &bearer);
-                match found.await? {
-                    Proof::Refused(_) => {
-                        self.say(format!("{whose}refused: {}\n", bearer.key)).await;
-                        tried.push(bearer.key.key().clone());
-                    }
-                    // Of one key in the place of another, all is told.
-                    Proof::NotHere if errand.wish.present.is_empty() || !errand.refused.contains(&bearer) => {}
-                    Proof::NotHere => {
-                        let text = format!("{whose}not tried: {}, its private half is not here\n", bearer.key);
-                        self.say(text).await;
-                    }
-                    Proof::LogsIn | Proof::Accepted => {
-                        let text = format!("{whose}the old key {} still logs in", bearer.key);
-                        return Err(Failure::new(Code::KeysUnproved, text).hint(
-                            "another file, AuthorizedKeysCommand or a certificate lets it in: see `sshd -T` on the host",
-                        ));
-                    }
-                }
-            }
-            let is_tried = intent.gone().iter().all(|key| tried.contains(key)) && !tried.is_empty();
-            if intent.is_unsure(&errand.wish.absent) && !is_tried {
-                let text = format!("{ASSUMED}: {} was looked after, and a key may stand in another", intent.path());
-                let failure = Failure { code: Code::KeysUnproved, ..refused_for(&intent.account, &text) };
-                return Err(failure.hint("--sudo asks sshd"));
-            }
-        }
-        Ok(())
-    }
-
-    async fn tell(&self, intent: &Intent, proofs: &[Proof], errand: &Errand) {
-        let Intent { account, plan, .. } = intent;
-        let whose = self.name_of(account);
-        let repairs = intent.repairs.iter().flat_map(Violation::commands);
-        let mut text: String = repairs.map(|command| format!("{whose}repaired: {command}\n")).collect();
-        let before = || self.rollout.order.errands.iter().take_while(|other| !std::ptr::eq(*other, errand));
-        for ((admission, presence), proof) in errand.wish.present.iter().zip(&plan.present).zip(proofs) {
-            let is_told = |other: &Errand| {
-                let mut present = other.wish.present.iter();
-                other.whose == errand.whose && present.any(|told| Arc::ptr_eq(&told.bearer, &admission.bearer))
-            };
-            if *presence == Presence::There && before().any(is_told) {
-                continue;
-            }
-            let word = match presence {
-                Presence::Added => "added",
-                Presence::There => "already there",
-                Presence::Changed => "options changed",
-            };
-            let proof = match proof {
-                Proof::LogsIn => "logs in",
-                Proof::Accepted => "accepted; sshd asks for more than a key",
-                Proof::NotHere | Proof::Refused(_) => "not proved: the private half is not here",
-            };
-            text += &format!("{whose}{word}: {} ({proof})\n", admission.bearer.key);
-        }
-        for entry in &plan.removed {
-            let (authority, more) = match (entry.is_authority(), plan.stays(&entry.key)) {
-                (true, _) => ("cert-authority ", ""),
-                (false, true) => ("", " (another line of it stays)"),
-                (false, false) => ("", ""),
-            };
-            text += &format!("{whose}removed: {authority}{}{more}\n", named(entry));
-        }
-        if intent.leaves_none() {
-            text += &format!("{whose}no key is left\n");
-        }
-        if errand.whose != Whose::Everyone {
-            for missed in &plan.missed {
-                text += &format!("{whose}not there: {missed}\n");
-            }
-        }
-        self.say(text).await;
     }
 }
 
@@ -446,22 +215,18 @@ fn together(failures: Vec<Failure>) -> Option<Failure> {
 }
 
 async fn put_back(trial: Transaction, failure: Failure) -> Failure {
-    match trial.put_back().await {
-        Err(Refused::ByHost(why)) => Failure { message: format!("{}; {why}", failure.message), ..failure },
-        // Without a session, the host does it by itself.
-        Ok(()) | Err(Refused::Session(_)) if failure.code == Code::KeysUnproved => {
-            let message = format!("{}; the old file stands again", failure.message);
-            Failure { code: Code::KeysRolledBack, message, ..failure }
-        }
-        Ok(()) | Err(Refused::Session(_)) => failure,
-    }
-}
-
-fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
-    let text = format!("{} does not log in: {}", bearer.key, failure.message);
-    let hint = "AllowUsers, DenyUsers, PermitRootLogin, AuthenticationMethods, `from=`, `expiry-time=` and the account's shell \
-                decide too: `sshd -T` on the host shows";
-    Failure::new(Code::KeysUnproved, text).hint(hint)
+    let found = trial.put_back().await;
+    let is_about_a_key = failure.code == Code::KeysUnproved;
+    let (code, stands) = match found {
+        Ok(stands) if is_about_a_key => (Code::KeysRolledBack, stands),
+        Err(Refused::Session(_)) if is_about_a_key => (
+            failure.code,
+            "what stands could not be seen: the host takes the change back when it hears nothing of this run".into(),
+        ),
+        Err(Refused::ByHost(why)) => (failure.code, why),
+        Ok(_) | Err(Refused::Session(_)) => return failure,
+    };
+    Failure { code, message: format!("{}; {stands}", failure.message), ..failure }
 }
 
 /// What the host refused is about the one account, where there is one.

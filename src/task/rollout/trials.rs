@@ -1,0 +1,177 @@
+//! The script that replaces files, in every shell that is here.
+
+use super::changes::{Changes, Replacement, printed};
+use super::facts::{Account, Content, KeyFile, Part};
+use super::frames::Mark;
+use crate::keys::authorized::{NewKey, Options, OptionsRule};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{Read, Write as _};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+const OPTIONS: &str = r#"command="printf '%s\n' \"x\"""#;
+
+fn shells() -> impl Iterator<Item = Vec<&'static str>> {
+    let all = [vec!["sh"], vec!["dash"], vec!["bash", "--posix"], vec!["busybox", "sh"], vec!["mksh"]];
+    all.into_iter().filter(|shell| Command::new(shell[0]).arg("--help").output().is_ok())
+}
+
+#[test]
+fn printf_prints_every_byte_of_a_line() {
+    let line: Vec<u8> = (1..=255).filter(|byte| *byte != b'\n').collect();
+    for shell in shells() {
+        let format = format!("printf '{}'", printed(&line));
+        let Ok(output) = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(format).output() else { continue };
+        assert_eq!(output.stdout, line, "{shell:?}");
+    }
+}
+
+/// A file on trial, as a host sees it.
+struct Trial {
+    child: Child,
+    heard: String,
+    _place: tempfile::TempDir,
+    path: std::path::PathBuf,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Trial {
+    fn begin(shell: &[&str], silence: Duration) -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().canonicalize().unwrap();
+        let path = directory.join("keys");
+        let old = [format!("{KEY} me\n{OPTIONS} {KEY} too\n").as_bytes(), b"# \xff\n"].concat();
+        fs::write(&path, &old).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let sum = Command::new("sh").arg("-c").arg("sha256sum <\"$0\"").arg(&path).output().unwrap().stdout;
+        let facts = fs::metadata(&path).unwrap();
+        let part = Part { mode: 0o640, uid: facts.uid(), gid: facts.gid(), ..Part::default() };
+        let file = KeyFile {
+            directory: directory.to_str().unwrap().into(),
+            name: "keys".into(),
+            parts: vec![part],
+            content: Some(Content { bytes: old.clone(), sum: String::from_utf8(sum).unwrap().trim().into() }),
+            ..KeyFile::default()
+        };
+        let account = Account { uid: facts.uid(), gid: facts.gid(), looked_as: facts.uid(), ..Account::default() };
+        let mut document = file.document();
+        let options: Options = OPTIONS.parse().unwrap();
+        document.let_in(&NewKey::parse(KEY.as_bytes()).unwrap(), OptionsRule::Set(&options)).unwrap();
+        let new = document.to_bytes();
+        let files = vec![Replacement { account: &account, file: &file, document: &document }];
+        let changes = Changes { files, repairs: Vec::new(), silence };
+        let script = changes.script(&Mark("t".into()));
+        let mut command = Command::new(shell[0]);
+        let child = command.args(&shell[1..]).arg("-s").stdin(Stdio::piped());
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut trial = Self { child, heard: String::new(), _place: place, path, old, new };
+        trial.say(script.as_bytes());
+        trial.hear("\nt ready\n");
+        trial.say(&trial.new.clone());
+        trial.hear("\nt end\n");
+        assert_eq!(fs::read(&trial.path).unwrap(), trial.new, "{shell:?}");
+        Some(trial)
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.child.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    fn hear(&mut self, mark: &str) {
+        while !self.heard.contains(mark) {
+            let mut chunk = [0; 4096];
+            let count = self.child.stdout.as_mut().unwrap().read(&mut chunk).unwrap();
+            assert!(count > 0, "{mark:?} is not in {:?}", self.heard);
+            self.heard += &String::from_utf8_lossy(&chunk[..count]);
+        }
+    }
+
+    fn ends(mut self, mark: &str, content: &[u8], shell: &[&str]) {
+        self.hear(mark);
+        self.child.wait().unwrap();
+        let found = String::from_utf8_lossy(&fs::read(&self.path).unwrap()).into_owned();
+        assert_eq!(found, String::from_utf8_lossy(content), "{shell:?}");
+        assert_eq!(fs::metadata(&self.path).unwrap().mode() & 0o777, 0o640, "{shell:?}");
+        assert_eq!(self.beside(), Vec::<String>::new(), "{shell:?}");
+    }
+
+    /// Takes all back where somebody has made this of the file, and gives what is kept of it beside.
+    fn ends_after(mut self, rival: &[u8], mark: &str, content: &[u8], shell: &[&str]) -> Option<Vec<u8>> {
+        fs::write(&self.path, rival).unwrap();
+        self.say(b"back\n");
+        self.hear(mark);
+        self.child.wait().unwrap();
+        let kept = self.beside().pop().map(|name| {
+            let path = self.path.with_file_name(name);
+            let kept = fs::read(&path).unwrap();
+            fs::remove_file(path).unwrap();
+            kept
+        });
+        self.ends(mark, content, shell);
+        kept
+    }
+
+    /// What is beside the file.
+    fn beside(&self) -> Vec<String> {
+        let names = fs::read_dir(self.path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name != "keys").map(|name| name.into_string().unwrap()).collect()
+    }
+}
+
+#[test]
+fn every_shell_keeps_and_takes_back_what_it_should() {
+    std::thread::scope(|scope| {
+        for shell in shells() {
+            scope.spawn(move || keeps_and_takes_back(&shell));
+        }
+    });
+}
+
+fn keeps_and_takes_back(shell: &[&str]) {
+    let begin = || Trial::begin(shell, Duration::from_secs(60));
+    let Some(mut kept) = begin() else { return };
+    kept.say(b"hold\nkeep\n");
+    let new = kept.new.clone();
+    kept.ends("\nt kept\n", &new, shell);
+    let old = begin().unwrap();
+    let (old, text) = (old.old.clone(), String::from_utf8_lossy(&old.new).into_owned());
+    // Silence.
+    let silent = Trial::begin(shell, Duration::from_secs(1)).unwrap();
+    silent.ends("\nt restored the old file stands again\n", &old, shell);
+    // Somebody else adds a line, and we are gone.
+    let mut left = begin().unwrap();
+    let mut rival = OpenOptions::new().append(true).open(&left.path).unwrap();
+    rival.write_all(b"# rival \xfe\n").unwrap();
+    left.child.stdin = None;
+    let line_by_line = "\nt restored what this run changed is taken out again, line by line\n";
+    left.ends(line_by_line, &[&old[..], b"# rival \xfe\n"].concat(), shell);
+    let rival = |text: &str| [text.as_bytes(), b"# \xff\n"].concat();
+    let (mine, other) = text.split_once('\n').unwrap();
+    let other = other.lines().next().unwrap();
+    // Somebody else edits the comments of the line that is on trial, and of another with the same key.
+    let edited = rival(&format!("{other}\n{mine} renamed\n"));
+    let back = rival(&format!("{other}\n{KEY} me renamed\n"));
+    assert_eq!(begin().unwrap().ends_after(&edited, line_by_line, &back, shell), None, "{shell:?}");
+    let edited = rival(&format!("{mine}\n{other} renamed\n"));
+    let back = rival(&format!("{KEY} me\n{other} renamed\n"));
+    assert_eq!(begin().unwrap().ends_after(&edited, line_by_line, &back, shell), None, "{shell:?}");
+    // Or its options, or takes it away: what he wrote is kept.
+    let told = "\nt troubled what this run changed is taken out again; somebody else has changed or removed that line: his file is ";
+    for (edited, back) in [
+        (format!("{other}\nrestrict,{mine} new\r\n"), format!("{other}\n{KEY} me new\r\n")),
+        (format!("{other}\n#{mine}\n"), format!("{other}\n#{mine}\n")),
+    ] {
+        let kept = begin().unwrap().ends_after(&rival(&edited), told, &rival(&back), shell);
+        assert_eq!(kept, Some(rival(&edited)), "{shell:?}");
+    }
+    // Or removes what we have kept.
+    let bare = begin().unwrap();
+    for name in bare.beside() {
+        fs::remove_file(bare.path.with_file_name(name)).unwrap();
+    }
+    let new = bare.new.clone();
+    assert_eq!(bare.ends_after(&new, "\nt restored the old file stands again\n", &old, shell), None, "{shell:?}");
+}
