@@ -309,3 +309,25 @@ fn hand_out(frames: &mut Frames, waiting: &Waiting) -> Result<(), SftpError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_answer_at_a_time_is_timed_and_the_fastest_counts() {
+        let mut open = Open::default();
+        let before = |milliseconds| Instant::now() - Duration::from_millis(milliseconds);
+        open.timed = Some((1, before(40)));
+        open.take(7);
+        assert_eq!(open.fastest, None, "nobody timed that one");
+        open.take(1);
+        assert!(open.fastest.is_some_and(|took| took >= FAR) && open.timed.is_none());
+        open.timed = Some((2, Instant::now() + FAR));
+        open.take(2);
+        assert_eq!(open.fastest, Some(Duration::ZERO));
+        open.timed = Some((3, before(40)));
+        open.take(3);
+        assert_eq!(open.fastest, Some(Duration::ZERO));
+    }
+}

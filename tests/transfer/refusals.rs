@@ -135,7 +135,9 @@ fn a_backup_that_cannot_be_made_says_why_and_the_old_file_stands() {
             format!("cannot keep the old file as `{long}~` (the name would be longer than 255 bytes): it still stands"),
         ),
     ] {
-        scene.push().args(["--backup", "new", name]).run().exited(1).told(&told);
+        for look in [&["--dry-run"][..], &[]] {
+            scene.push().args(["--backup", "new", name]).args(look).run().exited(1).told(&told);
+        }
         assert_eq!(scene.read(name), b"old");
     }
     scene.assert_nothing_left();

@@ -1,6 +1,7 @@
 //! A plan carried out on one host. What cannot be done is told and does not stop the rest; nothing that stands on the host
 //! is touched before what replaces it is whole.
 
+use super::backup::Backup;
 use super::compare::Comparison;
 use super::content::Contents;
 use super::delta::Delta;
@@ -71,16 +72,6 @@ pub(super) enum Proof {
     Length,
     /// Its length, and its SHA-256 as the host computes it (`--checksum`).
     Content,
-}
-
-/// Whether what is replaced stays under another name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backup {
-    /// It does not.
-    #[default]
-    None,
-    /// As `NAME~`.
-    Tilde,
 }
 
 /// Why an entry could not be brought to its place.

@@ -1,16 +1,15 @@
 //! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
 
-use super::carry::{Backup, Carrier, Fault, Proof};
+use super::backup::{self, Backup};
+use super::carry::{Carrier, Fault, Proof};
 use super::compare::Compared;
-use super::place::{Temporary, attributes_to_set, split, wants_half, with_both};
+use super::place::{Temporary, attributes_to_set, wants_half, with_both};
 use super::send::{SendError, Target, send};
-use crate::sftp::{Attributes as Wire, FileKind, Handle, OpenMode, SftpError};
+use crate::sftp::{Attributes as Wire, Handle, OpenMode, SftpError};
 use crate::task::lanes::Lane;
 use crate::task::segments::Segments;
-use crate::tree::{Attributes, Difference, ModeWanted, Why, shown};
+use crate::tree::{Attributes, ModeWanted, Why};
 
-/// Bytes that a name may have on file systems of Unix.
-const LONGEST_NAME: usize = 255;
 /// What is smaller is sent anew rather than gone on with.
 pub(super) const WORTH_RESUMING: u64 = 1024 * 1024;
 
@@ -54,10 +53,8 @@ impl Carrier<'_> {
             temporary.remove(self.sftp).await;
             return Err(Fault::Words(reason));
         }
-        let was_file = !matches!(why, Why::New | Why::Replaced(Difference::WasSymlink));
-        if self.manner.backup == Backup::Tilde && was_file {
-            let place = self.placement.remote(&self.path_of(entry));
-            let backup = [&place[..], b"~"].concat();
+        if self.manner.backup == Backup::Tilde && backup::is_kept(why) {
+            let backup = backup::backup_of(&self.placement.remote(&self.path_of(entry)));
             if let Err(error) = temporary.back_up(self.sftp, &backup).await {
                 temporary.remove(self.sftp).await;
                 return Err(self.not_backed_up(entry, &backup, error).await?);
@@ -69,14 +66,12 @@ impl Carrier<'_> {
     /// Why what is replaced cannot be kept. A server has one word for most of what may be the matter.
     async fn not_backed_up(&self, entry: usize, backup: &[u8], error: SftpError) -> Result<Fault, Fault> {
         let SftpError::Refused(..) = error else { return Err(error.into()) };
-        let there = self.sftp.lstat(backup).await?.get().await;
-        let why = match there.map(|found| found.kind()) {
-            Ok(Some(FileKind::Directory)) => "a directory has that name".into(),
-            _ if split(backup).1.len() > LONGEST_NAME => format!("the name would be longer than {LONGEST_NAME} bytes"),
-            _ => self.reason(&error.into(), &self.path_of(entry), 0).await,
+        let there = self.sftp.lstat(backup).await?.get().await.ok();
+        let why = match backup::in_the_way(there.and_then(|found| found.kind()), backup) {
+            Some(why) => why,
+            None => self.reason(&error.into(), &self.path_of(entry), 0).await,
         };
-        let name = shown(split(backup).1);
-        Ok(Fault::Words(format!("cannot keep the old file as `{name}` ({why}): it still stands")))
+        Ok(Fault::Words(backup::refusal(backup, &why)))
     }
 
     /// A temporary file that is open for writing, and how many bytes of it are right already.

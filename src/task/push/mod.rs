@@ -6,6 +6,7 @@
 
 mod archive;
 mod arrival;
+mod backup;
 mod carry;
 mod compare;
 mod content;
@@ -40,8 +41,8 @@ use crate::sftp::{Sftp, Window};
 use crate::tree::run_lock::RunLock;
 use crate::tree::temporary::Role;
 use crate::tree::{Extents, Kind, Placement, Plan, Rules, Step, Tree, TreePath};
+pub use backup::Backup;
 use bytes::Bytes;
-pub use carry::Backup;
 use carry::{Carrier, Manner, Proof};
 use compare::Comparison;
 use content::Contents;
@@ -217,7 +218,11 @@ impl Push {
             plan = Plan::new(tree, &placement, &observed, &rules);
         }
         if self.order.conduct.extent == Extent::PlanOnly {
-            return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
+            let unkept = match self.order.backup {
+                Backup::Tilde => backup::refusals(sftp, tree, &placement, &plan).await?,
+                Backup::None => Vec::new(),
+            };
+            return Ok(self.tell_plan(&plan, tree, &placement, unkept, unit).await);
         }
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
         self.announce(&plan, tree, &placement, unit, &teller).await;
@@ -322,12 +327,22 @@ impl Push {
     }
 
     /// Tells what would be done. What is in the way fails a look as it would fail the push.
-    async fn tell_plan(&self, plan: &Plan, tree: &Tree, placement: &Placement, unit: &Unit) -> Outcome {
+    async fn tell_plan(
+        &self,
+        plan: &Plan,
+        tree: &Tree,
+        placement: &Placement,
+        unkept: Vec<(Vec<u8>, String)>,
+        unit: &Unit,
+    ) -> Outcome {
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
         for conflict in &plan.conflicts {
             let path = placement.remote(&placement.path(&tree.entries[conflict.entry]));
             teller.would_fail(&path, Failure::new(Code::TransferFailed, conflict.obstacle.to_string()));
             teller.missing(conflict.blocked);
+        }
+        for (path, why) in unkept {
+            teller.would_fail(&path, Failure::new(Code::TransferFailed, why));
         }
         let mut lines = plan.lines(tree, placement);
         if plan.withheld > 0 {
