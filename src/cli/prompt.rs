@@ -106,7 +106,10 @@ pub(super) fn secret_from_descriptor(descriptor: i32, option: &str, what: &str) 
     BufReader::new(file.take(SECRET_LIMIT + 2)).read_line(&mut line).map_err(failed)?;
     let secret = line.trim_end_matches(['\n', '\r']);
     let wrong = match secret {
-        "" => format!("file descriptor {descriptor} holds no {what}"),
+        "" => {
+            return Err(Failed::mistake_text(format!("file descriptor {descriptor} holds no {what}"))
+                .hint("each secret needs a descriptor of its own: what was read of a pipe is gone"));
+        }
         long if long.len() as u64 > SECRET_LIMIT => {
             format!("the first line of file descriptor {descriptor} is longer than {SECRET_LIMIT} bytes: no {what} is")
         }

@@ -12,7 +12,7 @@ use crate::exit_code;
 use crate::nodeset::fold;
 use crate::scheduler::LocalFiles;
 use crate::selection::{Origin, Selected};
-use crate::task::{Broadcast, Call, Caller, CommandLine, Privilege, RunCommand, ScriptFile};
+use crate::task::{Broadcast, Call, Caller, CommandLine, InputLost, Privilege, RunCommand, ScriptFile};
 use crate::template::{Subject, TemplateError};
 use clap::Args;
 use std::collections::HashMap;
@@ -78,8 +78,13 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         standard_input: stdin.then_some(STDIN),
     };
     job.run(global, &arguments.targets, &arguments.host, &arguments.fanout, move || {
-        stdin.then(|| Broadcast::of(io::stdin())).transpose().map_err(Failed::fault)
+        stdin.then(|| Broadcast::of(io::stdin())).transpose().map_err(input_lost)
     })
+}
+
+fn input_lost(lost: InputLost) -> Failed {
+    let hint = lost.hint().map(str::to_owned);
+    Failed::fault(lost).hints(hint)
 }
 
 /// A command or script that is about to be run on a fleet.

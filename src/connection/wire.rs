@@ -167,8 +167,22 @@ impl Wire {
         self.ahead.advance(length);
     }
 
+    /// A connection that waits holds no buffer.
+    fn wait<T>(&mut self) -> Poll<T> {
+        self.ahead = BytesMut::new();
+        Poll::Pending
+    }
+
     /// Reads what there is, hands over what was asked for and keeps the rest. Nothing is the end of the stream.
     fn poll_carrier(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Who only asks whether something has come needs no space for it.
+        let is_waiting = match &self.carrier {
+            Carrier::Tcp(stream) => stream.poll_read_ready(context).is_pending(),
+            Carrier::Other(_) => false,
+        };
+        if is_waiting {
+            return self.wait();
+        }
         let size = if self.monitor.is_hurried() { SMALL_READ } else { LARGE_READ };
         self.ahead.reserve(size);
         let mut space = (&mut self.ahead).limit(size);
@@ -176,11 +190,7 @@ impl Wire {
             Carrier::Tcp(stream) => pin!(stream.read_buf(&mut space)).poll(context),
             Carrier::Other(stream) => pin!(stream.read_buf(&mut space)).poll(context),
         };
-        let Poll::Ready(read) = polled else {
-            // A connection that waits holds no buffer.
-            self.ahead = BytesMut::new();
-            return Poll::Pending;
-        };
+        let Poll::Ready(read) = polled else { return self.wait() };
         if let Carrier::Tcp(stream) = &self.carrier
             && self.monitor.take_hurry()
         {

@@ -33,7 +33,7 @@ struct Progress {
 
 /// Why the rest of an input is not there.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum InputLost {
+pub enum InputLost {
     /// The source.
     #[error("standard input could not be read to its end: {0}")]
     Read(Arc<io::Error>),
@@ -42,12 +42,25 @@ pub(super) enum InputLost {
     Keep(Arc<io::Error>),
 }
 
+impl InputLost {
+    /// What a person can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Read(_) => None,
+            Self::Keep(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some("name a directory that is there in TMPDIR")
+            }
+            Self::Keep(_) => Some("name a directory with more room in TMPDIR"),
+        }
+    }
+}
+
 impl From<InputLost> for Failure {
     fn from(lost: InputLost) -> Self {
         let failure = Failure::new(Code::LocalInput, lost.to_string());
-        match lost {
-            InputLost::Read(_) => failure,
-            InputLost::Keep(_) => failure.hint("name a directory with more room in TMPDIR"),
+        match lost.hint() {
+            None => failure,
+            Some(hint) => failure.hint(hint),
         }
     }
 }
@@ -57,14 +70,16 @@ impl Broadcast {
     ///
     /// # Errors
     /// When no temporary file can be made.
-    pub fn of(source: impl Read + Send + 'static) -> io::Result<Self> {
-        let spool = tempfile::tempfile()?;
-        let sink = spool.try_clone()?;
+    pub fn of(source: impl Read + Send + 'static) -> Result<Self, InputLost> {
+        let keeps = |error| InputLost::Keep(Arc::new(error));
+        let spool = tempfile::tempfile().map_err(keeps)?;
+        let sink = spool.try_clone().map_err(keeps)?;
         let (sender, progress) = watch::channel(Progress { length: 0, end: None });
-        std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let reader = std::thread::Builder::new().name("stdin".into()).spawn(move || {
             let end = keep(source, sink, |length| sender.send_modify(|progress| progress.length += length));
             sender.send_modify(|progress| progress.end = Some(end));
-        })?;
+        });
+        reader.map_err(keeps)?;
         Ok(Self(Kept::Spool { file: Arc::new(spool), progress }))
     }
 

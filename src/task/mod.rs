@@ -22,7 +22,7 @@ mod teller;
 mod transfer;
 mod trouble;
 
-pub use broadcast::Broadcast;
+pub use broadcast::{Broadcast, InputLost};
 pub use caller::Caller;
 pub use command::{Call, RunCommand};
 pub use privilege::{Method, Privilege};

@@ -103,6 +103,30 @@ fn what_sshd_would_ignore_is_refused_and_mended_on_request() {
 }
 
 #[test]
+fn who_may_not_write_the_central_file_of_his_keys_is_told_so() {
+    let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/keys/%u"]) else { return };
+    let directory = host.daemon.directory().join("keys");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+    let (alice, bob) = (host.key("alice").unwrap(), host.key("bob").unwrap());
+    let hers = directory.join(STRANGER);
+    fs::write(&hers, format!("{}\n", alice.line)).unwrap();
+    fs::set_permissions(&hers, Permissions::from_mode(0o644)).unwrap();
+    let before = facts(&hers);
+    let alone = |verb: &str| host.keys(verb).args(["-l", STRANGER, "-I"]).arg(&alice.private);
+    for look in [&["--dry-run"][..], &[]] {
+        let deployed = alone("deploy").arg("--key").arg(bob.public()).args(look).run().exited(1);
+        deployed.told("keys/stranger` cannot be replaced: it belongs to user 0, which only --sudo can keep");
+        let revoked = alone("revoke").args(["alice", "--force"]).args(look).run().exited(1);
+        revoked.told("keys/stranger` cannot be replaced: it belongs to user 0, which only --sudo can keep");
+    }
+    assert_eq!(facts(&hers), before);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    let listed = alone("list").run().exited(0).stdout;
+    assert!(listed.contains("alice") && !listed.contains("bob"), "{listed}");
+}
+
+#[test]
 fn the_file_is_the_one_that_sshd_reads() {
     let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/keys/%u.%U {}/more/%u"]) else { return };
     let directory = host.daemon.directory();

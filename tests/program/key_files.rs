@@ -401,7 +401,10 @@ fn mistakes_are_told_and_write_nothing() {
             "error: --exclude is about hosts, and there are none here\nhint: --per-host TARGETS makes a pair for every host\n",
         ),
         (&["generate", "-f", "key", "-C", "a\nb"], "error: the comment `a\\nb` is not one line of text\n"),
-        (&["generate", "-f", "key", "--passphrase-fd", "3"], "error: file descriptor 3 holds no passphrase\n"),
+        (
+            &["generate", "-f", "key", "--passphrase-fd", "3"],
+            "error: file descriptor 3 holds no passphrase\nhint: each secret needs a descriptor of its own: what was read of a pipe is gone\n",
+        ),
         (
             &["generate", "-f", "a/b/key", "--no-passphrase"],
             "error: cannot create the directory `a/b`\ncaused by: No such file or directory (os error 2)\n",

@@ -99,7 +99,7 @@ fn a_wrong_password_is_told_apart_from_a_command_that_fails() {
         &format!("web[01-02] (2): sudo.password: wrong password for sudo\n{TOLD}2 hosts in <time>: 0 ok, 2 failed\n"),
     );
     run("open sesame\n").exited(1).told("web[01-02] (2): exit.status: exit status 1\n");
-    run("\n").is(2, "", "error: file descriptor 3 holds no password\n");
+    run("\n").is(2, "", "error: file descriptor 3 holds no password\nhint: each secret needs a descriptor of its own: what was read of a pipe is gone\n");
 }
 
 #[test]
