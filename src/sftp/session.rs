@@ -147,7 +147,12 @@ impl Sftp {
     /// long the fastest answer was under way: where much is done at once, most of them wait for a processor. As near counts
     /// who has not answered yet.
     pub fn is_far(&self) -> bool {
-        self.waiting.open().fastest.is_some_and(|round_trip| round_trip >= FAR)
+        self.round_trip().is_some_and(|round_trip| round_trip >= FAR)
+    }
+
+    /// How long the fastest answer was under way, once there was one.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.waiting.open().fastest
     }
 
     /// Sends a request and gives its answer-to-come. Waits only while the connection takes nothing.

@@ -8,6 +8,7 @@ use super::caller::Caller;
 use super::file_server::open_sftp;
 use super::privilege::Privilege;
 use super::segments::Segments;
+use super::transfer::most_in_flight;
 use crate::connection::{Connection, Destination, Trace};
 use crate::sftp::{Sftp, Window};
 use futures::future::join_all;
@@ -21,6 +22,8 @@ pub(super) const LANES: usize = 8;
 const WORTHWHILE: u64 = 128 * 1024 * 1024;
 /// Bytes in flight on one of them: at first, and at most.
 const WINDOW: (u64, u64) = (1024 * 1024, 8 * 1024 * 1024);
+/// Lanes to a host nearby, where one process that deciphers is what holds a transfer up.
+const NEAR: usize = 1;
 /// Lanes to a host that is far, where what may be under way in one channel is what holds a transfer up.
 const FAR: usize = 3;
 
@@ -31,7 +34,6 @@ pub(super) struct Lanes<'a> {
     privilege: Option<&'a Privilege>,
     main: &'a Sftp,
     permits: Arc<Semaphore>,
-    near: usize,
     is_possible: bool,
     opened: [OnceCell<Option<Lane>>; FAR],
 }
@@ -54,18 +56,16 @@ pub(super) struct Beside<'a> {
     pub(super) sftp: &'a Sftp,
     /// Of [`LANES`], for all hosts of the run.
     pub(super) permits: &'a Arc<Semaphore>,
-    /// Lanes to a host nearby.
-    pub(super) near: usize,
 }
 
 impl<'a> Lanes<'a> {
     /// Lanes beside a connection. Nobody is to be asked anything a second time: where a person had a part in logging in,
     /// and where a LocalCommand follows each login, there are none.
     pub(super) fn new(beside: &Beside<'a>) -> Self {
-        let Beside { caller, destination, connection, privilege, sftp: main, permits, near } = *beside;
+        let Beside { caller, destination, connection, privilege, sftp: main, permits } = *beside;
         let is_possible = connection.logged_in_unattended() && destination.profile.local_command.is_none();
         let (permits, opened) = (Arc::clone(permits), [const { OnceCell::const_new() }; FAR]);
-        Self { caller, destination, privilege, main, permits, near, is_possible, opened }
+        Self { caller, destination, privilege, main, permits, is_possible, opened }
     }
 
     /// Moves a file: over the first connection, and over the others too where that pays. What a lane that breaks has not
@@ -122,7 +122,7 @@ impl<'a> Lanes<'a> {
     fn count(&self) -> usize {
         match self.main.is_far() {
             true => FAR,
-            false => self.near,
+            false => NEAR,
         }
     }
 
@@ -132,7 +132,8 @@ impl<'a> Lanes<'a> {
         let trace = &mut Trace::default();
         let connection = self.caller.connector.connect(self.destination, trace).await.ok()?;
         let sftp = open_sftp(&connection, self.privilege, trace).await.ok()?;
-        Some(Lane { sftp, window: Window::new(WINDOW.0, WINDOW.1), connection, _permit: permit })
+        let window = Window::new(WINDOW.0, most_in_flight(self.main).min(WINDOW.1));
+        Some(Lane { sftp, window, connection, _permit: permit })
     }
 
     /// Says goodbye.

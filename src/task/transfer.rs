@@ -8,6 +8,7 @@ use crate::duration::human;
 use crate::event::Stream;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::Unit;
+use crate::sftp::Sftp;
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -16,6 +17,11 @@ use tokio::time::sleep;
 pub(super) const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
 /// Bytes in flight to or from all hosts together.
 pub(super) const IN_FLIGHT: u64 = 48 * 1024 * 1024;
+/// Bytes of a file in flight from one host nearby. What waits for nothing but a processor is in the processors' caches still
+/// when it is written.
+const NEAR: u64 = 2 * 1024 * 1024;
+/// Bytes a second that no way to a host is wider than.
+const FASTEST: f64 = (1 << 30) as f64;
 /// What clearing up may take when the work on a host is ended from outside.
 pub(super) const CLEARING: Duration = Duration::from_secs(2);
 
@@ -74,6 +80,12 @@ impl Conduct {
     pub(super) fn at_once(&self, hosts: usize) -> usize {
         self.fanout.min(hosts).max(1)
     }
+}
+
+/// How many bytes of a file may be in flight from a host: what the widest way holds of this length.
+pub(super) fn most_in_flight(sftp: &Sftp) -> u64 {
+    let round_trip = sftp.round_trip().unwrap_or_default();
+    ((round_trip.as_secs_f64() * FASTEST) as u64).clamp(NEAR, WINDOW.1)
 }
 
 /// Shows what would be done, a line for each thing.

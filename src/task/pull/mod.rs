@@ -23,7 +23,7 @@ use super::file_server::open_sftp;
 use super::lanes::{Beside, LANES, Lanes};
 use super::streamed::streamed;
 use super::teller::{Teller, Way};
-use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, TransferHost, WINDOW, tell_lines};
+use super::transfer::{CLEARING, Conduct, Extent, IN_FLIGHT, TransferHost, WINDOW, most_in_flight, tell_lines};
 use super::trouble::Trouble;
 use crate::connection::{Connection, Destination, Trace};
 use crate::host::HostId;
@@ -51,8 +51,6 @@ pub use source::{Source, SourceError};
 
 /// Bytes in flight from a host where many share the memory.
 const NARROW: u64 = 64 * 1024;
-/// Connections beside the first for a large file from a host nearby: what sends is not what holds it up.
-const LANES_NEAR: usize = 0;
 /// Large files that are open here at once, of all hosts together, and at most of one.
 const LARGE_FILES: (usize, usize) = (64, 8);
 /// Sources that are looked for at once.
@@ -154,8 +152,7 @@ impl Pull {
             self.caller.tell(trace.entries(), &unit.events).await;
             let digester = &Digester::new(connection, privilege, sftp);
             let (caller, permits, destination) = (&self.caller, &self.lanes, self.destination(unit.host));
-            let near = LANES_NEAR;
-            let lanes = &Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits, near });
+            let lanes = &Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
             self.pull(&Host { sftp, digester, lanes, place: place.as_ref(), underway: &underway, unit }).await
         };
         let outcome = self.order.conduct.bound(unit, pulling).await;
@@ -191,7 +188,7 @@ impl Pull {
         let work = self.plan(&inventory, verdicts, &teller).await;
         let size = |index: &usize| inventory.entries[*index].size();
         events.transfer_planned(work.fetch.len() as u64, work.fetch.iter().map(size).sum()).await;
-        let widest = (IN_FLIGHT / self.at_once as u64).clamp(NARROW, WINDOW.1);
+        let widest = (IN_FLIGHT / self.at_once as u64).clamp(NARROW, most_in_flight(host.sftp));
         let fetcher = Fetcher {
             sftp: host.sftp,
             digester: host.digester,

@@ -60,8 +60,6 @@ use survey::{Question, Survey, survey};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
-/// Connections beside the first for a large file to a host nearby: one process that deciphers is what holds it up.
-const LANES_NEAR: usize = 1;
 /// Files and trees for every host of a run.
 pub struct Push {
     caller: Caller,
@@ -245,8 +243,7 @@ impl Push {
         let mut leftovers = temporaries;
         let (caller, permits) = (&self.caller, &self.lanes);
         let destination = self.destination(unit.host);
-        let near = LANES_NEAR;
-        let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits, near });
+        let lanes = Lanes::new(&Beside { caller, destination, connection, privilege, sftp, permits });
         let mut carrier = Carrier {
             connection,
             privilege,
