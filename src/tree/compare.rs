@@ -396,7 +396,9 @@ impl<'input> Comparison<'input> {
         let late: Vec<Step> =
             directories.into_iter().filter_map(|index| self.set_attributes_of_directory(index)).collect();
         let parts = [self.directories, self.contents, self.hard_links, self.attributes, deletions, late];
-        self.plan.steps = parts.into_iter().flatten().collect();
+        // Every host has a plan: no room is left over in it.
+        self.plan.steps.reserve_exact(parts.iter().map(Vec::len).sum());
+        self.plan.steps.extend(parts.into_iter().flatten());
         self.plan
     }
 }

@@ -10,8 +10,9 @@ use tar::{EntryType, Header};
 
 /// The unit in which everything stands in a tar stream.
 const BLOCK: usize = 512;
-/// Content that is read and sent at once.
-const CHUNK: u64 = 256 * 1024;
+/// Content that is read and sent at once: to all hosts, and the least and the most to one.
+const CHUNKS: u64 = 4 * 1024 * 1024;
+const CHUNK: (u64, u64) = (64 * 1024, 256 * 1024);
 
 /// One file of a stream.
 pub(super) struct Member {
@@ -29,6 +30,8 @@ pub(super) struct Member {
 pub(super) struct Archive<'a> {
     contents: &'a Arc<Contents>,
     members: &'a [Member],
+    /// Bytes of content in a part.
+    chunk: u64,
     next: usize,
     is_over: bool,
 }
@@ -42,8 +45,9 @@ pub(super) struct Chunk {
 }
 
 impl<'a> Archive<'a> {
-    pub(super) fn new(contents: &'a Arc<Contents>, members: &'a [Member]) -> Self {
-        Self { contents, members, next: 0, is_over: false }
+    pub(super) fn new(contents: &'a Arc<Contents>, members: &'a [Member], hosts_at_once: usize) -> Self {
+        let chunk = (CHUNKS / hosts_at_once as u64).clamp(CHUNK.0, CHUNK.1);
+        Self { contents, members, chunk, next: 0, is_over: false }
     }
 
     /// What follows in the stream; nothing after its end. A file that cannot be read, or is not what it was, is not in it.
@@ -54,7 +58,7 @@ impl<'a> Archive<'a> {
         let rest = &self.members[self.next..];
         let mut content = 0;
         let some = rest.iter().take_while(|member| {
-            let is_room = content < CHUNK;
+            let is_room = content < self.chunk;
             content += if is_room { member.size } else { 0 };
             is_room
         });

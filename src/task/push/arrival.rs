@@ -10,10 +10,10 @@ use crate::task::trouble::Trouble;
 use crate::tree::Step;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-/// Requests in flight.
-const IN_FLIGHT: usize = 4096;
+/// Requests in flight to all hosts together, and to one at least.
+const IN_FLIGHT: (usize, usize) = (4096, 512);
 /// Files that are proved at once: the host hashes as many with one process.
 const MANY_PROVED: usize = 512;
 
@@ -24,7 +24,7 @@ const ACCESS: u64 = 24 * 60 * 60;
 /// A file that arrived in a room, and what it has there.
 struct Arrived<'group, 'step> {
     send: &'group Send<'step>,
-    path: Vec<u8>,
+    number: usize,
     found: Wire,
 }
 
@@ -36,32 +36,33 @@ impl Carrier<'_> {
         sends: &[Send<'step>],
         umask: u32,
     ) -> Result<Vec<&'step Step>, Trouble> {
-        let mut listed = match self.listed(room, sends.len()).await {
-            Err(SftpError::Refused(..)) => HashMap::new(),
+        let listed = match self.listed(room, sends.len()).await {
+            Err(SftpError::Refused(..)) => vec![None; sends.len()],
             listed => listed?,
         };
         let (mut arrived, mut left) = (Vec::with_capacity(sends.len()), Vec::new());
-        for (number, send) in sends.iter().enumerate() {
+        for (number, (send, found)) in sends.iter().zip(listed).enumerate() {
             let is_whole = |found: &Wire| found.kind() == Some(FileKind::File) && found.size == Some(send.size);
-            match listed.remove(&number).filter(is_whole) {
-                Some(found) => arrived.push(Arrived { send, path: room.member(number.to_string().as_bytes()), found }),
+            match found.filter(is_whole) {
+                Some(found) => arrived.push(Arrived { send, number, found }),
                 None => left.push(send.step),
             }
         }
-        let arrived = self.proved(arrived, &mut left).await?;
-        let arrived = self.dressed(arrived, umask, &mut left).await?;
+        let arrived = self.proved(arrived, room, &mut left).await?;
+        let ready = self.dressed(arrived, room, umask, &mut left).await?;
         let mut asked: VecDeque<(&Send<'step>, Answer<()>)> = VecDeque::new();
-        for Arrived { send, path, .. } in &arrived {
-            if asked.len() == IN_FLIGHT
+        for number in ready {
+            if asked.len() == self.in_flight()
                 && let Some((send, answer)) = asked.pop_front()
             {
                 self.renamed(send, answer, &mut left).await?;
             }
+            let (send, path) = (&sends[number], room.numbered(number));
             let place = self.placement.remote(&self.path_of(send.entry));
             // Nothing was there, so that no file has to make way for it.
             let answer = match self.sftp.features().posix_rename {
-                true => self.sftp.posix_rename(path, &place).await?,
-                false => self.sftp.rename(path, &place).await?,
+                true => self.sftp.posix_rename(&path, &place).await?,
+                false => self.sftp.rename(&path, &place).await?,
             };
             asked.push_back((send, answer));
         }
@@ -77,6 +78,7 @@ impl Carrier<'_> {
     async fn proved<'group, 'step>(
         &self,
         arrived: Vec<Arrived<'group, 'step>>,
+        room: &Room,
         left: &mut Vec<&'step Step>,
     ) -> Result<Vec<Arrived<'group, 'step>>, Trouble> {
         if self.manner.proof == Proof::Length {
@@ -84,9 +86,9 @@ impl Carrier<'_> {
         }
         let (mut waiting, mut proved) = (arrived.into_iter(), Vec::new());
         let mut proving: FuturesUnordered<_> =
-            waiting.by_ref().take(MANY_PROVED).map(|file| self.is_proved(file)).collect();
+            waiting.by_ref().take(MANY_PROVED).map(|file| self.is_proved(file, room)).collect();
         while let Some(result) = proving.next().await {
-            proving.extend(waiting.next().map(|file| self.is_proved(file)));
+            proving.extend(waiting.next().map(|file| self.is_proved(file, room)));
             match result? {
                 (file, true) => proved.push(file),
                 (file, false) => left.push(file.send.step),
@@ -98,8 +100,9 @@ impl Carrier<'_> {
     async fn is_proved<'group, 'step>(
         &self,
         file: Arrived<'group, 'step>,
+        room: &Room,
     ) -> Result<(Arrived<'group, 'step>, bool), Trouble> {
-        let compared = self.comparison.whole(file.send.entry, &file.path).await?;
+        let compared = self.comparison.whole(file.send.entry, &room.numbered(file.number)).await?;
         Ok((file, compared == Compared::Same))
     }
 
@@ -118,42 +121,45 @@ impl Carrier<'_> {
     }
 
     /// What is in a room, by its numbers; of those that were given only.
-    async fn listed(&self, room: &Room, count: usize) -> Result<HashMap<usize, Wire>, SftpError> {
+    async fn listed(&self, room: &Room, count: usize) -> Result<Vec<Option<Wire>>, SftpError> {
         let mut listing = self.sftp.list(&room.path).await?;
         listing.expect(count);
-        let mut found = HashMap::with_capacity(count);
+        let mut found = vec![None; count];
         while let Some(names) = listing.next().await? {
-            let known =
-                |Name { name, attributes }: Name| Some((number(&name).filter(|number| *number < count)?, attributes));
-            found.extend(names.into_iter().filter_map(known));
+            for Name { name, attributes } in names {
+                if let Some(of) = number(&name).and_then(|number| found.get_mut(number)) {
+                    *of = Some(attributes);
+                }
+            }
         }
         listing.leave().await?;
         Ok(found)
     }
 
-    /// Gives files what tar did not give them; gives those that may be renamed now.
-    async fn dressed<'group, 'step>(
+    /// Gives files what tar did not give them; tells the numbers of those that may be renamed now.
+    async fn dressed<'step>(
         &self,
-        arrived: Vec<Arrived<'group, 'step>>,
+        arrived: Vec<Arrived<'_, 'step>>,
+        room: &Room,
         umask: u32,
         left: &mut Vec<&'step Step>,
-    ) -> Result<Vec<Arrived<'group, 'step>>, SftpError> {
+    ) -> Result<Vec<usize>, SftpError> {
         let mut ready = Vec::with_capacity(arrived.len());
         let mut waiting = VecDeque::new();
         for file in arrived {
             let lacks = file.lacks(umask);
             if lacks.is_empty() {
-                ready.push(file);
+                ready.push(file.number);
                 continue;
             }
-            if waiting.len() == IN_FLIGHT
+            if waiting.len() == self.in_flight()
                 && let Some((file, answers)) = waiting.pop_front()
             {
                 dressed(file, answers, &mut ready, left).await?;
             }
             let mut answers = Vec::with_capacity(lacks.len());
             for wire in &lacks {
-                answers.push(self.sftp.setstat(&file.path, wire).await?);
+                answers.push(self.sftp.setstat(&room.numbered(file.number), wire).await?);
             }
             waiting.push_back((file, answers));
         }
@@ -162,12 +168,17 @@ impl Carrier<'_> {
         }
         Ok(ready)
     }
+
+    /// Requests in flight to this host.
+    fn in_flight(&self) -> usize {
+        (IN_FLIGHT.0 / self.manner.hosts_at_once).max(IN_FLIGHT.1)
+    }
 }
 
-async fn dressed<'group, 'step>(
-    file: Arrived<'group, 'step>,
+async fn dressed<'step>(
+    file: Arrived<'_, 'step>,
     answers: Vec<Answer<()>>,
-    ready: &mut Vec<Arrived<'group, 'step>>,
+    ready: &mut Vec<usize>,
     left: &mut Vec<&'step Step>,
 ) -> Result<(), SftpError> {
     let mut is_done = true;
@@ -179,7 +190,7 @@ async fn dressed<'group, 'step>(
         }
     }
     match is_done {
-        true => ready.push(file),
+        true => ready.push(file.number),
         false => left.push(file.send.step),
     }
     Ok(())

@@ -56,6 +56,11 @@ impl Room {
         [&self.path, &b"/"[..], name].concat()
     }
 
+    /// The path of the file with this number in it.
+    pub(super) fn numbered(&self, number: usize) -> Vec<u8> {
+        self.member(number.to_string().as_bytes())
+    }
+
     /// Asks for its end, which comes where it is empty by then.
     pub(super) async fn close(&self, sftp: &Sftp) -> Result<Answer<()>, SftpError> {
         sftp.remove_dir(&self.path).await

@@ -82,9 +82,13 @@ pub(super) struct Send<'step> {
 
 impl<'step> Group<'step> {
     /// The same in streams of a bounded size.
-    fn parts(self, streams: usize) -> Vec<Self> {
+    fn parts(mut self, streams: usize) -> Vec<Self> {
         let all: u64 = self.sends.iter().map(|send| send.size).sum();
         let most = (all / streams as u64 + 1).clamp(CONTENT.0, CONTENT.1);
+        if all < most && self.sends.len() <= MOST {
+            self.sends.shrink_to_fit();
+            return vec![self];
+        }
         let mut parts: Vec<Self> = Vec::new();
         let mut content = 0;
         for send in self.sends {
@@ -259,9 +263,12 @@ impl Carrier<'_> {
         };
         // Whoever is first; it is the same for all.
         let _ = self.umask.set(umask);
-        let members: Vec<Member> = group.sends.iter().map(|send| send.member(umask)).collect();
         let sending = Sending { is_near: !self.sftp.is_far(), pace: self.manner.pace, teller: self.teller };
-        let extracted = extractor.extract(&room.path, Archive::new(self.contents, &members), &sending).await;
+        let extracted = {
+            let members: Vec<Member> = group.sends.iter().map(|send| send.member(umask)).collect();
+            let archive = Archive::new(self.contents, &members, self.manner.hosts_at_once);
+            extractor.extract(&room.path, archive, &sending).await
+        };
         if let Err(refusal) = extracted {
             // What fills a disk is to be away before anything else is sent, and a lost connection is told as such.
             room.clear(self.sftp).await?;
