@@ -183,7 +183,8 @@ fn a_look_says_what_would_not_be_replaced_and_what_would_not_be_removed() {
     for name in ["d1/f~", "link~"] {
         fs::create_dir_all(scene.home().join("tree").join(name)).unwrap();
     }
-    let push = |options: &[&str]| scene.push().args(["-r", "--backup", "--delete"]).args(options).args(["tree", "."]).run();
+    let push =
+        |options: &[&str]| scene.push().args(["-r", "--backup", "--delete"]).args(options).args(["tree", "."]).run();
     let expected = "! ./tree/d1/f (cannot keep the old file as `f~` (a directory has that name): it still stands)\n\
                     ! ./tree/g (the file that it is a hard link of cannot be sent)\n\
                     ! ./tree/link (cannot keep the old file as `link~` (a directory has that name): it still stands)\n\

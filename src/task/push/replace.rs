@@ -65,20 +65,15 @@ impl Temporary {
         match filled {
             Some(_) => Err(unmoved.into()),
             None if role == Role::Old || unmoved.status() == Some(Status::NoSuchFile) => Ok(None),
-            None => {
-                Err(Fault::Words(format!("the server did not put the old file aside ({unmoved}), and replaced it all the same")))
-            }
+            None => Err(Fault::Words(format!(
+                "the server did not put the old file aside ({unmoved}), and replaced it all the same"
+            ))),
         }
     }
 
     /// A second name for what is in its place, which is to become this one: a hard link, or another symlink like it. None
     /// where the host has no such thing, or cannot rename it over an older one.
-    pub(super) async fn second(
-        &self,
-        sftp: &Sftp,
-        is_symlink: bool,
-        backup: &[u8],
-    ) -> Result<Option<Self>, SftpError> {
+    pub(super) async fn second(&self, sftp: &Sftp, is_symlink: bool, backup: &[u8]) -> Result<Option<Self>, SftpError> {
         let features = sftp.features();
         if !features.posix_rename || !(features.hard_link || is_symlink) {
             return Ok(None);
@@ -99,7 +94,9 @@ impl Temporary {
 /// Ends what was begun with an old file that was put aside: it goes back where its place is empty.
 pub(super) async fn settle(sftp: &Sftp, aside: &[u8], role: Role, place: &[u8]) -> Result<Settled, SftpError> {
     let (done, settled) = match refusal(sftp.lstat(place).await?.get().await.map(drop))? {
-        Some(SftpError::Refused(Status::NoSuchFile, _)) => (sftp.rename(aside, place).await?.get().await, Settled::Back),
+        Some(SftpError::Refused(Status::NoSuchFile, _)) => {
+            (sftp.rename(aside, place).await?.get().await, Settled::Back)
+        }
         Some(_) => return Ok(Settled::Stays),
         None if role == Role::Kept => (keep(sftp, aside, &backup_of(place)).await, Settled::Replaced),
         None => (sftp.remove(aside).await?.get().await, Settled::Replaced),
