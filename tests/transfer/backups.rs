@@ -2,7 +2,8 @@
 
 use crate::fleet::sftp_daemon::{Sftp, sshd};
 use crate::fleet::{Answer, Cut, Oddity, When};
-use crate::scene::{Scene, noise};
+use crate::scene::{Scene, noise, wait};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -154,6 +155,23 @@ fn a_session_that_breaks_and_not_the_connection_is_made_good_by_another_at_once(
             2 => assert_eq!(scene.read("file"), b"old"),
             _ => assert_eq!((scene.read("file"), scene.read("file~")), (b"new".to_vec(), b"old".to_vec())),
         }
+        scene.assert_nothing_left();
+    }
+}
+
+#[test]
+fn ctrl_c_between_two_names_loses_neither_file() {
+    // The place is emptied, is filled, and the old file gets its other name: done each time, and never answered.
+    for nth in [1, 2, 3] {
+        let silent = Oddity::Answer("rename", When::Nth(nth), Answer::Nothing);
+        let scene = Scene::serving([Oddity::Without("posix-rename"), silent]);
+        scene.source("new", "new");
+        scene.old("file", "old");
+        let running = scene.push().args(["--backup", "new", "file"]).start();
+        wait(scene.host().until("the last rename", |_| scene.host().requests_to("rename") >= nth.max(2)));
+        running.signal(Signal::INT);
+        running.wait().exited(130);
+        assert_eq!((scene.read("file"), scene.read("file~")), (b"new".to_vec(), b"old".to_vec()), "{nth}");
         scene.assert_nothing_left();
     }
 }
