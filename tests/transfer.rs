@@ -7,6 +7,8 @@
 
 mod fleet;
 
+#[path = "transfer/backups.rs"]
+mod backups;
 #[path = "transfer/bounds.rs"]
 mod bounds;
 #[path = "program/bugle.rs"]

@@ -42,7 +42,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
     let title = format!("{} {}", shown.join(" "), directory.display());
     let ready = options.select(global, "pull", title)?.reach()?;
     let layout = if arguments.flat { Layout::Flat } else { Layout::ByHost };
-    let (conduct, lock) = (options.conduct(), Arc::clone(&ready.lock));
+    let (conduct, lock) = (ready.conduct(), Arc::clone(&ready.lock));
     let order = PullOrder {
         sources,
         landing: landing(layout, &conduct, &directory, &lock)?,

@@ -135,7 +135,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         via: arguments.via.into(),
         rendered,
         sending: if arguments.whole_file { Sending::WholeFiles } else { Sending::Changes },
-        conduct: options.conduct(),
+        conduct: ready.conduct(),
     };
     let lock = Arc::clone(&ready.lock);
     ready.run(|caller, hosts| Push::new(caller, hosts, order, lock))

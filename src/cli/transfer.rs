@@ -96,16 +96,6 @@ impl TransferOptions {
         }
     }
 
-    pub(super) fn conduct(&self) -> Conduct {
-        Conduct {
-            extent: if self.fanout.dry_run { Extent::PlanOnly } else { Extent::Whole },
-            interrupted: if self.resume { Interrupted::Keep } else { Interrupted::Remove },
-            timeout: self.fanout.timeout,
-            fanout: self.fanout.fanout.get(),
-            open_files: open_files(),
-        }
-    }
-
     /// Finds out who is meant. `title` is the work in the user's words.
     pub(super) fn select(
         &self,
@@ -147,6 +137,19 @@ impl<'a> Transfer<'a> {
 }
 
 impl ReadyTransfer<'_> {
+    pub(super) fn conduct(&self) -> Conduct {
+        let TransferOptions { fanout, resume, .. } = self.options;
+        let hosts = self.called.hosts.len();
+        let batch = fanout.serial.as_ref().map_or(hosts, |serial| serial.largest(hosts));
+        Conduct {
+            extent: if fanout.dry_run { Extent::PlanOnly } else { Extent::Whole },
+            interrupted: if *resume { Interrupted::Keep } else { Interrupted::Remove },
+            timeout: fanout.timeout,
+            fanout: fanout.fanout.get().min(batch),
+            open_files: open_files(),
+        }
+    }
+
     /// Something is worth knowing that concerns no single host.
     pub(super) fn remark(&mut self, text: String) {
         self.called.remarks.push((0, text));

@@ -191,8 +191,8 @@ impl Wire {
             Carrier::Other(stream) => pin!(stream.read_buf(&mut space)).poll(context),
         };
         let Poll::Ready(read) = polled else { return self.wait() };
-        if let Carrier::Tcp(stream) = &self.carrier
-            && self.monitor.take_hurry()
+        if self.monitor.take_hurry()
+            && let Carrier::Tcp(stream) = &self.carrier
         {
             // The kernel forgets this after a while, so it is said again at every read. sshd leaves Nagle's algorithm on:
             // its next packet waits for our acknowledgement of the last one.
@@ -265,6 +265,18 @@ mod tests {
         (0..1000).for_each(|_| greeting.take(b"x: 12345678901234567890\r\n"));
         assert_eq!(greeting.bytes.len(), GREETING_LIMIT);
         assert_eq!(greeting.version(), None);
+    }
+
+    #[tokio::test]
+    async fn the_hurry_of_a_connection_through_a_jump_host_ends_too() {
+        let (near, mut far) = tokio::io::duplex(1);
+        let (mut wire, monitor) = Wire::new(Carrier::Other(Box::new(near)));
+        for _ in 0..HURRIED_READS {
+            assert!(monitor.is_hurried());
+            far.write_all(b"x").await.unwrap();
+            wire.read_u8().await.unwrap();
+        }
+        assert!(!monitor.is_hurried());
     }
 
     #[tokio::test]

@@ -15,6 +15,11 @@ enum Step {
 }
 
 impl Serial {
+    /// The size of the largest batch of `hosts` hosts.
+    pub fn largest(&self, hosts: usize) -> usize {
+        self.batches(hosts).into_iter().max().unwrap_or_default()
+    }
+
     /// The sizes of the batches of `hosts` hosts. A percentage is of all hosts, rounded down, and at least one host
     /// (lib/ansible/utils/helpers.py, `pct_to_int`).
     pub fn batches(&self, hosts: usize) -> Vec<usize> {
@@ -96,6 +101,7 @@ mod tests {
             ("3", 0, vec![]),
         ] {
             let serial: Serial = spec.parse().expect("a good spec");
+            assert_eq!(serial.largest(hosts), batches.iter().copied().max().unwrap_or_default());
             assert_eq!(serial.batches(hosts), batches, "{spec} of {hosts}");
             assert_eq!(serial.to_string(), spec);
         }

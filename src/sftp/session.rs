@@ -173,6 +173,8 @@ impl Sftp {
         data: Option<Bytes>,
         read: fn(Packet) -> Result<T, SftpError>,
     ) -> Result<Answer<T>, SftpError> {
+        // Whoever asks may be dropped while this waits, and has asked for nothing then.
+        let Ok(place) = self.outgoing.reserve().await else { return Err(ending(&self.waiting.ended)) };
         let (sender, receiver) = oneshot::channel();
         let id = {
             let mut open = self.waiting.open();
@@ -187,9 +189,7 @@ impl Sftp {
             id
         };
         let head = body(Writer::packet(kind, id)).finish(data.as_ref().map_or(0, Bytes::len));
-        if self.outgoing.send(Request { head, data }).await.is_err() {
-            return Err(ending(&self.waiting.ended));
-        }
+        place.send(Request { head, data });
         Ok(Answer::new(receiver, Arc::clone(&self.waiting.ended), read))
     }
 
@@ -318,6 +318,47 @@ fn hand_out(frames: &mut Frames, waiting: &Waiting) -> Result<(), SftpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+
+    struct Greeting(Option<Bytes>);
+
+    impl ByteSource for Greeting {
+        async fn next(&mut self) -> Piece {
+            match self.0.take() {
+                Some(bytes) => Piece::Data(bytes),
+                None => pending().await,
+            }
+        }
+
+        async fn close(self) {}
+    }
+
+    /// Takes nothing.
+    struct Stuck;
+
+    impl ByteSink for Stuck {
+        async fn send(&mut self, _: Bytes) -> bool {
+            pending().await
+        }
+
+        async fn finish(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_before_it_is_sent_leaves_nothing_behind() {
+        let version = [&5_u32.to_be_bytes()[..], &[VERSION], &VERSION_3.to_be_bytes()].concat();
+        let sftp = Sftp::start(Greeting(Some(version.into())), Stuck).await.unwrap();
+        let mut sent = 0;
+        while let Some(answer) = sftp.lstat(b"file").now_or_never() {
+            drop(answer.unwrap());
+            sent += 1;
+        }
+        assert_eq!(sftp.waiting.open().answers.len(), sent);
+        sftp.waiting.open().take(0).unwrap();
+        assert!(sftp.lstat(b"file").now_or_never().is_none());
+        let open = sftp.waiting.open();
+        assert!(open.timed.is_none() && open.answers.len() == sent - 1);
+    }
 
     #[test]
     fn one_answer_at_a_time_is_timed_and_the_fastest_counts() {

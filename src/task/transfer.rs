@@ -42,7 +42,7 @@ pub struct Conduct {
     pub interrupted: Interrupted,
     /// How long the work on one host may take.
     pub timeout: Option<Duration>,
-    /// How many hosts are worked on at once.
+    /// How many hosts are worked on at once, at most: those of other batches are not.
     pub fanout: usize,
     /// Descriptors of files on this machine that all hosts share.
     pub open_files: usize,

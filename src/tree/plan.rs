@@ -124,6 +124,36 @@ pub struct Plan {
     pub withheld: usize,
 }
 
+impl Plan {
+    /// Takes back what is to be done for these entries, which cannot be brought there for these reasons, and what hangs on
+    /// them: hard links of theirs, and every deletion.
+    pub fn refuse(&mut self, refused: Vec<(usize, Obstacle)>) {
+        let mut obstacles: HashMap<usize, Obstacle> = refused.into_iter().collect();
+        for step in &self.steps {
+            if let Step::HardLink { entry, of, .. } = step
+                && obstacles.contains_key(of)
+            {
+                obstacles.entry(*entry).or_insert(Obstacle::LinkedFile);
+            }
+        }
+        if obstacles.is_empty() {
+            return;
+        }
+        let planned = self.steps.len();
+        self.steps.retain(|step| !matches!(step, Step::Delete { .. }));
+        self.withheld += planned - self.steps.len();
+        self.steps.retain(|step| match step {
+            Step::Send { entry, .. } | Step::MakeSymlink { entry, .. } | Step::HardLink { entry, .. } => {
+                !obstacles.contains_key(entry)
+            }
+            _ => true,
+        });
+        let conflicts = obstacles.into_iter().map(|(entry, obstacle)| Conflict { entry, obstacle, blocked: 0 });
+        self.conflicts.extend(conflicts);
+        self.conflicts.sort_by_key(|conflict| conflict.entry);
+    }
+}
+
 /// One thing to do. Entries are given by their index in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -292,7 +322,7 @@ pub struct Conflict {
 }
 
 /// What is in the way of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// A directory in the place of a file, which is never removed for it.
     Directory,
@@ -304,11 +334,14 @@ pub enum Obstacle {
     Special,
     /// The file that this is a hard link of cannot be brought there.
     LinkedFile,
+    /// What is in its place cannot be kept, in these words (`--backup`).
+    Unkept(String),
 }
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Unkept(why) => why,
             Self::Directory => "a directory is in its place",
             Self::File => "a file is in its place",
             Self::Symlink => "a symlink is in its place, and is not followed",

@@ -42,17 +42,26 @@ pub enum Role {
     Old,
     /// A second name of the old file, on its way to the name of a backup (`.backup`).
     Backup,
+    /// The old file, put aside until the new one stands, and then to have the name of a backup (`.kept`). It may be the only
+    /// one.
+    Kept,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::New, Self::Old, Self::Backup];
+    const ALL: [Self; 4] = [Self::New, Self::Old, Self::Backup, Self::Kept];
 
     fn suffix(self) -> &'static [u8] {
         match self {
             Self::New => b"",
             Self::Old => b".old",
             Self::Backup => b".backup",
+            Self::Kept => b".kept",
         }
+    }
+
+    /// Whether it is an old file that is in its own place no more.
+    pub fn is_aside(self) -> bool {
+        matches!(self, Self::Old | Self::Kept)
     }
 }
 

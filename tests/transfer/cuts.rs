@@ -21,13 +21,13 @@ fn sources(place: &Place) -> [(&'static str, Vec<u8>); 3] {
 }
 
 /// Bytes to the server and to the client of a push on a good line.
-fn traffic(oddities: &[Oddity]) -> (u64, u64) {
+fn traffic(oddities: &[Oddity], options: &[&str]) -> (u64, u64) {
     let behaviour = Behaviour { cables: vec![Cable::default()], ..Behaviour::serving(oddities) };
     let fleet = Fleet::one(behaviour);
     let place = Place::new();
     sources(&place);
     prepare(&fleet.hosts()[0].home);
-    push(&fleet, &place, &[]).exited(0);
+    push(&fleet, &place, options).exited(0);
     let traffic = fleet.relay("host").traffic();
     (traffic.to_server, traffic.to_client)
 }
@@ -45,8 +45,13 @@ fn push(fleet: &Fleet, place: &Place, limits: &[&str]) -> Answer {
 
 /// Each host's line breaks at another byte; `seed` says where.
 fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
+    breaks_with(&[], how, oddities, seed);
+}
+
+/// The same with these options, and then the hosts.
+fn breaks_with(options: &[&str], how: Cut, oddities: &[Oddity], seed: u64) -> Fleet {
     const HOSTS: u64 = 20;
-    let (to_server, to_client) = traffic(oddities);
+    let (to_server, to_client) = traffic(oddities, options);
     let hosts = (0..HOSTS).map(|number| {
         let (direction, all) = match number % 2 {
             0 => (Direction::ToServer, to_server),
@@ -62,7 +67,7 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
     fleet.hosts().iter().for_each(|host| prepare(&host.home));
     // Only silence has to be waited for.
     let limits: &[&str] = if how == Cut::Freeze { &["--timeout", "1s", "--connect-timeout", "1s"] } else { &[] };
-    let answer = push(&fleet, &place, limits);
+    let answer = push(&fleet, &place, &[options, limits].concat());
     assert!(!answer.stderr.contains("panicked"), "{}", answer.stderr);
     for host in fleet.hosts() {
         for (name, content) in &files {
@@ -83,7 +88,7 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
             wait(host.until("the end of the lost sessions", |counts| counts.sessions == 0));
         }
     }
-    push(&fleet, &place, &[]).exited(0);
+    push(&fleet, &place, options).exited(0);
     for host in fleet.hosts() {
         for (name, content) in &files {
             assert!(fs::read(host.home.join(name)).unwrap() == *content, "{}: {name} is not the new one", host.name);
@@ -91,11 +96,14 @@ fn breaks(how: Cut, oddities: &[Oddity], seed: u64) {
         let left = left(&host.home);
         assert!(left.is_empty(), "{}: {left:?}", host.name);
     }
+    fleet
 }
 
-/// Whether this is an old file that was put aside, whole: only a server without posix-rename needs that.
+/// Whether this is an old file that was put aside, whole: only a server without posix-rename needs that, or a backup without
+/// hard links.
 fn is_aside(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(b".old") && fs::read(path).unwrap().starts_with(b"old ")
+    let path_ends = |end: &[u8]| path.as_os_str().as_encoded_bytes().ends_with(end);
+    (path_ends(b".old") || path_ends(b".kept")) && fs::read(path).unwrap().starts_with(b"old ")
 }
 
 #[test]
@@ -116,6 +124,19 @@ fn silence_at_any_byte_leaves_the_old_file_or_the_new_one() {
 #[test]
 fn without_posix_rename_a_reset_leaves_the_old_file_or_the_new_one_too() {
     breaks(Cut::Reset, &[Oddity::Without("posix-rename")], 6);
+}
+
+#[test]
+fn with_backup_the_old_file_is_kept_wherever_the_line_breaks() {
+    for (seed, oddities) in [(7, &[][..]), (8, &[Oddity::Without("hardlink")]), (9, &[Oddity::Without("posix-rename")])]
+    {
+        let hosts = breaks_with(&["--backup"], Cut::Reset, oddities, seed);
+        for host in hosts.hosts() {
+            for (name, content) in [("tree/large~", "old large"), ("tree/sub/small~", "old small")] {
+                assert_eq!(fs::read(host.home.join(name)).unwrap(), content.as_bytes(), "{}: {name}", host.name);
+            }
+        }
+    }
 }
 
 /// The session ends with the nth request to rename, which is not done.
@@ -174,7 +195,7 @@ fn an_old_file_whose_place_is_filled_is_removed_and_one_of_nobody_stays() {
 
 #[test]
 fn a_corrupted_byte_anywhere_leaves_the_old_file_or_the_new_one() {
-    let (to_server, to_client) = traffic(&[]);
+    let (to_server, to_client) = traffic(&[], &[]);
     let hosts = (0..12).map(|number| {
         let (direction, all) = match number % 2 {
             0 => (Direction::ToServer, to_server),

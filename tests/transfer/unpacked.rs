@@ -190,6 +190,19 @@ fn much_goes_in_several_streams_at_once_as_far_as_the_host_has_sessions() {
 }
 
 #[test]
+fn a_host_that_is_alone_in_its_batch_gets_as_many_streams_as_one_that_is_alone() {
+    for (options, most) in [(&["--serial", "1"][..], 5), (&[], 2)] {
+        let fleet = Fleet::start(4);
+        let place = Place::new();
+        (0..MANY as u64).for_each(|number| drop(place.file(&format!("tree/{number}"), noise(number, 30_000))));
+        Bugle::on(&fleet).at(&place).args(["push", "all", "-r"]).args(options).args(["tree", "."]).run().exited(0);
+        for host in fleet.hosts() {
+            assert_eq!(host.counts().most_sessions, most, "{options:?}");
+        }
+    }
+}
+
+#[test]
 fn with_sudo_tar_runs_as_the_same_user_as_the_sftp_server() {
     if login_name() != "root" || sftp_server().is_none() {
         return eprintln!("skipped: not root, or no sftp-server");

@@ -160,6 +160,7 @@ create over-2/inside 644 0:x
 make over-3 755
 replace over-3 over-2
 link parts linked
+replace parts linked
 link parts moved
 link parts linked
 link missing linked-2

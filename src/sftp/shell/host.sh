@@ -225,12 +225,17 @@ bring() {
 }
 brings=
 
+# rename(2) does nothing where both are names of one file; some mv refuse that.
 replace() {
     if [ -d "$1" ] && [ ! -L "$1" ] && [ ! -d "$2" ] && present "$2"; then
         refuse 'Not a directory'
-    else
-        move "$1" "$2"
+        return
     fi
+    said=$(move "$1" "$2" 2>&1) && return
+    case $said in
+        *' are the same file') ;;
+        *) refuse "$said" ;;
+    esac
 }
 
 # Not every df says why it cannot look.

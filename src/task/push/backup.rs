@@ -1,8 +1,11 @@
-//! `--backup`: the name under which an old file stays, and what keeps it from that.
+//! `--backup`: the name under which what is replaced stays, how it gets that, and what keeps it from it.
 
-use super::place::split;
-use crate::sftp::{FileKind, Sftp, SftpError};
-use crate::tree::{Difference, Placement, Plan, Step, Tree, Why, shown};
+use super::carry::{Carrier, Fault};
+use super::place::{Temporary, lock, split};
+use super::replace::keep;
+use crate::sftp::{Answer, Attributes, FileKind, Sftp, SftpError};
+use crate::tree::temporary::Role;
+use crate::tree::{Difference, Obstacle, Placement, Plan, Step, Tree, Why, shown};
 
 /// Bytes of the longest name that file systems take.
 const LONGEST_NAME: usize = 255;
@@ -17,18 +20,22 @@ pub enum Backup {
     Tilde,
 }
 
-/// Where the old file of a place stays.
+/// Where what is in a place stays.
 pub(super) fn backup_of(place: &[u8]) -> Vec<u8> {
     [place, b"~"].concat()
 }
 
-/// Whether there is an old file that would be kept.
-pub(super) fn is_kept(why: &Why) -> bool {
-    !matches!(why, Why::New | Why::Replaced(Difference::WasSymlink))
+/// What has a name, where something has it.
+async fn kind(answer: Answer<Attributes>) -> Result<Option<FileKind>, SftpError> {
+    match answer.get().await {
+        Ok(found) => Ok(found.kind()),
+        Err(SftpError::Refused(..)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// What keeps an old file from its other name, where that is to be seen.
-pub(super) fn in_the_way(found: Option<FileKind>, backup: &[u8]) -> Option<String> {
+/// What keeps it from its other name, where that is to be seen.
+fn in_the_way(found: Option<FileKind>, backup: &[u8]) -> Option<String> {
     match found {
         Some(FileKind::Directory) => Some("a directory has that name".into()),
         _ if split(backup).1.len() > LONGEST_NAME => {
@@ -39,38 +46,109 @@ pub(super) fn in_the_way(found: Option<FileKind>, backup: &[u8]) -> Option<Strin
 }
 
 /// What is said of an old file that cannot be kept, and so is not replaced.
-pub(super) fn refusal(backup: &[u8], why: &str) -> String {
+fn unkept(backup: &[u8], why: &str) -> String {
     format!("cannot keep the old file as `{}` ({why}): it still stands", shown(split(backup).1))
 }
 
-/// The places whose old files cannot be kept, with what is said of them, before anything is done.
+/// The entry that replaces something with this step.
+fn replacing(step: &Step) -> Option<usize> {
+    match step {
+        Step::Send { entry, why: Why::Replaced(_), .. }
+        | Step::MakeSymlink { entry, why: Why::Replaced(_), .. }
+        | Step::HardLink { entry, why: Why::Replaced(_), .. } => Some(*entry),
+        _ => None,
+    }
+}
+
+/// The entries for which old files cannot be kept, with what is said of them, before anything is done.
 pub(super) async fn refusals(
     sftp: &Sftp,
     tree: &Tree,
     placement: &Placement,
     plan: &Plan,
-) -> Result<Vec<(Vec<u8>, String)>, SftpError> {
+) -> Result<Vec<(usize, String)>, SftpError> {
     let mut asked = Vec::new();
-    for step in &plan.steps {
-        if let Step::Send { entry, why, .. } = step
-            && is_kept(why)
-        {
-            let place = placement.remote(&placement.path(&tree.entries[*entry]));
-            let answer = sftp.lstat(&backup_of(&place)).await?;
-            asked.push((place, answer));
-        }
+    for entry in plan.steps.iter().filter_map(replacing) {
+        let backup = backup_of(&placement.remote(&placement.path(&tree.entries[entry])));
+        let answer = sftp.lstat(&backup).await?;
+        asked.push((entry, backup, answer));
     }
     let mut refused = Vec::new();
-    for (place, answer) in asked {
-        let found = match answer.get().await {
-            Ok(found) => found.kind(),
-            Err(SftpError::Refused(..)) => None,
-            Err(error) => return Err(error),
-        };
-        let backup = backup_of(&place);
-        if let Some(why) = in_the_way(found, &backup) {
-            refused.push((place, refusal(&backup, &why)));
+    for (entry, backup, answer) in asked {
+        if let Some(why) = in_the_way(kind(answer).await?, &backup) {
+            refused.push((entry, unkept(&backup, &why)));
         }
     }
     Ok(refused)
+}
+
+impl Carrier<'_> {
+    /// Puts what is whole into its place; what was there stays under another name where that is wanted. What cannot be put
+    /// there goes.
+    pub(super) async fn put_in_place(&self, entry: usize, temporary: &Temporary, why: &Why) -> Result<(), Fault> {
+        let put = match why {
+            Why::Replaced(difference) if self.manner.backup == Backup::Tilde => {
+                let is_symlink = matches!(difference, Difference::WasSymlink | Difference::Target { .. });
+                self.replace_keeping(entry, temporary, is_symlink).await
+            }
+            _ => temporary.rename(self.sftp, *why == Why::New).await,
+        };
+        match &put {
+            Ok(()) => temporary.placed(),
+            Err(fault) if fault.ends_all().is_none() => temporary.remove(self.sftp).await,
+            Err(_) => {}
+        }
+        put
+    }
+
+    async fn replace_keeping(&self, entry: usize, temporary: &Temporary, is_symlink: bool) -> Result<(), Fault> {
+        let (sftp, backup) = (self.sftp, backup_of(&temporary.place));
+        let Some(second) = temporary.second(sftp, is_symlink, &backup).await? else {
+            return self.replace_stepwise(temporary, &backup).await;
+        };
+        // With a second name for what is there its place is never empty.
+        if let Err(fault) = second.rename(sftp, false).await {
+            second.remove(sftp).await;
+            return Err(self.not_kept(entry, &backup, fault).await?);
+        }
+        // rename(2) does nothing where both are names of one file.
+        futures::join!(second.remove(sftp), temporary.rename(sftp, false)).1
+    }
+
+    /// The place is empty for a moment: the old file is put aside, and gets its other name when the new one stands.
+    async fn replace_stepwise(&self, temporary: &Temporary, backup: &[u8]) -> Result<(), Fault> {
+        let sftp = self.sftp;
+        let (there, found) = (sftp.lstat(&temporary.place).await?, sftp.lstat(backup).await?);
+        let (there, found) = (kind(there).await?, kind(found).await?);
+        if there == Some(FileKind::Directory) {
+            return Err(Fault::Words(Obstacle::Directory.to_string()));
+        }
+        if let Some(why) = in_the_way(found, backup) {
+            return Err(Fault::Words(unkept(backup, &why)));
+        }
+        let Some(aside) = temporary.swap(sftp, Role::Kept).await? else { return Ok(()) };
+        let kept = match keep(sftp, &aside, backup).await {
+            Err(error @ SftpError::Refused(..)) => Err(Fault::Words(format!(
+                "the new file stands, but the old one cannot be called `{}` ({error}): it is `{}` beside it",
+                shown(split(backup).1),
+                shown(split(&aside).1)
+            ))),
+            kept => Ok(kept?),
+        };
+        lock(&temporary.aside).remove(&aside);
+        kept
+    }
+
+    /// Why what is replaced cannot be kept. A server has one word for most of what may be the matter.
+    async fn not_kept(&self, entry: usize, backup: &[u8], fault: Fault) -> Result<Fault, Fault> {
+        if fault.ends_all().is_some() {
+            return Err(fault);
+        }
+        let there = self.sftp.lstat(backup).await?.get().await.ok();
+        let why = match in_the_way(there.and_then(|found| found.kind()), backup) {
+            Some(why) => why,
+            None => self.reason(&fault, &self.path_of(entry), 0).await,
+        };
+        Ok(Fault::Words(unkept(backup, &why)))
+    }
 }

@@ -7,7 +7,7 @@ use super::content::Contents;
 use super::delta::Delta;
 use super::leftovers::Leftover;
 use super::pace::Pace;
-use super::place::{Places, attributes_to_set, wants_half, with_both};
+use super::place::{Places, attributes_to_set, lock, wants_half, with_both};
 use super::send::SendError;
 use super::stream::{Sorted, Via};
 use crate::connection::Connection;
@@ -16,11 +16,11 @@ use crate::task::lanes::Lanes;
 use crate::task::privilege::Privilege;
 use crate::task::teller::Teller;
 use crate::task::trouble::Trouble;
-use crate::tree::{Attributes, Kind, ModeWanted, Placement, Plan, Step, Tree, TreePath, Why};
+use crate::tree::{Attributes, Kind, ModeWanted, Obstacle, Placement, Plan, Step, Tree, TreePath, Why};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
 /// Files that are under way at once; each has a handle open for a part of that time.
@@ -41,6 +41,8 @@ pub(super) struct Carrier<'a> {
     pub(super) manner: Manner<'a>,
     /// The bits that a new file does not get on this host.
     pub(super) umask: OnceCell<u32>,
+    /// Files that could not be sent: what stands in their places is no file to make a hard link of.
+    pub(super) unsent: Mutex<HashSet<usize>>,
 }
 
 /// How files are sent.
@@ -207,6 +209,9 @@ impl Carrier<'_> {
                         let path = self.path(step);
                         let reason = self.reason(&fault, &path, self.size_of(step)).await;
                         self.teller.failed(&self.placement.remote(&path), &reason).await;
+                        if let Step::Send { entry, .. } = step {
+                            lock(&self.unsent).insert(*entry);
+                        }
                     }
                 },
             }
@@ -262,7 +267,7 @@ impl Carrier<'_> {
         } else {
             let temporary = self.places.temporary(&path);
             temporary.made(self.sftp.symlink(target, &temporary.path).await?.get().await)?;
-            temporary.rename(self.sftp, false).await?;
+            self.put_in_place(entry, &temporary, why).await?;
         }
         let attributes = self.owned(&path, attributes).await?;
         let wire = Wire { mode: None, ..attributes_to_set(&attributes, || 0) };
@@ -274,6 +279,9 @@ impl Carrier<'_> {
     }
 
     async fn hard_link(&self, entry: usize, of: usize, why: &Why) -> Result<(), Fault> {
+        if lock(&self.unsent).contains(&of) {
+            return Err(Fault::Words(Obstacle::LinkedFile.to_string()));
+        }
         let existing = self.placement.remote(&self.path_of(of));
         let path = self.placement.remote(&self.path_of(entry));
         if !self.sftp.features().hard_link {
@@ -293,10 +301,10 @@ impl Carrier<'_> {
         }
         let temporary = self.places.temporary(&path);
         temporary.made(self.sftp.hard_link(&existing, &temporary.path).await?.get().await)?;
-        let renamed = temporary.rename(self.sftp, false).await;
+        let put = self.put_in_place(entry, &temporary, why).await;
         // rename(2) does nothing where both are names of one file.
         temporary.remove(self.sftp).await;
-        Ok(renamed?)
+        put
     }
 
     /// What is wanted of something that stands there, with both its owner and its group or neither.

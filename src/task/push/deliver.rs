@@ -1,6 +1,5 @@
 //! One file from its first byte to its name: written under a temporary name, proved whole, renamed.
 
-use super::backup::{self, Backup};
 use super::carry::{Carrier, Fault, Proof};
 use super::compare::Compared;
 use super::place::{Temporary, attributes_to_set, wants_half, with_both};
@@ -53,25 +52,7 @@ impl Carrier<'_> {
             temporary.remove(self.sftp).await;
             return Err(Fault::Words(reason));
         }
-        if self.manner.backup == Backup::Tilde && backup::is_kept(why) {
-            let backup = backup::backup_of(&self.placement.remote(&self.path_of(entry)));
-            if let Err(error) = temporary.back_up(self.sftp, &backup).await {
-                temporary.remove(self.sftp).await;
-                return Err(self.not_backed_up(entry, &backup, error).await?);
-            }
-        }
-        temporary.rename(self.sftp, matches!(why, Why::New)).await.map_err(Fault::from)
-    }
-
-    /// Why what is replaced cannot be kept. A server has one word for most of what may be the matter.
-    async fn not_backed_up(&self, entry: usize, backup: &[u8], error: SftpError) -> Result<Fault, Fault> {
-        let SftpError::Refused(..) = error else { return Err(error.into()) };
-        let there = self.sftp.lstat(backup).await?.get().await.ok();
-        let why = match backup::in_the_way(there.and_then(|found| found.kind()), backup) {
-            Some(why) => why,
-            None => self.reason(&error.into(), &self.path_of(entry), 0).await,
-        };
-        Ok(Fault::Words(backup::refusal(backup, &why)))
+        self.put_in_place(entry, &temporary, why).await
     }
 
     /// A temporary file that is open for writing, and how many bytes of it are right already.

@@ -1,12 +1,14 @@
 //! What broken runs left on a host: [`Leftover`], the finding of it, and what becomes of it ([`Clearing`]).
 
 use super::place::split;
+use super::replace::{Settled, settle};
 use super::room::remove_room;
-use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError, Status};
+use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError};
 use crate::task::trouble::Trouble;
 use crate::tree::run_lock::{RunLock, RunState};
-use crate::tree::temporary::{Role, Tag, Temporary, recognise};
+use crate::tree::temporary::{Tag, Temporary, recognise};
 use crate::tree::{Kind, Placement, Tree};
+use futures::{StreamExt, stream};
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,6 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MOST_NAMES: usize = 20_000;
 /// Temporary files of runs that nobody here knows are removed when they are this old, in seconds.
 const OLD: u64 = 24 * 60 * 60;
+/// Old files that are brought back at once.
+const AT_ONCE: usize = 64;
 
 /// A temporary file on the host.
 #[derive(Clone, Debug)]
@@ -104,7 +108,7 @@ impl Clearing<'_> {
     /// Removes what is nobody's. What was put aside may be the only copy, and stays.
     pub(super) async fn remove(&self, found: &[Leftover]) -> Result<(), Trouble> {
         let (mut answers, mut rooms) = (Vec::new(), Vec::new());
-        for left in found.iter().filter(|left| left.temporary.role != Role::Old && self.is_left(left)) {
+        for left in found.iter().filter(|left| !left.temporary.role.is_aside() && self.is_left(left)) {
             match left.is_directory {
                 true => rooms.push(&left.path),
                 false => answers.push(self.sftp.remove(&left.path).await?),
@@ -123,8 +127,8 @@ impl Clearing<'_> {
         Ok(())
     }
 
-    /// Brings old files that were put aside back to their places, and removes those whose places are filled again. Tells
-    /// whether one was brought back. What none of the entries is called stays as it is.
+    /// Brings old files that were put aside back to their places; those whose places are filled again go, or get the names
+    /// under which they are kept. Tells whether one was brought back. What none of the entries is called stays as it is.
     pub(super) async fn restore(
         &self,
         tree: &Tree,
@@ -132,7 +136,7 @@ impl Clearing<'_> {
         found: &[Leftover],
     ) -> Result<bool, Trouble> {
         // An old file keeps its own time, which says nothing about the run.
-        let is_aside = |left: &&Leftover| left.temporary.role == Role::Old && !self.is_at_work(left);
+        let is_aside = |left: &&Leftover| left.temporary.role.is_aside() && !self.is_at_work(left);
         let aside: Vec<&Leftover> = found.iter().filter(is_aside).collect();
         if aside.is_empty() {
             return Ok(false);
@@ -140,29 +144,16 @@ impl Clearing<'_> {
         let entries = tree.entries.iter().filter(|entry| entry.kind != Kind::Directory);
         let places: Vec<Vec<u8>> = entries.map(|entry| placement.remote(&placement.path(entry))).collect();
         let places: HashMap<(&[u8], Tag), &Vec<u8>> = places.iter().map(|place| (key(place), place)).collect();
-        let mut asked = Vec::new();
+        let mut settling = Vec::new();
         for left in aside {
             if let Some(&place) = places.get(&(directory(&left.path), left.temporary.tag)) {
-                asked.push((left, place, self.sftp.lstat(place).await?));
+                settling.push(settle(self.sftp, &left.path, left.temporary.role, place));
             }
         }
-        let (mut restored, mut removed) = (Vec::new(), Vec::new());
-        for (left, place, answer) in asked {
-            match answer.get().await {
-                Err(SftpError::Refused(Status::NoSuchFile, _)) => {
-                    restored.push(self.sftp.rename(&left.path, place).await?);
-                }
-                Ok(_) => removed.push(self.sftp.remove(&left.path).await?),
-                Err(SftpError::Refused(..)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let mut settled = stream::iter(settling).buffer_unordered(AT_ONCE);
         let mut is_restored = false;
-        for answer in restored {
-            is_restored |= answer.get().await.is_ok();
-        }
-        for answer in removed {
-            let _ = answer.get().await;
+        while let Some(settled) = settled.next().await {
+            is_restored |= settled? == Settled::Back;
         }
         Ok(is_restored)
     }

@@ -19,6 +19,7 @@ mod leftovers;
 mod owner;
 mod pace;
 mod place;
+mod replace;
 mod room;
 mod send;
 mod spare;
@@ -40,7 +41,7 @@ use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
 use crate::tree::run_lock::RunLock;
 use crate::tree::temporary::Role;
-use crate::tree::{Extents, Kind, Placement, Plan, Rules, Step, Tree, TreePath};
+use crate::tree::{Extents, Kind, Obstacle, Placement, Plan, Rules, Step, Tree, TreePath};
 pub use backup::Backup;
 use bytes::Bytes;
 use carry::{Carrier, Manner, Proof};
@@ -53,8 +54,8 @@ pub use pace::Pace;
 use place::Places;
 use spare::Spare;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 pub use stream::Via;
 use survey::{Question, Survey, survey};
 use tokio::sync::{OnceCell, Semaphore};
@@ -216,11 +217,11 @@ impl Push {
             plan = Plan::new(tree, &placement, &observed, &rules);
         }
         if self.order.conduct.extent == Extent::PlanOnly {
-            let unkept = match self.order.backup {
-                Backup::Tilde => backup::refusals(sftp, tree, &placement, &plan).await?,
-                Backup::None => Vec::new(),
-            };
-            return Ok(self.tell_plan(&plan, tree, &placement, unkept, unit).await);
+            if self.order.backup == Backup::Tilde {
+                let unkept = backup::refusals(sftp, tree, &placement, &plan).await?;
+                plan.refuse(unkept.into_iter().map(|(entry, why)| (entry, Obstacle::Unkept(why))).collect());
+            }
+            return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
         }
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
         self.announce(&plan, tree, &placement, unit, &teller).await;
@@ -268,6 +269,7 @@ impl Push {
                 delta: sends_changes.then(|| Delta::new(&self.matches, connection, privilege)),
             },
             umask: OnceCell::new(),
+            unsent: Mutex::default(),
         };
         if self.order.conduct.interrupted == Interrupted::Keep {
             leftovers.extend(beside.await?);
@@ -294,11 +296,11 @@ impl Push {
     async fn survey(&self, clearing: &Clearing<'_>, question: &Question<'_>) -> Result<Survey, Trouble> {
         let (sftp, tree) = (clearing.sftp, question.tree);
         let mut surveyed = survey(sftp, question).await?;
-        let is_undone = self.order.conduct.extent == Extent::Whole && !sftp.features().posix_rename;
-        if !is_undone {
+        if self.order.conduct.extent == Extent::PlanOnly {
             return Ok(surveyed);
         }
-        if !tree.roots.iter().all(|root| root.is_directory) {
+        let puts_aside = !sftp.features().posix_rename || self.order.backup == Backup::Tilde;
+        if puts_aside && !tree.roots.iter().all(|root| root.is_directory) {
             surveyed.temporaries.extend(leftovers_in(sftp, &home_of(tree, &surveyed.placement)).await?);
         }
         match clearing.restore(tree, &surveyed.placement, &surveyed.temporaries).await? {
@@ -324,22 +326,12 @@ impl Push {
     }
 
     /// Tells what would be done. What is in the way fails a look as it would fail the push.
-    async fn tell_plan(
-        &self,
-        plan: &Plan,
-        tree: &Tree,
-        placement: &Placement,
-        unkept: Vec<(Vec<u8>, String)>,
-        unit: &Unit,
-    ) -> Outcome {
+    async fn tell_plan(&self, plan: &Plan, tree: &Tree, placement: &Placement, unit: &Unit) -> Outcome {
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
         for conflict in &plan.conflicts {
             let path = placement.remote(&placement.path(&tree.entries[conflict.entry]));
             teller.would_fail(&path, Failure::new(Code::TransferFailed, conflict.obstacle.to_string()));
             teller.missing(conflict.blocked);
-        }
-        for (path, why) in unkept {
-            teller.would_fail(&path, Failure::new(Code::TransferFailed, why));
         }
         let mut lines = plan.lines(tree, placement);
         if plan.withheld > 0 {

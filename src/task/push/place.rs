@@ -1,16 +1,20 @@
-//! Names on the host: the temporary ones, and how something gets from there into its place.
+//! Names on the host: the temporary ones, which of them may be there now, and what is set on what has them.
 
+use super::replace::settle;
 use super::room::{Room, remove_room};
 use crate::sftp::{Attributes as Wire, Sftp, SftpError, Status};
 use crate::task::command::token;
 use crate::task::transfer::Interrupted;
 use crate::tree::temporary::{Role, Run, beside};
 use crate::tree::{Attributes, ModeWanted, TreePath};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Paths on a host that may be there now.
 pub(super) type Open = Arc<Mutex<HashSet<Vec<u8>>>>;
+
+/// Old files that may be out of their places now: where they are, what they are there for, and where they belong.
+pub(super) type Aside = Arc<Mutex<HashMap<Vec<u8>, (Role, Vec<u8>)>>>;
 
 /// The temporary files of one host that may be there now.
 pub(super) struct Places {
@@ -18,6 +22,7 @@ pub(super) struct Places {
     /// The number of the host in the run.
     host: usize,
     open: Open,
+    aside: Aside,
     rooms: Open,
     /// Those of earlier runs that were gone on with.
     adopted: Mutex<HashSet<Vec<u8>>>,
@@ -26,28 +31,33 @@ pub(super) struct Places {
 /// A temporary name beside a final one.
 pub(super) struct Temporary {
     pub(super) path: Vec<u8>,
-    place: Vec<u8>,
+    pub(super) place: Vec<u8>,
     open: Open,
+    pub(super) aside: Aside,
 }
 
 impl Places {
     pub(super) fn new(run: Run, host: usize) -> Self {
-        Self { run, host, open: Arc::default(), rooms: Arc::default(), adopted: Mutex::default() }
+        let (open, aside, rooms) = (Arc::default(), Arc::default(), Arc::default());
+        Self { run, host, open, aside, rooms, adopted: Mutex::default() }
     }
 
     /// A name for what is to stand in this place. It counts as there from now on.
     pub(super) fn temporary(&self, place: &[u8]) -> Temporary {
         let (directory, name) = split(place);
         let path = [directory, &self.run.name_on_host(name, self.host)].concat();
-        lock(&self.open).insert(path.clone());
-        Temporary { path, place: place.to_vec(), open: Arc::clone(&self.open) }
+        self.counted(path, place)
     }
 
     /// A temporary name that an earlier run left, to go on with.
     pub(super) fn adopt(&self, path: &[u8], place: &[u8]) -> Temporary {
-        lock(&self.open).insert(path.to_vec());
         lock(&self.adopted).insert(path.to_vec());
-        Temporary { path: path.to_vec(), place: place.to_vec(), open: Arc::clone(&self.open) }
+        self.counted(path.to_vec(), place)
+    }
+
+    fn counted(&self, path: Vec<u8>, place: &[u8]) -> Temporary {
+        lock(&self.open).insert(path.clone());
+        Temporary { path, place: place.to_vec(), open: Arc::clone(&self.open), aside: Arc::clone(&self.aside) }
     }
 
     /// A name beside this place for a file that is there for a moment only.
@@ -70,8 +80,15 @@ impl Places {
         lock(&self.adopted).contains(path)
     }
 
-    /// Removes what may still be there and is not to be gone on with, as far as the server answers.
+    /// Brings back what may be out of its place, and removes what may still be there and is not to be gone on with, as far
+    /// as the server answers.
     pub(super) async fn clear(&self, sftp: &Sftp, interrupted: Interrupted) {
+        let asides: Vec<_> = lock(&self.aside).iter().map(|(path, is)| (path.clone(), is.clone())).collect();
+        for (path, (role, place)) in asides {
+            if settle(sftp, &path, role, &place).await.is_ok() {
+                lock(&self.aside).remove(&path);
+            }
+        }
         let rooms: Vec<Vec<u8>> = lock(&self.rooms).iter().cloned().collect();
         for room in rooms {
             if remove_room(sftp, &room).await.is_ok() {
@@ -97,68 +114,16 @@ impl Places {
 
     /// Whether nothing is left behind.
     pub(super) fn is_clear(&self) -> bool {
-        lock(&self.open).is_empty() && lock(&self.rooms).is_empty()
+        lock(&self.open).is_empty() && lock(&self.rooms).is_empty() && lock(&self.aside).is_empty()
     }
 }
 
 impl Temporary {
-    /// Keeps what is in its place under another name, which may replace an older one.
-    pub(super) async fn back_up(&self, sftp: &Sftp, backup: &[u8]) -> Result<(), SftpError> {
-        if !(sftp.features().hard_link && sftp.features().posix_rename) {
-            return sftp.rename(&self.place, backup).await?.get().await;
-        }
-        // A second name for the old file, so that its place is never empty.
-        let aside = beside(&self.path, Role::Backup);
-        sftp.hard_link(&self.place, &aside).await?.get().await?;
-        let renamed = sftp.posix_rename(&aside, backup).await?.get().await;
-        if renamed.is_err() {
-            let _ = sftp.remove(&aside).await?.get().await;
-        }
-        renamed
-    }
-
-    /// Puts it into its place, over what may be there.
-    pub(super) async fn rename(&self, sftp: &Sftp, is_new: bool) -> Result<(), SftpError> {
-        let renamed = match sftp.features().posix_rename {
-            true => sftp.posix_rename(&self.path, &self.place).await?.get().await,
-            false => self.rename_stepwise(sftp, is_new).await,
-        };
-        match renamed {
-            Ok(()) => {
-                lock(&self.open).remove(&self.path);
-                Ok(())
-            }
-            Err(error @ SftpError::Refused(..)) => {
-                self.remove(sftp).await;
-                Err(error)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Without posix-rename an existing target is an error in some servers and is replaced by others. The old file is
-    /// kept under another name until the new one stands.
-    async fn rename_stepwise(&self, sftp: &Sftp, is_new: bool) -> Result<(), SftpError> {
-        match sftp.rename(&self.path, &self.place).await?.get().await {
-            Err(SftpError::Refused(Status::Failure | Status::Other(_), _)) if !is_new => {}
-            other => return other,
-        }
-        let aside = beside(&self.path, Role::Old);
-        // Both are sent before the first is answered: its place is empty for no longer than the server takes.
-        let emptied = sftp.rename(&self.place, &aside).await?;
-        let filled = sftp.rename(&self.path, &self.place).await?;
-        emptied.get().await?;
-        match filled.get().await {
-            Ok(()) => {
-                // What is left of the old file is in nobody's way.
-                let _ = sftp.remove(&aside).await?.get().await;
-                Ok(())
-            }
-            Err(error) => {
-                let _ = sftp.rename(&aside, &self.place).await?.get().await;
-                Err(error)
-            }
-        }
+    /// Another temporary name beside it, which counts as there from now on; what has it is to stand in this place.
+    pub(super) fn beside(&self, role: Role, place: Vec<u8>) -> Self {
+        let path = beside(&self.path, role);
+        lock(&self.open).insert(path.clone());
+        Self { path, place, open: Arc::clone(&self.open), aside: Arc::clone(&self.aside) }
     }
 
     /// What came of making it: where that was refused it is not there, or is not ours.
@@ -167,6 +132,11 @@ impl Temporary {
             lock(&self.open).remove(&self.path);
         }
         answer
+    }
+
+    /// It stands in its place, and is no temporary one any more.
+    pub(super) fn placed(&self) {
+        lock(&self.open).remove(&self.path);
     }
 
     /// Removes it, where it is there.
@@ -224,6 +194,6 @@ pub(super) fn attributes_to_set(attributes: &Attributes, umask: impl Fn() -> u32
     }
 }
 
-pub(super) fn lock(open: &Mutex<HashSet<Vec<u8>>>) -> MutexGuard<'_, HashSet<Vec<u8>>> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
 //! A directory on the host that many files are unpacked in before each gets its name: [`Room`].
 //!
-//! What is in it is called by numbers. Nothing else is ever removed from it, whoever made it.
+//! What is in it is called by numbers. Nothing else is ever removed from it, whoever made it: only root and the user of the
+//! push can put something else in, and then the room stays on the host.
 
 use super::place::{Open, lock};
 use crate::sftp::{Answer, Attributes as Wire, Name, Sftp, SftpError, Status};
