@@ -270,6 +270,26 @@ impl Part {
         }
         Some(Self { path: path.to_owned(), mode: bits, uid: uid.parse().ok()?, gid: gid.parse().ok()? })
     }
+
+    /// `drwxr-xr-x UID GID`, as `ls -ldn` has them; what it is comes first.
+    pub(super) fn listed(&self, kind: char) -> String {
+        let mut letters = String::from(kind);
+        for (index, letter) in "rwxrwxrwx".chars().enumerate() {
+            let is_set = self.mode >> (8 - index) & 1 == 1;
+            let special = (index % 3 == 2 && self.mode & 0o4000 >> (index / 3) != 0).then_some(if index == 8 {
+                't'
+            } else {
+                's'
+            });
+            letters.push(match (special, is_set) {
+                (Some(special), true) => special,
+                (Some(special), false) => special.to_ascii_uppercase(),
+                (None, true) => letter,
+                (None, false) => '-',
+            });
+        }
+        format!("{letters} {} {}", self.uid, self.gid)
+    }
 }
 
 #[cfg(test)]
@@ -288,6 +308,8 @@ mod tests {
             let part = Part::read(&format!("{written} 1000 100 /home/a b")).unwrap();
             assert_eq!((part.mode, part.uid, part.gid), (mode, 1000, 100), "{written}");
             assert_eq!(part.path, "/home/a b");
+            let (kind, known) = (written.chars().next().unwrap(), written.trim_end_matches(['.', '+']));
+            assert_eq!(part.listed(kind), format!("{known} 1000 100"));
         }
         assert_eq!(Part::read("  /x"), None);
     }
