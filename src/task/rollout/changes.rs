@@ -33,19 +33,21 @@ pub(super) struct Replacement<'a> {
     pub(super) file: &'a KeyFile,
     /// What it becomes; only its owner and mode may be what changes.
     pub(super) document: Cow<'a, Document>,
+    /// Whether its owner and mode become what sshd wants.
+    pub(super) is_mended: bool,
 }
 
 impl Replacement<'_> {
     /// What the script needs to know of it.
     fn definition(&self) -> String {
-        let Self { number, account, file, document } = self;
+        let Self { number, account, file, document, is_mended } = self;
         let is_root = account.looked_as == 0;
         let owner_of =
             |part: &Part| if is_root { format!("{}:{}", part.uid, part.gid) } else { format!(":{}", part.gid) };
         let (was, new) = match file.own_part() {
-            // A file that was there keeps its owner and its mode, as they are once they are mended.
+            // A file that was there keeps its owner and its mode, unless they are mended.
             Some(part) => {
-                let new = mended(account, part);
+                let new = if *is_mended { mended(account, part) } else { part.clone() };
                 ((part.mode & 0o777, owner_of(part)), (new.mode & 0o777, owner_of(&new)))
             }
             None => {

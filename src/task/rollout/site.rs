@@ -245,7 +245,7 @@ impl Site<'_> {
                 directories.retain(|violation| !violation.is_of(file));
                 let document = edit.map(|(_, document)| Cow::Borrowed(document));
                 let document = document.or_else(|| is_mended.then(|| Cow::Owned(file.document())));
-                files.extend(document.map(|document| Replacement { number, account, file, document }));
+                files.extend(document.map(|document| Replacement { number, account, file, document, is_mended }));
             }
             for violation in directories {
                 if repairs.iter().all(|(_, known)| *known != violation) {

@@ -132,7 +132,7 @@ impl Home {
         document.let_in(&NewKey::parse(KEY.as_bytes()).unwrap(), OptionsRule::Keep).unwrap();
         let content = document.to_bytes();
         let document = Cow::Borrowed(&document);
-        let files = vec![Replacement { number: 0, account: &account, file: &file, document }];
+        let files = vec![Replacement { number: 0, account: &account, file: &file, document, is_mended: true }];
         let repairs = violations(&account, &file).into_iter().filter(|violation| !violation.is_of(&file));
         let repairs = repairs.map(|violation| (0, violation)).collect();
         let changes = Changes { files, repairs, silence: Duration::from_secs(60) };

@@ -65,7 +65,13 @@ impl Trial {
         let options: Options = OPTIONS.parse().unwrap();
         document.let_in(&NewKey::parse(KEY.as_bytes()).unwrap(), OptionsRule::Set(&options)).unwrap();
         let new = document.to_bytes();
-        let files = vec![Replacement { number: 0, account: &account, file: &file, document: Cow::Borrowed(&document) }];
+        let files = vec![Replacement {
+            number: 0,
+            account: &account,
+            file: &file,
+            document: Cow::Borrowed(&document),
+            is_mended: false,
+        }];
         let changes = Changes { files, repairs: Vec::new(), silence };
         let script = changes.script(&Mark("t".into()));
         let mut command = Command::new(shell[0]);
