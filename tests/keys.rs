@@ -7,6 +7,8 @@
 
 mod fleet;
 
+#[path = "keys/apart.rs"]
+mod apart;
 #[path = "program/bugle.rs"]
 #[allow(dead_code, reason = "the tests of the other verbs use the rest")]
 mod bugle;

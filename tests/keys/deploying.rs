@@ -288,10 +288,10 @@ fn a_controller_that_is_killed_before_the_proof_leaves_the_old_file() {
     };
     until("the second login begins", &|| relay.traffic().connections == 2);
     assert!(host.text("root").ends_with(&format!("{}\n", key.line)), "the key is on trial");
-    let names = fs::read_dir(host.home("root").join(".ssh")).unwrap().map(|entry| entry.unwrap().file_name());
-    let kept: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    let is_kept = |name: &String| name.ends_with(".old") && name.matches("bugle").count() == 1;
-    assert!(kept.iter().any(is_kept), "the old file is beside it: {kept:?}");
+    let rooms = fs::read_dir(host.home("root").join(".ssh")).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = rooms.map(|room| room.join("old/authorized_keys")).filter(|old| old.exists()).collect();
+    assert_eq!(kept.len(), 1, "the old file is beside it");
+    assert_eq!(fs::read(&kept[0]).unwrap(), before.0);
     running.signal(Signal::KILL);
     until("the host puts the old file back", &|| host.read("root") == before.0);
     assert_eq!(facts(&host.file("root")), before.1);

@@ -85,7 +85,12 @@ impl Host {
 
     /// Writes a user's file of keys, as the user's own.
     pub fn write(&self, user: &str, content: impl AsRef<[u8]>) {
-        let (file, id) = (self.file(user), if user == "root" { 0 } else { STRANGER_ID });
+        self.write_at(&self.home(user), if user == "root" { 0 } else { STRANGER_ID }, content);
+    }
+
+    /// Writes the file of keys in a home, as its owner's own.
+    pub fn write_at(&self, home: &Path, id: u32, content: impl AsRef<[u8]>) {
+        let file = home.join(".ssh/authorized_keys");
         let directory = file.parent().unwrap();
         fs::create_dir_all(directory).unwrap();
         fs::write(&file, content).unwrap();

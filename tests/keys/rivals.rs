@@ -43,7 +43,7 @@ fn a_file_that_somebody_writes_to_all_the_time_is_left_to_him() {
     let (key, own) = (host.key("alice").unwrap(), host.text("root"));
     with_a_rival(&host, 1000);
     let answer = host.keys("deploy").arg("--key").arg(key.public()).run().exited(1);
-    answer.told("keys.refused: somebody else writes to the file all the time");
+    answer.told("keys.refused: the keys of `root`: somebody else writes to the file all the time");
     assert_eq!(host.text("root"), format!("{own}# rival\n# rival\n# rival\n"));
     host.assert_nothing_left("root");
 }

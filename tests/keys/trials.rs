@@ -107,7 +107,7 @@ fn who_removes_the_old_file_during_a_trial_does_not_keep_it_from_being_undone() 
     until("the options are on trial", || host.text("root").contains("192.0.2.0"));
     for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
         if entry.file_name() != "authorized_keys" {
-            fs::remove_file(entry.path()).unwrap();
+            fs::remove_dir_all(entry.path()).unwrap();
         }
     }
     running.wait().exited(1).told("keys.rolled_back: ").told("; the old file stands again");
@@ -246,6 +246,31 @@ fn mode_and_owner_are_kept_or_the_file_is() {
     let before = facts(&host.file(STRANGER));
     deploy().exited(1).told("keys.refused: ").told("it belongs to user 0, which only --sudo can keep");
     assert_eq!((host.read(STRANGER), facts(&host.file(STRANGER))), (own, before));
+    // Root keeps whatever owner and group a file has.
+    for (owner, group) in [(0, STRANGER_ID), (STRANGER_ID, 0)] {
+        host.write(STRANGER, "# hers\n");
+        chown(host.file(STRANGER), Some(owner), Some(group)).unwrap();
+        fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o644)).unwrap();
+        host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER]).run().exited(0);
+        let (found_owner, found_group, mode, ..) = facts(&host.file(STRANGER));
+        assert_eq!((found_owner, found_group, mode), (owner, group, 0o644));
+        host.assert_nothing_left(STRANGER);
+    }
+}
+
+#[test]
+fn a_file_of_which_only_the_mode_is_mended_keeps_its_time() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    host.write(STRANGER, format!("{}\n", alice.line));
+    fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o646)).unwrap();
+    let before = facts(&host.file(STRANGER));
+    let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER, "--repair"]).run();
+    let answer = deploy.exited(0);
+    assert!(answer.stdout.starts_with("stranger: repaired: chmod go-w <daemon>/stranger/.ssh/authorized_keys\n"));
+    let after = facts(&host.file(STRANGER));
+    assert_eq!((after.2, after.3, after.4), (0o644, before.3, before.4));
+    host.assert_nothing_left(STRANGER);
 }
 
 #[test]

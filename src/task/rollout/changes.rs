@@ -1,63 +1,80 @@
 //! What is done to the files of a host, as the script that does it: [`Changes`].
 
-use super::facts::{Account, KeyFile};
+use super::facts::{Account, KeyFile, Part};
 use super::frames::Mark;
 use super::obstacle::is_below_home;
 use super::strict::{Violation, mended};
 use crate::keys::authorized::{Change, Document, Line};
 use crate::known_hosts::PublicKey;
 use crate::task::shell::quote;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
+const ROOM: &str = include_str!("room.sh");
 const SCRIPT: &str = include_str!("put.sh");
+const UNDO: &str = include_str!("undo.awk");
 
-/// What is done to a host, all of it or nothing.
+/// What is done to a host: for each account all of it or nothing.
 pub(super) struct Changes<'a> {
     /// Files that are replaced.
     pub(super) files: Vec<Replacement<'a>>,
-    /// What is mended first.
-    pub(super) repairs: Vec<Violation>,
+    /// The directories that are mended first, and the number of the account for which they are.
+    pub(super) repairs: Vec<(usize, Violation)>,
     /// How long the host waits for a word of ours before it takes everything back.
     pub(super) silence: Duration,
 }
 
 /// A file that becomes another.
 pub(super) struct Replacement<'a> {
+    /// The number of the account.
+    pub(super) number: usize,
     pub(super) account: &'a Account,
     pub(super) file: &'a KeyFile,
-    /// What it becomes.
-    pub(super) document: &'a Document,
+    /// What it becomes; only its owner and mode may be what changes.
+    pub(super) document: Cow<'a, Document>,
+    /// Whether its owner and mode become what sshd wants.
+    pub(super) is_mended: bool,
 }
 
 impl Replacement<'_> {
     /// What the script needs to know of it.
     fn definition(&self) -> String {
-        let Self { account, file, document } = self;
+        let Self { number, account, file, document, is_mended } = self;
         let is_root = account.looked_as == 0;
-        let (mode, owner) = match file.own_part() {
-            // A file that was there keeps its owner and its mode, as they are once they are mended.
+        let owner_of =
+            |part: &Part| if is_root { format!("{}:{}", part.uid, part.gid) } else { format!(":{}", part.gid) };
+        let (was, new) = match file.own_part() {
+            // A file that was there keeps its owner and its mode, unless they are mended.
             Some(part) => {
-                let part = mended(account, part);
-                let owner = if is_root { format!("{}:{}", part.uid, part.gid) } else { format!(":{}", part.gid) };
-                (part.mode & 0o777, owner)
+                let new = if *is_mended { mended(account, part) } else { part.clone() };
+                ((part.mode & 0o777, owner_of(part)), (new.mode & 0o777, owner_of(&new)))
             }
-            // What root keeps for a user elsewhere is not the user's to edit.
-            None if is_root && !is_below_home(account, &file.directory) => (0o644, "0:0".into()),
-            None if is_root => (0o600, format!("{}:{}", account.uid, account.gid)),
-            None => (0o600, String::new()),
+            None => {
+                let new = match is_root {
+                    // What root keeps for a user elsewhere is not the user's to edit.
+                    true if !is_below_home(account, &file.directory) => (0o644, "0:0".into()),
+                    true => (0o600, format!("{}:{}", account.uid, account.gid)),
+                    false => (0o600, String::new()),
+                };
+                (new.clone(), new)
+            }
         };
         let (expected, size) = match &file.content {
             Some(content) => (content.sum.as_str(), content.bytes.len()),
             None => ("none", 0),
         };
+        let places =
+            format!("directory={} make={} name={}", quote(&file.directory), quote(&file.make), quote(&file.name));
         format!(
-            "directory={} make={} name={} expected={} size={size} length={} mode={mode:03o} owner={owner}",
-            quote(&file.directory),
-            quote(&file.make),
-            quote(&file.name),
+            "account={number} {places} expected={} seen={} size={size} length={} mode={:03o} owner={} was_mode={:03o} was_owner={}",
             quote(expected),
+            quote(&file.own_part().map(|part| part.listed('-')).unwrap_or_default()),
             document.to_bytes().len(),
+            new.0,
+            new.1,
+            was.0,
+            was.1,
         )
     }
 
@@ -75,12 +92,11 @@ impl Replacement<'_> {
         let mut commands = String::new();
         for change in changes.iter().cloned().chain(staying) {
             let key = key_of(&change).map(|key| key.to_string()).unwrap_or_default();
-            let blob = key.split(' ').nth(1).unwrap_or_default();
             let [before, after] = [&change.before, &change.after].map(|line| line.as_deref().unwrap_or_default());
             if before.contains(&0) || after.contains(&0) {
                 return "false".into();
             }
-            let _ = write!(commands, "printf '{}\\n{}\\n{blob}\\n'; ", printed(before), printed(after));
+            let _ = write!(commands, "printf '{}\\n{}\\n{key}\\n'; ", printed(before), printed(after));
         }
         commands + ":"
     }
@@ -94,11 +110,12 @@ fn key_of(change: &Change) -> Option<PublicKey> {
     }
 }
 
-/// Bytes as the format of printf(1), in quotes.
+/// Bytes as the format of printf(1), in quotes. What it begins with is not taken for an option.
 pub(super) fn printed(line: &[u8]) -> String {
     let mut text = String::new();
-    for byte in line {
+    for (index, byte) in line.iter().enumerate() {
         match byte {
+            b'-' if index == 0 => text += "\\055",
             b'%' => text += "%%",
             b'\\' => text += "\\\\",
             b' '..=b'~' if *byte != b'\'' => text.push(char::from(*byte)),
@@ -129,15 +146,19 @@ impl Changes<'_> {
         self.files.is_empty() && self.repairs.is_empty()
     }
 
-    /// The script that does it.
+    /// The script that does it. What its files are called by gives away nothing of how it answers.
     pub(super) fn script(&self, mark: &Mark) -> String {
         let (files, repairs) = (numbers(self.files.len()), numbers(self.repairs.len()));
-        let head = format!("token={} limit={} files={files} mends={repairs}\n", mark.0, self.silence.as_secs().max(1));
+        let (token, room, limit) = (&mark.0, Mark::new().0, self.silence.as_secs().max(1));
+        let head =
+            format!("token={token} room={room} limit={limit} files={files} mends={repairs}\nundo={}\n", quote(UNDO));
+        let repairs =
+            self.repairs.iter().map(|(number, violation)| format!("account={number} {}", violation.definition()));
         let functions = [
             function("file", self.files.iter().map(Replacement::definition)),
             function("edits", self.files.iter().map(Replacement::edits)),
-            function("mend", self.repairs.iter().map(Violation::definition)),
+            function("mend", repairs),
         ];
-        format!("{{\n{head}{}{SCRIPT}exit 0\n}}\n", functions.concat())
+        format!("{{\n{head}{}{ROOM}{SCRIPT}exit 0\n}}\n", functions.concat())
     }
 }

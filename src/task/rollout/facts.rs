@@ -90,6 +90,8 @@ pub(super) struct KeyFile {
     pub(super) parts: Vec<Part>,
     /// Why it cannot be read or written.
     pub(super) obstacle: Option<String>,
+    /// Whether nothing can be written where it is.
+    pub(super) is_sealed: bool,
     /// When it was last written to, as the host tells it in UTC: `2030-01-31T12:00:00Z`; empty where it does not.
     pub(super) written: String,
     /// What is in it, where it is there.
@@ -116,6 +118,11 @@ pub(super) struct Content {
 impl KeyFile {
     pub(super) fn document(&self) -> Document {
         Document::parse(self.content.as_ref().map(|content| content.bytes.as_slice()).unwrap_or_default())
+    }
+
+    /// Where it is, without links.
+    fn own_path(&self) -> String {
+        format!("{}/{}", self.directory, self.name)
     }
 
     /// The file itself, where it is there.
@@ -147,20 +154,12 @@ pub(super) async fn look(
         yes(*accounts == Accounts::Everyone),
         yes(connection.server().to_lowercase().contains("dropbear")),
     );
-    // A file that is written to meanwhile is read again.
-    for _ in 0..3 {
-        let answer = run(connection, privilege, script.clone()).await?;
-        match read(&mark.frames(&answer)) {
-            Reading::Accounts(accounts) => return Ok(accounts),
-            Reading::Moving => {}
-            Reading::Nonsense => {
-                let said = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
-                let failure = Failure::new(Code::SessionRefused, format!("the host runs no script of ours: `{said}`"));
-                return Err(failure.hint("check `command=` in authorized_keys, and ForceCommand in its sshd_config"));
-            }
-        }
-    }
-    Err(Failure::new(Code::KeysRefused, "the file of keys is being written to all the time"))
+    let answer = run(connection, privilege, script).await?;
+    read(&mark.frames(&answer)).ok_or_else(|| {
+        let said = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
+        let failure = Failure::new(Code::SessionRefused, format!("the host runs no script of ours: `{said}`"));
+        failure.hint("check `command=` in authorized_keys, and ForceCommand in its sshd_config")
+    })
 }
 
 /// Runs a script that is sent on standard input: not every login shell takes several lines as an argument.
@@ -175,17 +174,12 @@ pub(super) async fn run(
 /// What reads a script from its standard input.
 pub(super) const SHELL: &str = "exec /bin/sh -s";
 
-enum Reading {
-    Accounts(Vec<Account>),
-    Moving,
-    Nonsense,
-}
-
-fn read(frames: &[Frame<'_>]) -> Reading {
+/// Nothing where it is not what the script says.
+fn read(frames: &[Frame<'_>]) -> Option<Vec<Account>> {
     let mut accounts: Vec<Account> = Vec::new();
     let (mut me, mut clock) = (0, HostClock::default());
     if frames.last().is_none_or(|frame| frame.key != "done") {
-        return Reading::Nonsense;
+        return None;
     }
     for (index, frame) in frames.iter().enumerate() {
         match (frame.key, accounts.last_mut()) {
@@ -201,18 +195,27 @@ fn read(frames: &[Frame<'_>]) -> Reading {
             }
             ("content", Some(Account { files, .. })) => {
                 let sum = frame.text();
-                if frames.get(index + 1).is_none_or(|next| next.key != "end" || next.text() != sum) {
-                    return Reading::Moving;
-                }
+                let is_still = frames.get(index + 1).is_some_and(|next| next.key == "end" && next.text() == sum);
                 if let Some(file) = files.last_mut() {
-                    file.content = Some(Content { bytes: frame.body.to_vec(), sum });
+                    // It comes several times where it is not.
+                    file.obstacle = (!is_still).then(|| format!("`{}` is being written to all the time", file.path));
+                    file.content = is_still.then(|| Content { bytes: frame.body.to_vec(), sum });
+                }
+            }
+            ("as", _) => {
+                let path = frame.text();
+                let mut files = accounts.iter().flat_map(|account| &account.files);
+                let known = files.find(|file| file.own_path() == path).cloned();
+                if let Some((file, known)) = accounts.last_mut().and_then(|account| account.files.last_mut()).zip(known)
+                {
+                    (file.content, file.obstacle) = (known.content, known.obstacle);
                 }
             }
             (_, Some(account)) => account.learn(frame),
             (_, None) => {}
         }
     }
-    Reading::Accounts(accounts)
+    Some(accounts)
 }
 
 impl Account {
@@ -247,6 +250,15 @@ impl KeyFile {
             "make" => self.make = text,
             "written" => self.written = text,
             "at" => self.parts.extend(Part::read(&text)),
+            "sealed" => self.is_sealed = true,
+            "large" => {
+                self.obstacle =
+                    Some(format!("`{}` has {text} bytes, and a file of keys no more than 4 MiB", self.path));
+            }
+            "crowded" => {
+                let why = "has {} bytes, which are too many beside the files of others: look after it alone (--for)";
+                self.obstacle = Some(format!("`{}` {}", self.path, why.replace("{}", &text)));
+            }
             "odd" => self.obstacle = Some(format!("`{}` is no file", self.path)),
             "closed" => self.obstacle = Some(format!("`{text}` cannot be read")),
             _ => {}
@@ -270,6 +282,26 @@ impl Part {
         }
         Some(Self { path: path.to_owned(), mode: bits, uid: uid.parse().ok()?, gid: gid.parse().ok()? })
     }
+
+    /// `drwxr-xr-x UID GID`, as `ls -ldn` has them; what it is comes first.
+    pub(super) fn listed(&self, kind: char) -> String {
+        let mut letters = String::from(kind);
+        for (index, letter) in "rwxrwxrwx".chars().enumerate() {
+            let is_set = self.mode >> (8 - index) & 1 == 1;
+            let special = (index % 3 == 2 && self.mode & 0o4000 >> (index / 3) != 0).then_some(if index == 8 {
+                't'
+            } else {
+                's'
+            });
+            letters.push(match (special, is_set) {
+                (Some(special), true) => special,
+                (Some(special), false) => special.to_ascii_uppercase(),
+                (None, true) => letter,
+                (None, false) => '-',
+            });
+        }
+        format!("{letters} {} {}", self.uid, self.gid)
+    }
 }
 
 #[cfg(test)]
@@ -288,26 +320,35 @@ mod tests {
             let part = Part::read(&format!("{written} 1000 100 /home/a b")).unwrap();
             assert_eq!((part.mode, part.uid, part.gid), (mode, 1000, 100), "{written}");
             assert_eq!(part.path, "/home/a b");
+            let (kind, known) = (written.chars().next().unwrap(), written.trim_end_matches(['.', '+']));
+            assert_eq!(part.listed(kind), format!("{known} 1000 100"));
         }
         assert_eq!(Part::read("  /x"), None);
     }
 
     #[test]
-    fn a_file_that_changes_while_it_is_read_is_read_again() {
+    fn a_file_that_is_written_to_all_the_time_is_in_the_way_of_its_account_only() {
         let mark = Mark("t".into());
-        let answer = |end: &str| {
-            format!(
-                "\nt me 0\n\nt account joe\n\nt uid 7\n\nt file /h/k\n\nt place /h\n\nt name k\n\nt at -rw-r--r-- 7 8 /h/k\n\n\
-                 t at drwx------ 7 8 /h\n\nt content aa  -\nkeys\n\nt end {end}  -\n\nt done \n"
-            )
-        };
-        assert!(matches!(read(&mark.frames(answer("bb").as_bytes())), Reading::Moving));
-        let text = answer("aa");
-        let Reading::Accounts(accounts) = read(&mark.frames(text.as_bytes())) else { panic!() };
-        let file = &accounts[0].files[0];
-        assert_eq!((accounts[0].uid, accounts.len()), (7, 1));
-        assert_eq!(file.content, Some(Content { bytes: b"keys\n".to_vec(), sum: "aa  -".into() }));
-        assert_eq!(file.own_part().unwrap().mode, 0o644);
-        assert!(matches!(read(&mark.frames(b"\nt me 0\n")), Reading::Nonsense));
+        let file = |path: &str| format!("\nt file /h/{path}\n\nt place /h\n\nt name {path}\n");
+        let content = |sum: &str, end: &str| format!("\nt content {sum}  -\nkeys\n\nt end {end}  -\n");
+        let facts = "\nt at -rw-r--r-- 7 8 /h/k\n\nt at drwx------ 7 8 /h\n";
+        let answer = [
+            "\nt me 0\n\nt account joe\n\nt uid 7\n".into(),
+            file("j"),
+            content("aa", "bb") + &content("bb", "cc"),
+            "\nt account ann\n".into(),
+            file("k") + facts,
+            content("aa", "bb") + &content("bb", "bb"),
+            "\nt account bob\n".into(),
+            file("k") + "\nt as /h/k\n\nt done \n",
+        ];
+        let accounts = read(&mark.frames(answer.concat().as_bytes())).unwrap();
+        let [joe, ann, bob] = [0, 1, 2].map(|index| &accounts[index].files[0]);
+        assert_eq!((accounts[0].uid, accounts.len()), (7, 3));
+        assert_eq!((joe.obstacle.as_deref(), &joe.content), (Some("`/h/j` is being written to all the time"), &None));
+        let still = Some(Content { bytes: b"keys\n".to_vec(), sum: "bb  -".into() });
+        assert_eq!((&ann.obstacle, &ann.content, &bob.content), (&None, &still, &still));
+        assert_eq!(ann.own_part().unwrap().mode, 0o644);
+        assert!(read(&mark.frames(b"\nt me 0\n")).is_none());
     }
 }

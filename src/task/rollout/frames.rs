@@ -14,6 +14,8 @@ pub(super) struct Frame<'a> {
     pub(super) value: &'a [u8],
     /// What follows the line, up to the next mark.
     pub(super) body: &'a [u8],
+    /// Where its mark begins in the answer.
+    pub(super) start: usize,
 }
 
 impl Mark {
@@ -26,18 +28,18 @@ impl Mark {
         let mark = format!("\n{} ", self.0).into_bytes();
         let starts: Vec<usize> = find_all(answer, &mark).collect();
         let ends = starts.iter().skip(1).copied().chain([answer.len()]);
-        let pieces = starts.iter().zip(ends).map(|(start, end)| &answer[start + mark.len()..end]);
-        pieces.map(Frame::of).collect()
+        let pieces = starts.iter().zip(ends);
+        pieces.map(|(start, end)| Frame::of(*start, &answer[start + mark.len()..end])).collect()
     }
 }
 
 impl<'a> Frame<'a> {
-    fn of(piece: &'a [u8]) -> Self {
+    fn of(start: usize, piece: &'a [u8]) -> Self {
         let end = piece.iter().position(|byte| *byte == b'\n').unwrap_or(piece.len());
         let (line, body) = (&piece[..end], piece.get(end + 1..).unwrap_or_default());
         let blank = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
         let key = std::str::from_utf8(&line[..blank]).unwrap_or_default();
-        Self { key, value: line.get(blank + 1..).unwrap_or_default(), body }
+        Self { key, value: line.get(blank + 1..).unwrap_or_default(), body, start }
     }
 
     /// The rest of its line as text.
@@ -64,9 +66,9 @@ mod tests {
         assert_eq!(
             frames,
             [
-                Frame { key: "content", value: b"abc def", body: b"x\0\n\nt" },
-                Frame { key: "", value: b"\xff", body: b"" },
-                Frame { key: "end", value: b"", body: b"" }
+                Frame { key: "content", value: b"abc def", body: b"x\0\n\nt", start: 5 },
+                Frame { key: "", value: b"\xff", body: b"", start: 29 },
+                Frame { key: "end", value: b"", body: b"", start: 35 }
             ]
         );
         assert_eq!(mark.frames(b"nothing"), []);

@@ -16,6 +16,8 @@ mod proof;
 mod proving;
 mod site;
 mod strict;
+#[cfg(test)]
+mod swaps;
 mod telling;
 mod transaction;
 #[cfg(test)]

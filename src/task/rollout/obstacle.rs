@@ -1,6 +1,6 @@
 //! What keeps a file of keys from being touched, and its words.
 
-use super::facts::{Account, KeyFile, Unknown};
+use super::facts::{Account, KeyFile, Part, Unknown};
 use crate::outcome::{Code, Failure};
 use std::path::Path;
 
@@ -25,6 +25,17 @@ pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
 
 /// Why a file cannot be made, or not be replaced.
 pub(super) fn cannot_be_written(account: &Account, file: &KeyFile) -> Option<String> {
+    placed(account, file).or_else(|| {
+        let directory = file.parts.iter().find(|part| part.path == file.directory);
+        let is_own = |part: &Part| part.uid == account.looked_as && part.mode & 0o200 != 0;
+        let may_write = account.looked_as == 0 || directory.is_some_and(is_own);
+        let why = if may_write { "Read-only file system, or chattr +i" } else { "Permission denied" };
+        file.is_sealed.then(|| format!("cannot write in {}: {why}", file.directory))
+    })
+}
+
+/// Why a file cannot be made where it is to be, or cannot stay what it is.
+fn placed(account: &Account, file: &KeyFile) -> Option<String> {
     let why = match file.own_part() {
         // Its owner could not be kept.
         Some(part) if account.looked_as != 0 && part.uid != account.looked_as => {

@@ -5,8 +5,8 @@ use super::facts::{Account, Accounts, Unknown, look};
 use super::intent::{Intent, Place, place};
 use super::obstacle::{ASSUMED, may_not, refused, refused_for};
 use super::order::{Absent, Caution, Errand, Sequence, Whose};
-use super::strict::Violation;
-use super::transaction::{Kept, Refused, Transaction};
+use super::proving::Proofs;
+use super::transaction::{Left, Refused, Transaction};
 use super::{Rollout, RolloutHost, accounts_of};
 use crate::connection::{Connection, Connector};
 use crate::event::Stream;
@@ -16,6 +16,7 @@ use crate::task::privilege::Privilege;
 use crate::task::transfer::Extent;
 use crate::task::trouble::Trouble;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,17 @@ struct Survey {
     left: Vec<Failure>,
 }
 
+/// What came of an errand at one time.
+struct Pass {
+    changed: bool,
+    /// Whether a line went.
+    removed: bool,
+    /// Accounts about which nothing could be done.
+    left: Vec<Failure>,
+    /// Accounts whose files somebody else changed meanwhile.
+    again: Vec<Failure>,
+}
+
 impl Site<'_> {
     pub(super) async fn all(&self) -> Result<Outcome, Trouble> {
         let (mut changed, mut failures) = (false, Vec::new());
@@ -60,17 +72,29 @@ impl Site<'_> {
         }
     }
 
+    /// Does an errand. Accounts whose files somebody else writes to at the same moment are looked at again.
     async fn errand(&self, errand: &Errand) -> Result<bool, Trouble> {
-        for _ in 0..TRIES {
-            if let Some(changed) = self.once(errand).await? {
-                return Ok(changed);
+        let (mut changed, mut removed) = (false, false);
+        for attempt in 1.. {
+            let pass = self.once(errand).await?;
+            changed |= pass.changed;
+            removed |= pass.removed;
+            if !pass.again.is_empty() && attempt < TRIES {
+                continue;
             }
+            if errand.whose == Whose::Everyone && !removed {
+                self.say("not there in any file\n".into()).await;
+            }
+            if let Some(failure) = together(pass.again.into_iter().chain(pass.left).collect()) {
+                return Err(failure.into());
+            }
+            break;
         }
-        Err(refused("somebody else writes to the file all the time").into())
+        Ok(changed)
     }
 
-    /// Brings the files of all accounts of an errand into shape, all at once. Nothing where somebody else was faster.
-    async fn once(&self, errand: &Errand) -> Result<Option<bool>, Trouble> {
+    /// Brings the files of all accounts of an errand into shape, all at once.
+    async fn once(&self, errand: &Errand) -> Result<Pass, Trouble> {
         let Survey { intents, left } = self.survey(errand).await?;
         let refusal = self.refusal(errand, &intents).await;
         if !self.is_real() {
@@ -83,38 +107,64 @@ impl Site<'_> {
             }
         }
         refusal?;
+        let removes = |intents: &[Intent]| intents.iter().any(|intent| !intent.plan.removed.is_empty());
         if !self.is_real() {
             self.foresee(errand, &intents).await?;
+            return Ok(Pass { changed: false, removed: removes(&intents), left, again: Vec::new() });
         }
-        let mut changed = false;
-        if self.is_real() {
-            let changes = self.changes(&intents);
-            changed = !changes.is_empty();
-            let proofs = if changes.is_empty() {
-                self.prove(errand, &intents).await?
+        let mut pass = Pass { changed: false, removed: false, left, again: Vec::new() };
+        let (intents, proofs) = self.carry_out(errand, intents, &mut pass).await?;
+        for (intent, proofs) in intents.iter().zip(&proofs) {
+            self.tell(intent, proofs, errand).await;
+            pass.changed |= !intent.plan.edits.is_empty() || !intent.repairs.is_empty();
+        }
+        pass.removed = removes(&intents);
+        self.prove_refused(errand, &intents).await?;
+        Ok(pass)
+    }
+
+    /// Changes files on trial, and gives what stands and what was proved of it; the pass learns of the rest.
+    async fn carry_out(
+        &self,
+        errand: &Errand,
+        intents: Vec<Intent>,
+        pass: &mut Pass,
+    ) -> Result<(Vec<Intent>, Vec<Proofs>), Trouble> {
+        let changes = self.changes(&intents);
+        if changes.is_empty() {
+            let proofs = self.prove(errand, &intents).await?;
+            return Ok((intents, proofs));
+        }
+        let begun = Transaction::begin(self.connection, self.privilege(), &changes).await;
+        let trial = begun.map_err(|refused| said(&intents, refused))?;
+        let is_left = |left: &[(usize, Left)], number: usize| left.iter().any(|(account, _)| *account == number);
+        let (mut standing, mut others) = (Vec::new(), Vec::new());
+        for (number, intent) in intents.into_iter().enumerate() {
+            if is_left(&trial.left, number) { others.push((number, intent)) } else { standing.push((number, intent)) }
+        }
+        let (numbers, standing): (Vec<usize>, Vec<Intent>) = standing.into_iter().unzip();
+        let proofs = match trial.during(self.prove(errand, &standing)).await {
+            Ok(proofs) => proofs,
+            Err(failure) => return Err(put_back(trial, failure).await.into()),
+        };
+        let left = trial.keep().await.map_err(|refused| said(&standing, refused))?;
+        let mut kept = (Vec::new(), Vec::new());
+        for ((number, intent), proofs) in numbers.into_iter().zip(standing).zip(proofs) {
+            if is_left(&left, number) {
+                others.push((number, intent));
             } else {
-                let begun = Transaction::begin(self.connection, self.privilege(), &changes).await;
-                let Some(trial) = begun.map_err(|refused| said(&intents, refused))? else { return Ok(None) };
-                let proofs = match trial.during(self.prove(errand, &intents)).await {
-                    Ok(proofs) => proofs,
-                    Err(failure) => return Err(put_back(trial, failure).await.into()),
-                };
-                if trial.keep().await.map_err(|refused| said(&intents, refused))? == Kept::Stale {
-                    return Ok(None);
-                }
-                proofs
-            };
-            for (intent, proofs) in intents.iter().zip(&proofs) {
-                self.tell(intent, proofs, errand).await;
+                kept.0.push(intent);
+                kept.1.push(proofs);
             }
         }
-        if errand.whose == Whose::Everyone && intents.iter().all(|intent| intent.plan.removed.is_empty()) {
-            self.say("not there in any file\n".into()).await;
+        for (number, why) in left {
+            let Some((_, Intent { account, .. })) = others.iter().find(|(other, _)| *other == number) else { continue };
+            match why {
+                Left::Changed => pass.again.push(refused_for(account, "somebody else writes to the file all the time")),
+                Left::Refused(why) => pass.left.push(refused_for(account, &why).hints(may_not(account, &why))),
+            }
         }
-        if self.is_real() {
-            self.prove_refused(errand, &intents).await?;
-        }
-        together(left).map_or(Ok(Some(changed)), |failure| Err(failure.into()))
+        Ok(kept)
     }
 
     fn privilege(&self) -> Option<&Privilege> {
@@ -184,20 +234,28 @@ impl Site<'_> {
         Ok(survey)
     }
 
+    /// A file whose owner or mode is mended becomes another one too.
     fn changes<'a>(&self, intents: &'a [Intent]) -> Changes<'a> {
-        let mut repairs: Vec<Violation> = Vec::new();
-        for violation in intents.iter().flat_map(|intent| &intent.repairs) {
-            if !repairs.contains(violation) {
-                repairs.push(violation.clone());
+        let (mut files, mut repairs) = (Vec::new(), Vec::new());
+        for (number, Intent { account, plan, repairs: found, .. }) in intents.iter().enumerate() {
+            let mut directories = found.clone();
+            for (index, file) in account.files.iter().enumerate() {
+                let edit = plan.edits.iter().find(|(edited, _)| *edited == index);
+                let is_mended = found.iter().any(|violation| violation.is_of(file));
+                directories.retain(|violation| !violation.is_of(file));
+                let document = edit.map(|(_, document)| Cow::Borrowed(document));
+                let document = document.or_else(|| is_mended.then(|| Cow::Owned(file.document())));
+                files.extend(document.map(|document| Replacement { number, account, file, document, is_mended }));
+            }
+            for violation in directories {
+                if repairs.iter().all(|(_, known)| *known != violation) {
+                    repairs.push((number, violation));
+                }
             }
         }
-        let files = intents.iter().flat_map(|Intent { account, plan, .. }| {
-            let file = |index: usize| &account.files[index];
-            plan.edits.iter().map(move |(index, document)| Replacement { account, file: file(*index), document })
-        });
         let login = self.host.destination.profile.connect_timeout;
         let silence = login.saturating_mul(SILENCE).clamp(SHORTEST, LONGEST);
-        Changes { files: files.collect(), repairs, silence }
+        Changes { files, repairs, silence }
     }
 }
 

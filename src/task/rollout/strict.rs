@@ -53,7 +53,12 @@ impl Violation {
         self.owner.is_some() || self.part.mode & 0o002 != 0
     }
 
-    /// What a script needs to know to mend it and to undo that.
+    /// Whether it is about a file, and not about a directory above it.
+    pub(super) fn is_of(&self, file: &KeyFile) -> bool {
+        file.own_part() == Some(&self.part)
+    }
+
+    /// What a script needs to know to mend a directory and to undo that.
     pub(super) fn definition(&self) -> String {
         let (mut owner, mut was_owner) = (String::new(), String::new());
         if let Some(uid) = self.owner {
@@ -61,7 +66,8 @@ impl Violation {
         }
         let (path, was) = (quote(&self.part.path), self.part.mode);
         let mode = if was & OTHERS_WRITE == 0 { "" } else { "go-w" };
-        format!("path={path} owner={owner} mode={mode} was_owner={was_owner} was_mode={was:04o}")
+        let seen = quote(&self.part.listed('d'));
+        format!("path={path} seen={seen} owner={owner} mode={mode} was_owner={was_owner} was_mode={was:04o}")
     }
 }
 

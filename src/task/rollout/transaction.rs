@@ -1,12 +1,14 @@
 //! Files on a host replaced on trial, and owners and modes mended with them: [`Transaction`].
 //!
+//! What the host cannot do for one account it leaves, and says so ([`Left`]); the others go on.
+//!
 //! The script on the host holds each old file beside the new one until it is told to keep the new ones. Whatever ends it before,
 //! a word of ours, a lost connection, a controller that was killed or is silent, takes everything back: the host does it by
 //! itself. It knows which lines are ours, so that what others have written to the file meanwhile stays.
 
 use super::changes::Changes;
 use super::facts::SHELL;
-use super::frames::{Frame, Mark};
+use super::frames::Mark;
 use crate::connection::{Connection, Happening, Trace};
 use crate::event::Stream;
 use crate::outcome::{Code, Failure, RemoteExit};
@@ -26,10 +28,20 @@ const BEATS: u32 = 4;
 pub(super) struct Transaction {
     inner: Inner,
     mark: Mark,
+    /// What was not dealt with yet.
     heard: Vec<u8>,
-    /// The pieces of it that were dealt with.
-    dealt: usize,
     silence: Duration,
+    /// The numbers of the accounts that are as they were, and why.
+    pub(super) left: Vec<(usize, Left)>,
+}
+
+/// Why the files of an account were left as they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Somebody else has changed one since it was read.
+    Changed,
+    /// The host said why.
+    Refused(String),
 }
 
 /// Why files were not replaced, or not put back.
@@ -40,54 +52,41 @@ pub(super) enum Refused {
     Session(Failure),
 }
 
-/// What became of new files that were to stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// They do.
-    Yes,
-    /// Somebody else has written to an old one: that stands again.
-    Stale,
+/// What the script says.
+struct Said {
+    key: String,
+    text: String,
+    body: Vec<u8>,
 }
 
 impl Transaction {
-    /// Puts the new files in the place of the old ones, on trial. Nothing is done, and nothing given, where somebody else has
-    /// changed an old one since it was read.
+    /// Puts the new files in the place of the old ones, on trial.
     pub(super) async fn begin(
         connection: &Arc<Connection>,
         privilege: Option<&Privilege>,
         changes: &Changes<'_>,
-    ) -> Result<Option<Self>, Refused> {
+    ) -> Result<Self, Refused> {
         let mark = Mark::new();
-        let mut script = Some(Bytes::from(changes.script(&mark)));
+        let mut next = Some(Bytes::from(changes.script(&mark)));
         let mut trace = Trace::default();
         let started = Inner::start(Arc::clone(connection), SHELL, privilege, &mut trace);
         let inner = started.await.map_err(Refused::Session)?;
-        let mut transaction = Self { inner, mark, heard: Vec::new(), dealt: 0, silence: changes.silence };
-        for file in &changes.files {
-            // A file goes only when what is before it is read: a shell may read further than it needs to.
-            match transaction.tell(script.take(), &["ready"]).await? {
-                (key, _) if key == "ready" => script = Some(Bytes::from(file.document.to_bytes())),
-                other => return transaction.without(other),
+        let mut transaction = Self { inner, mark, heard: Vec::new(), silence: changes.silence, left: Vec::new() };
+        let mut is_whole = true;
+        loop {
+            let said = transaction.tell(next.take(), &["ready", "written", "end"]).await?;
+            let file = said.text.parse().ok().and_then(|number: usize| changes.files.get(number.checked_sub(1)?));
+            match (said.key.as_str(), file) {
+                // A file goes only when what is before it is read: a shell may read further than it needs to.
+                ("ready", Some(file)) => next = Some(Bytes::from(file.document.to_bytes())),
+                ("written", Some(file)) => is_whole &= said.body == file.document.to_bytes(),
+                ("end", _) if is_whole => return Ok(transaction),
+                ("end", _) => {
+                    transaction.put_back().await?;
+                    return Err(Refused::ByHost("the file does not read back as it was written".into()));
+                }
+                _ => return Err(Refused::ByHost(said.text)),
             }
-        }
-        match transaction.tell(script, &["end"]).await? {
-            (key, _) if key == "end" => {}
-            other => return transaction.without(other),
-        }
-        let frames = transaction.mark.frames(&transaction.heard);
-        let mut written = frames.iter().filter(|frame| frame.key == "written").map(|frame| frame.body);
-        if changes.files.iter().all(|file| written.next() == Some(&file.document.to_bytes())) {
-            return Ok(Some(transaction));
-        }
-        transaction.put_back().await?;
-        Err(Refused::ByHost("the file does not read back as it was written".into()))
-    }
-
-    /// It does not come to a trial.
-    fn without(self, said: (String, String)) -> Result<Option<Self>, Refused> {
-        match said {
-            (key, _) if key == "changed" => Ok(None),
-            (_, why) => Err(Refused::ByHost(why)),
         }
     }
 
@@ -107,19 +106,18 @@ impl Transaction {
         }
     }
 
-    /// Lets the new files stand.
-    pub(super) async fn keep(mut self) -> Result<Kept, Refused> {
+    /// Lets the new files stand, and gives the accounts of which they do not.
+    pub(super) async fn keep(mut self) -> Result<Vec<(usize, Left)>, Refused> {
         let said = self.tell(Some(Bytes::from_static(b"keep\n")), &["kept"]).await;
         self.inner.close().await;
         match said? {
-            (key, _) if key == "kept" => Ok(Kept::Yes),
-            (key, _) if key == "changed" => Ok(Kept::Stale),
-            (key, stands) if key == "restored" => {
+            said if said.key == "kept" => Ok(self.left),
+            said if said.key == "restored" => {
                 let text = format!("the host heard nothing of this run for {} s; ", self.silence.as_secs().max(1));
-                let failure = Failure::new(Code::KeysRolledBack, text + &stands);
+                let failure = Failure::new(Code::KeysRolledBack, text + &said.text);
                 Err(Refused::Session(failure.hint("--connect-timeout sets how long is waited, a third of that")))
             }
-            (_, why) => Err(Refused::ByHost(why)),
+            said => Err(Refused::ByHost(said.text)),
         }
     }
 
@@ -128,13 +126,13 @@ impl Transaction {
         let said = self.tell(Some(Bytes::from_static(b"back\n")), &[]).await;
         self.inner.close().await;
         match said? {
-            (key, stands) if key == "restored" => Ok(stands),
-            (_, why) => Err(Refused::ByHost(why)),
+            said if said.key == "restored" => Ok(said.text),
+            said => Err(Refused::ByHost(said.text)),
         }
     }
 
-    /// Says something, and listens until one of these is answered, or what ends the script. Gives the answer and what it says.
-    async fn tell(&mut self, bytes: Option<Bytes>, awaited: &[&str]) -> Result<(String, String), Refused> {
+    /// Says something, and listens until one of these is answered, or what ends the script.
+    async fn tell(&mut self, bytes: Option<Bytes>, awaited: &[&str]) -> Result<Said, Refused> {
         let input = self.inner.input();
         let saying = async {
             if let Some(bytes) = bytes {
@@ -145,17 +143,14 @@ impl Transaction {
         futures::join!(saying, self.hear(awaited)).1
     }
 
-    async fn hear(&mut self, awaited: &[&str]) -> Result<(String, String), Refused> {
-        const ENDS: [&str; 4] = ["refused", "changed", "restored", "troubled"];
-        let is_said = |frame: &Frame<'_>| awaited.contains(&frame.key) || ENDS.contains(&frame.key);
+    async fn hear(&mut self, awaited: &[&str]) -> Result<Said, Refused> {
         loop {
-            // The line of a piece is there when its line feed is.
-            if self.heard.ends_with(b"\n") {
-                let frames = self.mark.frames(&self.heard);
-                if let Some(frame) = frames.last().filter(|frame| frames.len() > self.dealt && is_said(frame)) {
-                    let said = (frame.key.to_owned(), frame.text());
-                    self.dealt = frames.len();
-                    return Ok(said);
+            while let Some(said) = self.next_said() {
+                match said.key.as_str() {
+                    "left" => self.left.extend(Left::read(&said.text)),
+                    "restored" | "troubled" => return Ok(said),
+                    key if awaited.contains(&key) => return Ok(said),
+                    _ => {}
                 }
             }
             match self.inner.next().await {
@@ -175,5 +170,28 @@ impl Transaction {
                 Happening::Lost(why) => return Err(Refused::Session(Failure::new(Code::SessionLost, why))),
             }
         }
+    }
+
+    /// The next piece of what was heard. It is there when its line feed is, and a file when something follows it.
+    fn next_said(&mut self) -> Option<Said> {
+        if !self.heard.ends_with(b"\n") {
+            return None;
+        }
+        let frames = self.mark.frames(&self.heard);
+        let frame = frames.first().filter(|frame| frames.len() > 1 || frame.key != "written")?;
+        let said = Said { key: frame.key.to_owned(), text: frame.text(), body: frame.body.to_vec() };
+        let rest = frames.get(1).map_or(self.heard.len(), |next| next.start);
+        self.heard.drain(..rest);
+        Some(said)
+    }
+}
+
+impl Left {
+    /// `NUMBER changed|refused|troubled WHY`.
+    fn read(text: &str) -> Option<(usize, Self)> {
+        let mut words = text.splitn(3, ' ');
+        let (number, kind) = (words.next()?.parse().ok()?, words.next()?);
+        let why = words.next().unwrap_or_default().to_owned();
+        Some((number, if kind == "changed" { Self::Changed } else { Self::Refused(why) }))
     }
 }

@@ -4,6 +4,7 @@ use super::changes::{Changes, Replacement, printed};
 use super::facts::{Account, Content, KeyFile, Part};
 use super::frames::Mark;
 use crate::keys::authorized::{NewKey, Options, OptionsRule};
+use std::borrow::Cow;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{Read, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC";
 const OPTIONS: &str = r#"command="printf '%s\n' \"x\"""#;
 
 fn shells() -> impl Iterator<Item = Vec<&'static str>> {
@@ -22,9 +24,11 @@ fn shells() -> impl Iterator<Item = Vec<&'static str>> {
 fn printf_prints_every_byte_of_a_line() {
     let line: Vec<u8> = (1..=255).filter(|byte| *byte != b'\n').collect();
     for shell in shells() {
-        let format = format!("printf '{}'", printed(&line));
-        let Ok(output) = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(format).output() else { continue };
-        assert_eq!(output.stdout, line, "{shell:?}");
+        for line in [&line[..], b"-n x", b"--", b"-"] {
+            let format = format!("printf '{}'", printed(line));
+            let Ok(output) = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(format).output() else { continue };
+            assert_eq!(output.stdout, line, "{shell:?}");
+        }
     }
 }
 
@@ -61,7 +65,13 @@ impl Trial {
         let options: Options = OPTIONS.parse().unwrap();
         document.let_in(&NewKey::parse(KEY.as_bytes()).unwrap(), OptionsRule::Set(&options)).unwrap();
         let new = document.to_bytes();
-        let files = vec![Replacement { account: &account, file: &file, document: &document }];
+        let files = vec![Replacement {
+            number: 0,
+            account: &account,
+            file: &file,
+            document: Cow::Borrowed(&document),
+            is_mended: false,
+        }];
         let changes = Changes { files, repairs: Vec::new(), silence };
         let script = changes.script(&Mark("t".into()));
         let mut command = Command::new(shell[0]);
@@ -69,7 +79,7 @@ impl Trial {
         let child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
         let mut trial = Self { child, heard: String::new(), _place: place, path, old, new };
         trial.say(script.as_bytes());
-        trial.hear("\nt ready\n");
+        trial.hear("\nt ready 1\n");
         trial.say(&trial.new.clone());
         trial.hear("\nt end\n");
         assert_eq!(fs::read(&trial.path).unwrap(), trial.new, "{shell:?}");
@@ -167,10 +177,20 @@ fn keeps_and_takes_back(shell: &[&str]) {
         let kept = begin().unwrap().ends_after(&rival(&edited), told, &rival(&back), shell);
         assert_eq!(kept, Some(rival(&edited)), "{shell:?}");
     }
+    // A line that only mentions the key, in quotes or behind another, is none of ours.
+    let told = "\nt troubled what this run changed is taken out again; somebody else has changed or removed that line: his file is ";
+    for mention in [format!("command=\"echo \\\"{KEY} x\" {OTHER}"), format!("{OTHER} {KEY}"), format!("-{KEY}")] {
+        let edited = rival(&format!("{other}\n{mention}\n"));
+        let kept = begin().unwrap().ends_after(&edited, told, &edited, shell);
+        assert_eq!(kept, Some(edited), "{shell:?}");
+    }
+    let edited = rival(&format!("command=\"a {KEY} \\\" b\",restrict {KEY} new\n{other}\n"));
+    let back = rival(&format!("{KEY} new\n{other}\n"));
+    assert_eq!(begin().unwrap().ends_after(&edited, told, &back, shell), Some(edited), "{shell:?}");
     // Or removes what we have kept.
     let bare = begin().unwrap();
     for name in bare.beside() {
-        fs::remove_file(bare.path.with_file_name(name)).unwrap();
+        fs::remove_dir_all(bare.path.with_file_name(name)).unwrap();
     }
     let new = bare.new.clone();
     assert_eq!(bare.ends_after(&new, "\nt restored the old file stands again\n", &old, shell), None, "{shell:?}");
