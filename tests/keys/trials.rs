@@ -246,6 +246,13 @@ fn mode_and_owner_are_kept_or_the_file_is() {
     let before = facts(&host.file(STRANGER));
     deploy().exited(1).told("keys.refused: ").told("it belongs to user 0, which only --sudo can keep");
     assert_eq!((host.read(STRANGER), facts(&host.file(STRANGER))), (own, before));
+    // Whatever sshd thinks of them, where a key goes.
+    host.write(STRANGER, format!("# hers\n{}\n", alice.line));
+    chown(host.file(STRANGER), Some(48_230), Some(48_231)).unwrap();
+    fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o664)).unwrap();
+    host.keys("revoke").args(["alice", "--for", STRANGER, "--force"]).run().exited(0);
+    let (owner, group, mode, ..) = facts(&host.file(STRANGER));
+    assert_eq!((host.text(STRANGER).as_str(), owner, group, mode), ("# hers\n", 48_230, 48_231, 0o664));
 }
 
 #[test]

@@ -32,13 +32,14 @@ pub(super) struct Replacement<'a> {
 
 impl Replacement<'_> {
     /// What the script needs to know of it.
-    fn definition(&self) -> String {
+    fn definition(&self, repairs: &[Violation]) -> String {
         let Self { account, file, document } = self;
         let is_root = account.looked_as == 0;
         let (mode, owner) = match file.own_part() {
             // A file that was there keeps its owner and its mode, as they are once they are mended.
             Some(part) => {
-                let part = mended(account, part);
+                let is_mended = repairs.iter().any(|violation| violation.is_about(part));
+                let part = if is_mended { mended(account, part) } else { part.clone() };
                 let owner = if is_root { format!("{}:{}", part.uid, part.gid) } else { format!(":{}", part.gid) };
                 (part.mode & 0o777, owner)
             }
@@ -134,7 +135,7 @@ impl Changes<'_> {
         let (files, repairs) = (numbers(self.files.len()), numbers(self.repairs.len()));
         let head = format!("token={} limit={} files={files} mends={repairs}\n", mark.0, self.silence.as_secs().max(1));
         let functions = [
-            function("file", self.files.iter().map(Replacement::definition)),
+            function("file", self.files.iter().map(|file| file.definition(&self.repairs))),
             function("edits", self.files.iter().map(Replacement::edits)),
             function("mend", self.repairs.iter().map(Violation::definition)),
         ];

@@ -48,6 +48,11 @@ impl Violation {
         owner.into_iter().chain(mode).collect()
     }
 
+    /// Whether this is what is refused.
+    pub(super) fn is_about(&self, part: &Part) -> bool {
+        self.part.path == part.path
+    }
+
     /// Whether every sshd refuses it. Debian's lets the group write where its only member is the owner.
     pub(super) fn is_certain(&self) -> bool {
         self.owner.is_some() || self.part.mode & 0o002 != 0
