@@ -19,8 +19,26 @@ pub(super) enum Accounts {
     Own,
     /// Those of this one.
     Named(Vec<String>),
-    /// Those of all who have a home directory.
+    /// Those of all who have a home directory, or keys without one.
     Everyone,
+}
+
+/// What was found on a host.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) accounts: Vec<Account>,
+    pub(super) remarks: Vec<Remark>,
+}
+
+/// What lets somebody in, or may, and is not among the files that were looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Remark {
+    /// Files that sshd reads for some clients only.
+    Elsewhere(String),
+    /// What sshd asks for keys.
+    Command(String),
+    /// A home with keys that is no account's.
+    Stray(String),
 }
 
 /// An account and its files.
@@ -132,7 +150,7 @@ pub(super) async fn look(
     connection: &Arc<Connection>,
     privilege: Option<&Privilege>,
     accounts: &Accounts,
-) -> Result<Vec<Account>, Failure> {
+) -> Result<Found, Failure> {
     let mark = Mark::new();
     let yes = |answer: bool| if answer { "yes" } else { "no" };
     let names = match accounts {
@@ -151,7 +169,7 @@ pub(super) async fn look(
     for _ in 0..3 {
         let answer = run(connection, privilege, script.clone()).await?;
         match read(&mark.frames(&answer)) {
-            Reading::Accounts(accounts) => return Ok(accounts),
+            Reading::Found(found) => return Ok(found),
             Reading::Moving => {}
             Reading::Nonsense => {
                 let said = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
@@ -176,13 +194,13 @@ pub(super) async fn run(
 pub(super) const SHELL: &str = "exec /bin/sh -s";
 
 enum Reading {
-    Accounts(Vec<Account>),
+    Found(Found),
     Moving,
     Nonsense,
 }
 
 fn read(frames: &[Frame<'_>]) -> Reading {
-    let mut accounts: Vec<Account> = Vec::new();
+    let Found { mut accounts, mut remarks } = Found::default();
     let (mut me, mut clock) = (0, HostClock::default());
     if frames.last().is_none_or(|frame| frame.key != "done") {
         return Reading::Nonsense;
@@ -195,6 +213,9 @@ fn read(frames: &[Frame<'_>]) -> Reading {
                     clock = HostClock { local: local.into(), utc: utc.into() };
                 }
             }
+            ("elsewhere", _) => remarks.push(Remark::Elsewhere(frame.text())),
+            ("command", _) => remarks.push(Remark::Command(frame.text())),
+            ("stray", _) => remarks.push(Remark::Stray(frame.text())),
             ("account", _) => {
                 let clock = clock.clone();
                 accounts.push(Account { name: frame.text(), looked_as: me, clock, ..Account::default() });
@@ -212,7 +233,7 @@ fn read(frames: &[Frame<'_>]) -> Reading {
             (_, None) => {}
         }
     }
-    Reading::Accounts(accounts)
+    Reading::Found(Found { accounts, remarks })
 }
 
 impl Account {
@@ -303,7 +324,7 @@ mod tests {
         };
         assert!(matches!(read(&mark.frames(answer("bb").as_bytes())), Reading::Moving));
         let text = answer("aa");
-        let Reading::Accounts(accounts) = read(&mark.frames(text.as_bytes())) else { panic!() };
+        let Reading::Found(Found { accounts, .. }) = read(&mark.frames(text.as_bytes())) else { panic!() };
         let file = &accounts[0].files[0];
         assert_eq!((accounts[0].uid, accounts.len()), (7, 1));
         assert_eq!(file.content, Some(Content { bytes: b"keys\n".to_vec(), sum: "aa  -".into() }));
