@@ -27,6 +27,7 @@ pub mod task;
 pub mod report;
 
 // The words that every stage shares.
+pub mod calendar;
 pub mod duration;
 pub mod event;
 pub mod exit_code;

@@ -40,5 +40,7 @@ mod streams;
 mod syncing;
 #[path = "keys/trials.rs"]
 mod trials;
+#[path = "keys/unseen.rs"]
+mod unseen;
 #[path = "keys/ways.rs"]
 mod ways;

@@ -169,6 +169,11 @@ impl Ask for Passphrases {
             .filter(|passphrase| !passphrase.is_empty())
     }
 
+    fn may_give(&self, key: &Path) -> bool {
+        let question = format!("Add the key `{}` to the agent once a host takes it?", key.display());
+        self.allowed && has_terminal() && confirm(&question).unwrap_or(false)
+    }
+
     fn agent_limit(&self) -> Duration {
         self.deadline.map_or(AGENT_LIMIT, |deadline| deadline.min(AGENT_LIMIT))
     }

@@ -219,8 +219,8 @@ impl<'a> Reach<'a> {
                 agent: agent.clone(),
                 prompts: options.number_of_password_prompts,
                 add_to_agent: match options.add_keys_to_agent {
-                    // Nobody is asked key by key before a fleet is called.
-                    AddKeysToAgent::No | AddKeysToAgent::Ask => AddToAgent::No,
+                    AddKeysToAgent::No => AddToAgent::No,
+                    AddKeysToAgent::Ask => AddToAgent::Ask,
                     AddKeysToAgent::Yes(time) => AddToAgent::Yes { lifetime: time.map(seconds), confirm: Confirm::No },
                     AddKeysToAgent::Confirm(time) => {
                         AddToAgent::Yes { lifetime: time.map(seconds), confirm: Confirm::Yes }

@@ -249,7 +249,7 @@ fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// As ssh-add does: the key's own comment, else the name of its file.
-fn comment(file: &KeyFile) -> Vec<u8> {
+pub(super) fn comment(file: &KeyFile) -> Vec<u8> {
     match file.private().map(|private| private.comment().as_bytes()) {
         Some(comment) if !comment.is_empty() => comment.to_owned(),
         _ => file.path().display().to_string().into_bytes(),

@@ -3,24 +3,23 @@
 //! [`Keyring::prepare`] reads the identity files and lists the agents that the hosts of a run name, and asks for each
 //! missing passphrase once. [`Keyring::offers`] then gives a host's keys in OpenSSH's order. It never talks to a host.
 
-use super::agent::{Agent, KeyLimits};
+use super::Ask;
+use super::agent::{KeyLimits, comment};
 use super::auth::MAX_OFFERS;
 use super::key_file::{KeyFile, KeyFileError, beside, read_certificate, read_public};
 use super::options::KeyChoice;
-use super::signer::{Signer, SigningKey, connect_agent};
-use super::{AGENT_LIMIT, Ask};
+use super::signer::{Gift, Signer, connect_agent};
 use crate::duration::human;
 use crate::known_hosts::PublicKey as BlobKey;
 use futures::future::join_all;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Which keys a host may be offered: the part of its configuration that the keyring needs. Hosts with equal sources
@@ -39,7 +38,7 @@ pub struct KeySources {
     pub agent: Option<PathBuf>,
     /// Passphrases that are asked for before a key is given up (`NumberOfPasswordPrompts`).
     pub prompts: u32,
-    /// Whether keys that were unlocked are given to the agent.
+    /// Whether keys of files are given to the agent when they are used.
     pub add_to_agent: AddToAgent,
 }
 
@@ -63,6 +62,8 @@ pub enum AddToAgent {
     /// They are not.
     #[default]
     No,
+    /// They are where somebody says so, key by key.
+    Ask,
     /// They are.
     Yes {
         /// Seconds until the agent forgets them.
@@ -155,6 +156,8 @@ pub struct Keyring {
     files: HashMap<PathBuf, Result<KeyFile, KeyFileError>>,
     agents: HashMap<PathBuf, Result<Vec<AgentKey>, String>>,
     offers: HashMap<KeySources, Offers>,
+    /// Whether somebody said that a key may be given to the agent.
+    consents: HashMap<PathBuf, bool>,
     /// What the agents took to list their keys.
     pub waited: Duration,
 }
@@ -183,9 +186,8 @@ impl Keyring {
         let mut ordered: Vec<&KeySources> = distinct.iter().collect();
         ordered.sort_by_key(|source| source.configured == Configured::No);
         for source in ordered {
-            for key in ring.read_files(source, ask)? {
-                give_to_agent(source, key.private()).await;
-            }
+            ring.read_files(source, ask)?;
+            ring.ask_about(source, ask);
         }
         for source in distinct {
             let offers = ring.collect(&source)?;
@@ -218,9 +220,7 @@ impl Keyring {
         locked.map_or(PrivateHalf::Elsewhere, |path| PrivateHalf::Locked(path.clone()))
     }
 
-    /// Returns the keys that were unlocked now.
-    fn read_files(&mut self, source: &KeySources, ask: &dyn Ask) -> Result<Vec<Arc<SigningKey>>, KeyFileError> {
-        let mut unlocked = Vec::new();
+    fn read_files(&mut self, source: &KeySources, ask: &dyn Ask) -> Result<(), KeyFileError> {
         let user = rustix::process::getuid().as_raw();
         for path in &source.identity_files {
             if self.files.contains_key(path) {
@@ -247,11 +247,37 @@ impl Keyring {
             };
             if file.private.is_none() && !self.agent_holds(source, file.public.as_ref()) && self.is_wanted(source) {
                 unlock(&mut file, source.prompts, ask)?;
-                unlocked.extend(file.private.clone());
             }
             self.files.insert(path.clone(), Ok(file));
         }
-        Ok(unlocked)
+        Ok(())
+    }
+
+    /// Asks which keys may be given to the agent, each once: nobody is asked any more when a host takes one.
+    fn ask_about(&mut self, source: &KeySources, ask: &dyn Ask) {
+        let answers = source.agent.as_ref().is_some_and(|agent| matches!(self.agents.get(agent), Some(Ok(_))));
+        if source.add_to_agent != AddToAgent::Ask || !answers {
+            return;
+        }
+        for path in &source.identity_files {
+            let Some(Ok(file)) = self.files.get(path) else { continue };
+            let is_offered = file.private.is_some() && !self.agent_holds(source, file.public.as_ref());
+            if is_offered && !self.consents.contains_key(path) {
+                self.consents.insert(path.clone(), ask.may_give(path));
+            }
+        }
+    }
+
+    /// What becomes of the key of a file when it is used.
+    fn gift(&self, source: &KeySources, file: &KeyFile) -> Option<Arc<Gift>> {
+        let limits = match source.add_to_agent {
+            AddToAgent::Yes { lifetime, confirm } => KeyLimits { lifetime, confirm },
+            AddToAgent::Ask if self.consents.get(&file.path) == Some(&true) => {
+                KeyLimits { lifetime: None, confirm: Confirm::No }
+            }
+            AddToAgent::No | AddToAgent::Ask => return None,
+        };
+        Some(Arc::new(Gift::new(source.agent.clone()?, comment(file), limits)))
     }
 
     /// A default key is unlocked only where nothing else could log in.
@@ -310,7 +336,7 @@ impl Keyring {
         }
         for path in &source.identity_files {
             match self.files.get(path) {
-                Some(Ok(KeyFile { private: Some(key), .. })) => {
+                Some(Ok(file @ KeyFile { private: Some(key), .. })) => {
                     if !list
                         .iter()
                         .chain(&strangers)
@@ -319,7 +345,7 @@ impl Keyring {
                         let offer = Offer {
                             public: key.private().public_key().clone(),
                             certificate: None,
-                            signer: Signer::Key(Arc::clone(key)),
+                            signer: Signer::Key(Arc::clone(key), self.gift(source, file)),
                             origin: path.display().to_string(),
                         };
                         with_certificates(&certificates, offer, &mut files);
@@ -425,16 +451,6 @@ async fn ask_agent(path: &Path) -> Result<Vec<AgentKey>, String> {
             },
         })
         .collect())
-}
-
-/// An agent that does not take a key is no reason not to log in with it.
-async fn give_to_agent(source: &KeySources, key: &PrivateKey) {
-    let (AddToAgent::Yes { lifetime, confirm }, Some(socket)) = (source.add_to_agent, source.agent.clone()) else {
-        return;
-    };
-    let (key, limits) = (key.clone(), KeyLimits { lifetime, confirm });
-    let adding = move || Agent::open(&socket, Some(AGENT_LIMIT))?.add_private(&key, key.comment().as_bytes(), limits);
-    let _ = spawn_blocking(adding).await;
 }
 
 fn unlock(file: &mut KeyFile, prompts: u32, ask: &dyn Ask) -> Result<(), KeyFileError> {

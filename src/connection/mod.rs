@@ -76,6 +76,11 @@ pub trait Ask: Sync {
 
     /// An agent lets us wait, up to its limit.
     fn waits_for_agent(&self, _socket: &Path) {}
+
+    /// Whether this key is given to the agent when a host takes it (`AddKeysToAgent ask`).
+    fn may_give(&self, _key: &Path) -> bool {
+        false
+    }
 }
 
 /// What an agent may take: a forwarded socket whose other end is gone accepts and never answers.

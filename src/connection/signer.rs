@@ -1,6 +1,8 @@
 //! Who signs a login: a private key of ours or an agent. Signing happens outside the connection's task, so that
 //! RSA's milliseconds and an agent's confirmation dialog hold up one login and nothing else.
 
+use super::AGENT_LIMIT;
+use super::agent::{Agent, KeyLimits};
 use ring::signature::Ed25519KeyPair;
 use russh::keys::agent::{AgentIdentity, client::AgentClient};
 use russh::keys::signature::Signer as _;
@@ -9,15 +11,40 @@ use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::ssh_key::{self, Algorithm, HashAlg, PrivateKey, Signature};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::UnixStream;
 
 /// The holder of a private key.
 #[derive(Clone)]
 pub(super) enum Signer {
-    /// A key in memory.
-    Key(Arc<SigningKey>),
+    /// A key in memory, and what becomes of it when it is used.
+    Key(Arc<SigningKey>, Option<Arc<Gift>>),
     /// The agent that listens here.
     Agent(Arc<Path>),
+}
+
+/// Gives a key to an agent when it is used, as ssh does it (`AddKeysToAgent`): when a server has accepted it.
+pub(super) struct Gift {
+    agent: PathBuf,
+    comment: Vec<u8>,
+    limits: KeyLimits,
+    is_given: AtomicBool,
+}
+
+impl Gift {
+    pub(super) fn new(agent: PathBuf, comment: Vec<u8>, limits: KeyLimits) -> Self {
+        Self { agent, comment, limits, is_given: AtomicBool::new(false) }
+    }
+
+    /// Gives it once. An agent that does not take a key is no reason not to log in with it.
+    async fn give(self: Arc<Self>, key: Arc<SigningKey>) {
+        if self.is_given.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let giving =
+            move || Agent::open(&self.agent, Some(AGENT_LIMIT))?.add_private(&key.private, &self.comment, self.limits);
+        let _ = tokio::task::spawn_blocking(giving).await;
+    }
 }
 
 /// A private key that is ready to sign any number of logins.
@@ -85,6 +112,9 @@ impl russh::Signer for Signer {
         hash: Option<HashAlg>,
         message: Vec<u8>,
     ) -> Result<Vec<u8>, SignError> {
+        if let Self::Key(key, Some(gift)) = self {
+            Arc::clone(gift).give(Arc::clone(key)).await;
+        }
         match self {
             Self::Agent(path) => connect_agent(path)
                 .await
@@ -92,11 +122,11 @@ impl russh::Signer for Signer {
                 .sign_request(identity, hash, message)
                 .await
                 .map_err(SignError::AgentRefused),
-            Self::Key(key) if matches!(key.private.key_data(), KeypairData::Rsa(_)) => {
+            Self::Key(key, _) if matches!(key.private.key_data(), KeypairData::Rsa(_)) => {
                 let key = Arc::clone(key);
                 tokio::task::spawn_blocking(move || key.sign(hash, message)).await.map_err(|_| SignError::Ended)?
             }
-            Self::Key(key) => key.sign(hash, message),
+            Self::Key(key, _) => key.sign(hash, message),
         }
     }
 }

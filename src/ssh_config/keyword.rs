@@ -308,7 +308,7 @@ keywords! {
     LogVerbose [], G::Words, None, NoEffect, "";
     ChannelTimeout [], G::ChannelTimeouts, None, NoEffect, "";
     PermitRemoteOpen [], G::Destinations, Some("any"), Interactive, "";
-    AddKeysToAgent [], G::AddKeysToAgent, Some("no"), Honoured, "`ask` counts as `no`";
+    AddKeysToAgent [], G::AddKeysToAgent, Some("no"), Honoured, "`ask` asks once for each key, before any host is called";
     ForwardAgent [], G::ForwardAgent, Some("no"), Interactive, "a fan-out forwards only when told to on its command line";
     ConnectTimeout [], G::Seconds, Some("none"), Honoured, "unset, 15 seconds";
     TunnelDevice [], G::TunnelDevice, Some("any"), NoEffect, "";

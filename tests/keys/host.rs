@@ -107,6 +107,17 @@ impl Host {
         fs::write(path, text).unwrap();
     }
 
+    /// Mounts something where the server sees it; `false`, said aloud, where that cannot be.
+    pub fn mount(&self, arguments: &[&str]) -> bool {
+        let mut mount = Command::new("nsenter");
+        mount.args(["-m", "-t", &self.daemon.pid().to_string(), "mount"]).args(arguments);
+        let done = mount.status().is_ok_and(|status| status.success());
+        if !done {
+            eprintln!("skipped: cannot mount {arguments:?}");
+        }
+        done
+    }
+
     /// Gives root another login shell.
     pub fn set_shell(&self, shell: &Path) {
         // The file is mounted where the server reads it: its bytes may change, its place may not.

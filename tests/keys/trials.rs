@@ -256,6 +256,13 @@ fn mode_and_owner_are_kept_or_the_file_is() {
         assert_eq!((found_owner, found_group, mode), (owner, group, 0o644));
         host.assert_nothing_left(STRANGER);
     }
+    // Whatever sshd thinks of them, where a key goes.
+    host.write(STRANGER, format!("# hers\n{}\n", alice.line));
+    chown(host.file(STRANGER), Some(48_230), Some(48_231)).unwrap();
+    fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o664)).unwrap();
+    host.keys("revoke").args(["alice", "--for", STRANGER, "--force"]).run().exited(0);
+    let (owner, group, mode, ..) = facts(&host.file(STRANGER));
+    assert_eq!((host.text(STRANGER).as_str(), owner, group, mode), ("# hers\n", 48_230, 48_231, 0o664));
 }
 
 #[test]

@@ -231,7 +231,12 @@ fn what_lets_nobody_in_is_not_the_key_that_is_left() {
         host.write(STRANGER, &text);
         revoke(&[]).exited(1).told(refused).told("--force");
         revoke(&["--dry-run"]).exited(1).told(refused);
-        sync(options).exited(1).told(refused);
+        match options {
+            "expiry-time=\"20200101\"" => {
+                sync(options).exited(2).told("team.keys:1: no key logs in with these options")
+            }
+            _ => sync(options).exited(1).told(refused),
+        };
         assert_eq!(host.text(STRANGER), text, "{options}");
         // What shuts nobody out is done.
         host.keys("revoke").args(["bob", "--for", STRANGER]).run().exited(0);
@@ -254,4 +259,69 @@ fn what_lets_nobody_in_is_not_the_key_that_is_left() {
         "stranger: removed: SHA256:<fingerprint> alice\n\
          stranger: no key is left but such as have expired, are for certificates or have `from=`\n",
     );
+}
+
+#[test]
+fn options_that_shut_out_the_last_key_of_an_account_are_refused() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    let text = format!("# hers\n{}\n", alice.line);
+    host.write(STRANGER, &text);
+    let (far, near) = ("from=\"192.0.2.1\"", "from=\"127.0.0.1\"");
+    let deploy = |key: &std::path::Path, options: &str, more: &[&str]| {
+        let deploy = host.keys("deploy").args(["--for", STRANGER, "--options", options]).arg("--key").arg(key);
+        deploy.args(more).run()
+    };
+    let colleague = alice.of_a_colleague();
+    for more in [&["--dry-run"][..], &[]] {
+        deploy(&colleague, far, more)
+            .exited(1)
+            .told("keys.refused: the keys of `stranger`: its last key")
+            .told("--force");
+    }
+    let from = host.place.file("team.keys", format!("{far} {}\n", alice.line));
+    let sync = host.keys("sync").arg("--from").arg(&from).args(["--for", STRANGER]).run();
+    sync.exited(1).told("its last key would go but such as");
+    assert_eq!(host.text(STRANGER), text);
+    // Whoever is proved to log in still has a key, and what was so already is no loss.
+    let proved = deploy(&alice.private, near, &[]).exited(0);
+    proved.said("stranger: options changed: SHA256:<fingerprint> alice (logs in)\n");
+    deploy(&colleague, &format!("{near},no-pty"), &[]).exited(0);
+    deploy(&colleague, far, &["--force"]).exited(0);
+    assert_eq!(host.text(STRANGER), format!("# hers\n{far} {}\n", alice.line));
+}
+
+#[test]
+fn a_key_that_has_ended_is_not_let_in() {
+    let Some(host) = Host::start() else { return };
+    let (alice, bob) = (host.key("alice").unwrap(), host.key("bob").unwrap());
+    let key = bob.of_a_colleague();
+    let deploy =
+        |options: &[&str]| host.keys("deploy").args(["--for", STRANGER]).arg("--key").arg(&key).args(options).run();
+    host.write(STRANGER, format!("{}\n", alice.line));
+    let called = || host.daemon.log().matches("Connection from").count();
+    let before = called();
+    let answer = deploy(&["--options", "restrict,expiry-time=\"20200101\""]).exited(2);
+    answer.told("their `expiry-time` (<date>) has passed").told("bugle keys revoke");
+    assert_eq!(called(), before);
+    // What may not have passed everywhere is held against the clock of the host.
+    let recently =
+        std::process::Command::new("date").args(["-d", "2 hours ago", "+expiry-time=\"%Y%m%d%H%M\""]).output();
+    let recently = String::from_utf8(recently.unwrap().stdout).unwrap();
+    deploy(&["--options", recently.trim()])
+        .exited(1)
+        .told("keys.refused: ")
+        .told("bob would not log in: its `expiry-time`");
+    assert_eq!(host.text(STRANGER), format!("{}\n", alice.line));
+    // What is there already is told.
+    let ended = format!("{}\nexpiry-time=\"20200101\" {}\n", alice.line, bob.line);
+    host.write(STRANGER, &ended);
+    deploy(&[]).exited(0).told("bob does not log in: its `expiry-time` (<date>) has passed");
+    assert_eq!(host.text(STRANGER), ended);
+    // Who takes its place would get its end.
+    host.write(STRANGER, format!("{ended}{}", host.text("root")));
+    let rotate = host.keys("rotate").arg("--old").arg(&bob.private).arg("--new").arg(&host.key("new").unwrap().private);
+    rotate.args(["--for", STRANGER]).run().exited(1).told("new would not log in: its `expiry-time`");
+    // Another time lets it in again.
+    deploy(&["--options", "expiry-time=\"20991231\""]).exited(0);
 }

@@ -207,3 +207,21 @@ fn without_an_agent_the_code_is_two_and_none_is_started() {
         "hint: it is stuck, or something else listens where SSH_AUTH_SOCK points: `ssh-add -l` asks it as well\n",
     );
 }
+
+#[test]
+fn a_key_is_given_to_the_agent_where_somebody_says_so_before_any_host_is_called() {
+    let Some(agent) = agent() else { return };
+    let fleet = crate::fleet::Fleet::of([("one", Default::default()), ("two", Default::default())]);
+    for (answer, count) in [("no", 0), ("yes", 1), ("", 1)] {
+        let call = Bugle::on(&fleet).env("SSH_AUTH_SOCK", &agent.socket).args(["run", "all", "-q"]);
+        let call = call.args(["-o", "AddKeysToAgent=ask", "-o", "IdentityAgent=SSH_AUTH_SOCK", "true"]);
+        let answers: &[&str] = if answer.is_empty() { &[] } else { &[answer] };
+        let Some(screen) = call.run_on_terminal(answers) else { return };
+        let answer = screen.exited(0);
+        // Once for both hosts, and not for what it holds.
+        let asked = answer.stdout.matches("` to the agent once a host takes it? [yes/no]").count();
+        assert_eq!(asked, answers.len(), "{}", answer.stdout);
+        let (_, held, _) = agent.ssh_add(&["-l"]);
+        assert_eq!(held.matches("(ED25519)").count(), count, "{held}");
+    }
+}

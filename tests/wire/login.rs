@@ -464,3 +464,40 @@ async fn a_key_that_is_unlocked_is_given_to_the_agent_where_the_configuration_sa
         agent.ssh_add(&["-D"]);
     }
 }
+
+#[tokio::test]
+async fn a_key_without_a_passphrase_is_given_to_the_agent_when_a_host_takes_it() {
+    let fleet = Fleet::start(1);
+    let Some(agent) = openssh::agent() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let (taken, refused) = (directory.path().join("taken"), directory.path().join("refused"));
+    fs::copy(fleet.key(), &taken).unwrap();
+    run_keygen(&["-c", "-C", "me @ here", "-f", &taken.display().to_string()]);
+    openssh::keygen(&refused, &["-t", "ed25519"]).unwrap();
+    let yes = |lifetime, confirm| AddToAgent::Yes { lifetime, confirm };
+    for (add_to_agent, identity_files, expected, signs) in [
+        (yes(None, Confirm::No), vec![refused.clone(), taken.clone()], 1, true),
+        (yes(None, Confirm::Yes), vec![taken.clone()], 1, false),
+        (yes(Some(600), Confirm::No), vec![taken.clone()], 1, true),
+        (AddToAgent::No, vec![taken.clone()], 0, false),
+        // Nobody is there to say yes.
+        (AddToAgent::Ask, vec![taken.clone()], 0, false),
+    ] {
+        let caller = Caller::only(&fleet).with(|profile| {
+            profile.keys = KeySources {
+                identity_files: identity_files.clone(),
+                configured: Configured::Yes,
+                agent: Some(agent.socket.clone()),
+                add_to_agent,
+                ..KeySources::default()
+            };
+        });
+        assert_eq!(caller.run("echo in").await.text(), "in\n");
+        let (_, held, _) = agent.ssh_add(&["-l"]);
+        assert_eq!(held.matches(" me @ here (ED25519)\n").count(), expected, "{add_to_agent:?}: {held}");
+        assert_eq!(held.matches("(ED25519)").count(), expected, "{add_to_agent:?}: {held}");
+        let public = format!("{}.pub", taken.display());
+        assert_eq!(agent.ssh_add(&["-T", &public]).0 == 0, signs, "{add_to_agent:?}");
+        agent.ssh_add(&["-D"]);
+    }
+}

@@ -5,11 +5,12 @@ use super::rollout::{Plan, RepairOptions, RolloutOptions};
 use crate::cli::failure::Failed;
 use crate::cli::options::GlobalOptions;
 use crate::cli::shown::beginning;
-use crate::keys::authorized::Options;
+use crate::keys::authorized::{Expiry, HostClock, Options};
 use crate::task::rollout::{Absent, Admission, Bearer, Caution, Errand, Sequence, Wish};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Characters of options that are shown with what is wrong with them, and of what is said about it.
 const EXCERPT: usize = 120;
@@ -30,6 +31,9 @@ pub(super) struct Arguments {
     /// What stands before the keys in authorized_keys, such as `from="10.0.0.0/8",restrict,pty`; without it, options stay
     #[arg(long, value_name = "OPTIONS", help_heading = "Which keys")]
     options: Option<String>,
+    /// Give a key other options also where no other way in is proved
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     repair: RepairOptions,
 }
@@ -49,7 +53,7 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         errands: vec![Errand { whose, wish, refused: Vec::new() }],
         sequence: Sequence::Apart,
         repair: arguments.repair.repair(),
-        caution: Caution::Careful,
+        caution: if arguments.force { Caution::Forced } else { Caution::Careful },
         needed: Vec::new(),
     })
 }
@@ -60,8 +64,20 @@ pub(super) fn admission(bearer: &Arc<Bearer>, options: Option<&Options>) -> Resu
     Ok(Admission { bearer: Arc::clone(bearer), options: options.cloned(), like: None })
 }
 
-/// Options that are to be written.
+/// Options that are to be written, and let somebody in.
 pub(super) fn read_options(text: &str) -> Result<Options, Failed> {
+    let options = parse_options(text)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    match Expiry::of(&options).filter(|end| end.is_over(&HostClock::anywhere(now)) == Some(true)) {
+        None => Ok(options),
+        Some(end) => Err(Failed::mistake_text(format!(
+            "no key logs in with these options: their `expiry-time` ({end}) has passed"
+        ))
+        .hint("give the key a later time, or take it out: `bugle keys revoke` removes it where it is")),
+    }
+}
+
+fn parse_options(text: &str) -> Result<Options, Failed> {
     text.parse::<Options>().map_err(|error| {
         let before = error.column.saturating_sub(1);
         // Of long options the part with the mistake.

@@ -1,10 +1,13 @@
 //! When sshd stops letting a key in: `expiry-time`, held against the clock of the host that decides about it.
 
 use super::options::Options;
+use crate::calendar;
 use std::fmt;
 
 /// Digits of `YYYYMMDDHHMMSS`.
 const DIGITS: usize = 14;
+/// By how many seconds the last zone is behind UTC.
+const WESTERNMOST: u64 = 12 * 3600;
 
 /// The time from which on a key is refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +32,13 @@ pub struct HostClock {
     pub local: String,
     /// In UTC.
     pub utc: String,
+}
+
+impl HostClock {
+    /// What every host that keeps time takes the time to be, wherever it is: nothing is later here than there.
+    pub fn anywhere(seconds: u64) -> Self {
+        Self { local: calendar::digits(seconds.saturating_sub(WESTERNMOST)), utc: calendar::digits(seconds) }
+    }
 }
 
 impl Expiry {

@@ -19,8 +19,26 @@ pub(super) enum Accounts {
     Own,
     /// Those of this one.
     Named(Vec<String>),
-    /// Those of all who have a home directory.
+    /// Those of all who have a home directory, or keys without one.
     Everyone,
+}
+
+/// What was found on a host.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) accounts: Vec<Account>,
+    pub(super) remarks: Vec<Remark>,
+}
+
+/// What lets somebody in, or may, and is not among the files that were looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Remark {
+    /// Files that sshd reads for some clients only.
+    Elsewhere(String),
+    /// What sshd asks for keys.
+    Command(String),
+    /// A home with keys that is no account's.
+    Stray(String),
 }
 
 /// An account and its files.
@@ -139,7 +157,7 @@ pub(super) async fn look(
     connection: &Arc<Connection>,
     privilege: Option<&Privilege>,
     accounts: &Accounts,
-) -> Result<Vec<Account>, Failure> {
+) -> Result<Found, Failure> {
     let mark = Mark::new();
     let yes = |answer: bool| if answer { "yes" } else { "no" };
     let names = match accounts {
@@ -175,8 +193,8 @@ pub(super) async fn run(
 pub(super) const SHELL: &str = "exec /bin/sh -s";
 
 /// Nothing where it is not what the script says.
-fn read(frames: &[Frame<'_>]) -> Option<Vec<Account>> {
-    let mut accounts: Vec<Account> = Vec::new();
+fn read(frames: &[Frame<'_>]) -> Option<Found> {
+    let Found { mut accounts, mut remarks } = Found::default();
     let (mut me, mut clock) = (0, HostClock::default());
     if frames.last().is_none_or(|frame| frame.key != "done") {
         return None;
@@ -189,6 +207,9 @@ fn read(frames: &[Frame<'_>]) -> Option<Vec<Account>> {
                     clock = HostClock { local: local.into(), utc: utc.into() };
                 }
             }
+            ("elsewhere", _) => remarks.push(Remark::Elsewhere(frame.text())),
+            ("command", _) => remarks.push(Remark::Command(frame.text())),
+            ("stray", _) => remarks.push(Remark::Stray(frame.text())),
             ("account", _) => {
                 let clock = clock.clone();
                 accounts.push(Account { name: frame.text(), looked_as: me, clock, ..Account::default() });
@@ -215,7 +236,7 @@ fn read(frames: &[Frame<'_>]) -> Option<Vec<Account>> {
             (_, None) => {}
         }
     }
-    Some(accounts)
+    Some(Found { accounts, remarks })
 }
 
 impl Account {
@@ -342,7 +363,7 @@ mod tests {
             "\nt account bob\n".into(),
             file("k") + "\nt as /h/k\n\nt done \n",
         ];
-        let accounts = read(&mark.frames(answer.concat().as_bytes())).unwrap();
+        let Found { accounts, .. } = read(&mark.frames(answer.concat().as_bytes())).unwrap();
         let [joe, ann, bob] = [0, 1, 2].map(|index| &accounts[index].files[0]);
         assert_eq!((accounts[0].uid, accounts.len()), (7, 3));
         assert_eq!((joe.obstacle.as_deref(), &joe.content), (Some("`/h/j` is being written to all the time"), &None));

@@ -2,10 +2,10 @@
 
 use super::facts::{Account, KeyFile, Unknown};
 use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for};
-use super::order::{Absent, Errand, Repair, Whose};
+use super::order::{Absent, Admission, Errand, Repair, Whose};
 use super::plan::Plan;
 use super::strict::{Violation, violations};
-use crate::keys::authorized::{Document, Entry, Expiry, Options};
+use crate::keys::authorized::{Document, Entry, Expiry, Options, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::Failure;
 
@@ -68,6 +68,15 @@ impl Intent {
         {
             return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
         }
+        for (admission, presence) in errand.wish.present.iter().zip(&plan.present) {
+            // What nobody has touched is told with the key.
+            let is_ours = admission.options.is_some() || *presence == Presence::Added;
+            if let Some(end) = ended(admission, &account, &plan).filter(|_| is_ours) {
+                let why =
+                    format!("{} would not log in: its `expiry-time` ({end}) has passed here", admission.bearer.key);
+                return Err(refused_for(&account, &why).hint("give it a later one, or leave it out"));
+            }
+        }
         let found = if errand.wish.present.is_empty() { Vec::new() } else { found(&account, &plan) };
         let (repairs, doubts) = match repair {
             Repair::Mend => (found, Vec::new()),
@@ -104,10 +113,12 @@ impl Intent {
 
     /// The files as they will be.
     fn documents(&self) -> impl Iterator<Item = Document> {
-        self.account.files.iter().enumerate().map(|(index, file)| {
-            let edit = self.plan.edits.iter().find(|(edited, _)| *edited == index);
-            edit.map_or_else(|| file.document(), |(_, document)| document.clone())
-        })
+        documents(&self.account, &self.plan)
+    }
+
+    /// When a key ended that is there, and lets nobody in.
+    pub(super) fn ended(&self, admission: &Admission) -> Option<Expiry> {
+        ended(admission, &self.account, &self.plan)
     }
 
     /// The keys that let nobody in afterwards, as far as the files say.
@@ -117,14 +128,26 @@ impl Intent {
         self.plan.removed_keys().into_iter().filter(|key| !is_left(key)).collect()
     }
 
-    /// What is left where the last key goes that let somebody in, as far as files say.
+    /// What is left where the last key goes that let somebody in, or lets in no more as it did, as far as files say.
     pub(super) fn rest(&self) -> Option<Rest> {
-        let over =
-            |entry: &Entry| Expiry::of(&Options::found(&entry.options)).map(|end| end.is_over(&self.account.clock));
-        // What has expired lets nobody in who could be shut out.
-        let going: Vec<&Entry> = self.plan.removed.iter().filter(|entry| over(entry) != Some(Some(true))).collect();
+        let over = |entry: &Entry| expiry(entry).map(|end| end.is_over(&self.account.clock));
         let mut left: Vec<Entry> =
             self.documents().flat_map(|document| document.entries().cloned().collect::<Vec<_>>()).collect();
+        let stays = |entry: &Entry| {
+            let mut lines = left.iter().filter(|line| line.key == entry.key);
+            lines.any(|line| {
+                let lets_in = !matches!(over(line), Some(None | Some(true)));
+                let anywhere = from(line).is_none_or(|places| from(entry).as_ref() == Some(&places));
+                line.options == entry.options || line.is_authority() == entry.is_authority() && lets_in && anywhere
+            })
+        };
+        let before: Vec<Document> = self.account.files.iter().map(KeyFile::document).collect();
+        // What has expired lets nobody in who could be shut out.
+        let going: Vec<&Entry> = before
+            .iter()
+            .flat_map(Document::entries)
+            .filter(|entry| over(entry) != Some(Some(true)) && !stays(entry))
+            .collect();
         if going.is_empty() {
             return None;
         }
@@ -166,9 +189,30 @@ impl Intent {
     }
 }
 
+/// When a line ends.
+fn expiry(entry: &Entry) -> Option<Expiry> {
+    Expiry::of(&Options::found(&entry.options))
+}
+
 /// The places from which a key lets in.
 fn from(entry: &Entry) -> Option<String> {
     Options::found(&entry.options).get("from").and_then(|option| option.value.clone())
+}
+
+/// The files of an account as they will be.
+fn documents(account: &Account, plan: &Plan) -> impl Iterator<Item = Document> {
+    account.files.iter().enumerate().map(|(index, file)| {
+        let edit = plan.edits.iter().find(|(edited, _)| *edited == index);
+        edit.map_or_else(|| file.document(), |(_, document)| document.clone())
+    })
+}
+
+/// When a key ends of which every line has ended.
+fn ended(admission: &Admission, account: &Account, plan: &Plan) -> Option<Expiry> {
+    let documents: Vec<Document> = documents(account, plan).collect();
+    let lines = documents.iter().flat_map(Document::entries).filter(|entry| admission.is_by(entry));
+    let ends = lines.map(|entry| expiry(entry).filter(|end| end.is_over(&account.clock) == Some(true)));
+    ends.collect::<Option<Vec<Expiry>>>()?.into_iter().max()
 }
 
 /// What sshd may refuse about the files that are there or come, each once.

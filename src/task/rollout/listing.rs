@@ -1,6 +1,6 @@
 //! Who can log in where: [`KeyListing`] looks at the files of keys and changes nothing.
 
-use super::facts::{Accounts, Unknown, look};
+use super::facts::{Accounts, Found, Unknown, look};
 use super::obstacle::{ASSUMED, may_not};
 use super::{RolloutHost, Whose, accounts_of};
 use crate::connection::{Connection, Destination, Trace};
@@ -73,7 +73,10 @@ impl KeyListing {
     async fn list(&self, unit: &Unit, connection: &Arc<Connection>) -> Result<(), Failure> {
         let host = &self.hosts[unit.host.index()];
         let which = accounts_of(host, &self.whose);
-        let accounts = look(connection, host.privilege.as_ref(), &which).await?;
+        let Found { accounts, remarks } = look(connection, host.privilege.as_ref(), &which).await?;
+        for remark in remarks {
+            unit.events.notice(0, remark.text()).await;
+        }
         let mut findings = Vec::new();
         for account in accounts {
             match account.unknown {

@@ -20,41 +20,59 @@ entry() {
   done </etc/passwd
 }
 
-# The configuration of the sshd that serves this session, with the options (a line each) that it was started with, and where
-# the session comes from: sudo takes the variable away.
-config=/etc/ssh/sshd_config options= from=$SSH_CONNECTION process=$$
-while [ "${process:-0}" -gt 1 ] && [ -r "/proc/$process/cmdline" ]; do
-  line=$(tr '\000' ' ' <"/proc/$process/cmdline")
-  case ${line%% *} in
-    sshd: | sshd | */sshd)
-      case $line in
-        *' -f'* | *' -o'*)
-          mode=
-          for word in $line; do
-            case $word in
-              -f) mode=f ;;
-              -f?*) config=${word#-f} mode= ;;
-              -o) mode=o ;;
-              -o?*) options="$options
+# What a process was called with, and who started it.
+called() { if [ -r "/proc/$1/cmdline" ]; then tr '\000' ' ' <"/proc/$1/cmdline"; else ps -o args= -p "$1"; fi 2>/dev/null; }
+parent() { sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null || ps -o ppid= -p "$1" 2>/dev/null | tr -d ' '; }
+
+# What sshd was started with: its program, its configuration (nothing: its own default), and options, a line each.
+started() {
+  mode=
+  for word; do
+    # Letters without a value may come before one with a value.
+    while :; do case $word in -[46DGQRTVdeiqrt]?*) word=-${word#??} ;; *) break ;; esac; done
+    case $word in
+      -f) mode=f ;;
+      -f?*) config=${word#-f} mode= ;;
+      -o) mode=o ;;
+      -o?*) options="$options
 ${word#-o}" mode=more ;;
-              -* | '[listener]') mode= ;;
-              *)
-                case $mode in
-                  f) config=$word mode= ;;
-                  o) options="$options
+      -* | '[listener]') mode= ;;
+      *)
+        case $mode in
+          f) config=$word mode= ;;
+          o) options="$options
 $word" mode=more ;;
-                  more) options="$options $word" ;;
-                esac
-                ;;
-            esac
-          done
-          break
-          ;;
-      esac
+          more) options="$options $word" ;;
+        esac
+        ;;
+    esac
+  done
+  # Another program has another default, and a relative path is one from where it was started.
+  case $config in
+    /*) known=yes ;;
+    '') case $program in /usr/sbin/sshd | /sbin/sshd | /usr/bin/sshd | /bin/sshd) known=yes ;; esac ;;
+  esac
+}
+
+# The sshd that serves this session, which may be hidden from us (`known` is yes where it is seen), and where the session comes
+# from: sudo takes the variable away.
+config= options= known= from=$SSH_CONNECTION process=$$
+while [ "${process:-0}" -gt 0 ]; do
+  line=$(called "$process")
+  case $line in
+    'sshd: /'*'[listener]'*) line=${line#sshd: } ;;
+    # Who is logged in, and the processes of such a session.
+    sshd:* | '') line= ;;
+  esac
+  case ${line%% *} in
+    sshd | */sshd)
+      program=${line%% *}
+      started ${line#* }
+      break
       ;;
   esac
-  [ -n "$from" ] || from=$(tr '\000' '\n' <"/proc/$process/environ" 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
-  process=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$process/status" 2>/dev/null)
+  [ -n "$from" ] || from=$({ tr '\000' '\n' <"/proc/$process/environ"; } 2>/dev/null | sed -n 's/^SSH_CONNECTION=//p')
+  process=$(parent "$process")
 done
 
 effective() {
@@ -63,7 +81,8 @@ effective() {
   user=$1
   set -- $from
   who="user=$user,host=${1:-127.0.0.1},addr=${1:-127.0.0.1},laddr=${3:-127.0.0.1},lport=${4:-22}"
-  set -- -T -f "$config" -C "$who"
+  set -- -T -C "$who"
+  [ -z "$config" ] || set -- "$@" -f "$config"
   IFS='
 '
   for option in $options; do set -- "$@" -o "$option"; done
@@ -87,28 +106,64 @@ open() (
   done
 )
 
+# Whether a value means here what it means to sshd: words, each as it is or in a pair of double quotes.
+is_plain() {
+  for word in $1; do
+    case $word in \"*\") word=${word#?} word=${word%?} ;; esac
+    case $word in '' | *[\"\'\\#^]*) return 1 ;; esac
+  done
+}
+
+# Whether a Match asks for nothing but who logs in.
+is_by_account() {
+  IFS=' ='
+  set -- $1
+  unset IFS
+  while [ $# -gt 0 ]; do
+    case $1 in
+      [Uu][Ss][Ee][Rr] | [Gg][Rr][Oo][Uu][Pp]) shift && [ $# -gt 0 ] || break ;;
+      [Aa][Ll][Ll]) ;;
+      *) return 1 ;;
+    esac
+    shift
+  done
+}
+
 # What a configuration says about keys, line by line as `sshd -T` would, with what it includes in its place, as sshd does it:
-# the first value is the one that counts. `ambiguous yes` where something holds for some sessions only, or is closed to us.
+# the first value is the one that counts. `ambiguous yes` where something holds for some sessions only, is closed to us, or is
+# written in a way that we do not read as sshd does; `elsewhere` with files that are read for some clients only, and `command`.
 depth=0 matched=
 read_from() { if [ -r "$1" ]; then lines <"$1"; else echo ambiguous yes; fi; }
 lines() (
   set -f
-  depth=$((depth + 1))
+  outer=$matched depth=$((depth + 1))
   [ "$depth" -le 16 ] || exit
-  grep -i -E '^[[:space:]]*(authorizedkeysfile|strictmodes|match|include)[[:space:]="]' |
-    sed 's/^[[:space:]]*\([[:alpha:]]*\)[[:space:]=]*/\1 /' | while read -r key value; do
+  # Blanks at the end mean nothing; other characters that cannot be seen are none that we know. A keyword may have quotes.
+  sed -e 's/[[:space:]]*$//' -e 's/[[:blank:]]/ /g' -e 's/[[:cntrl:]]/\\/g' |
+    grep -i -E '^ *(=|[^ =#]*["\]|(authorizedkeys(file|command)|strictmodes|match|include)[ =])' |
+    sed -e 's/^ *\([[:alpha:]][[:alpha:]]*\) *= */\1 /' -e 's/^  *//' | while read -r key value; do
       case $key in
-        [Mm]*) matched=yes && echo matched yes ;;
-        [Ii]*) include ;;
-        [Aa]*) if [ -n "$matched" ]; then echo ambiguous yes; else printf 'authorizedkeysfile %s\n' "$value"; fi ;;
-        [Ss]*) [ -n "$matched" ] || printf 'strictmodes %s\n' "$value" ;;
+        *[!A-Za-z]*) echo ambiguous yes ;;
+        [Mm]*)
+          if is_by_account "$value"; then matched=${outer:-account}; else matched=client; fi
+          echo matched yes
+          ;;
+        [Aa]*[Dd]) printf 'command %s\n' "$value" ;;
+        *)
+          is_plain "$value" && [ "${value#=}" = "$value" ] || { echo ambiguous yes; continue; }
+          case $key$matched in
+            [Ii]*) include ;;
+            *client) printf 'ambiguous yes\nelsewhere %s\n' "$value" ;;
+            *account) echo ambiguous yes ;;
+            [Aa]*) printf 'authorizedkeysfile %s\n' "$value" ;;
+            [Ss]*) printf 'strictmodes %s\n' "$value" ;;
+          esac
+          ;;
       esac
     done | sed 's/"//g'
 )
 
 include() {
-  # Blanks that are part of a name are not worth their rules here.
-  case $value in *\"*[[:blank:]]*\"*) echo ambiguous yes; return ;; esac
   for pattern in $value; do
     pattern=${pattern#\"} pattern=${pattern%\"}
     case $pattern in /*) ;; *) pattern=/etc/ssh/$pattern ;; esac
@@ -121,10 +176,10 @@ include() {
   done
 }
 
-# What can be read of it by somebody who may not ask sshd. What sshd was started with comes first.
+# What can be read of it. What sshd was started with comes first.
 plain() {
   printf '%s\n' "$options" | lines
-  read_from "$config"
+  read_from "${config:-/etc/ssh/sshd_config}"
 }
 
 setting() { printf '%s\n' "$settings" | sed -n "s/^$1 //p" | sed 1q; }
@@ -219,6 +274,16 @@ file() {
   content
 }
 
+# Whether a file of an account is there, or may be.
+may_have_keys() {
+  for one in $files; do
+    [ "$one" != none ] || continue
+    expanded "$one"
+    if [ -e "$path" ] || [ -L "$path" ] || ! open "$path"; then return; fi
+  done
+  return 1
+}
+
 account() {
   user=$1
   line=$(entry "$user" | sed 1q)
@@ -241,22 +306,18 @@ account() {
   elif [ "$me" != 0 ] && [ "$me" != "$uid" ]; then
     files=
   else
-    if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$(plain); fi
+    if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$assumption$configured; fi
     assumed=$(setting ambiguous)
     [ -z "$assumed" ] || settings=
     strict=$(setting strictmodes)
     files=$(setting authorizedkeysfile)
     files=${files:-.ssh/authorized_keys .ssh/authorized_keys2}
   fi
-  # Services without a home have no keys below it.
+  # Services have no home of their own, and few have keys all the same.
   if [ "$everyone" = yes ]; then
-    case $home in
-      '' | / | /nonexistent | /dev/null | /var/empty)
-        case " $files" in *' /'*) ;; *) return ;; esac
-        ;;
-    esac
+    case $home in '' | / | /nonexistent | /dev/null | /var/empty) may_have_keys || return ;; esac
   fi
-  real_home=$(cd -P -- "$home" 2>/dev/null && pwd -P)
+  real_home=$([ -n "$home" ] && cd -P -- "$home" 2>/dev/null && pwd -P)
   say account "$user"
   say uid "$uid"
   say gid "$gid"
@@ -272,16 +333,51 @@ account() {
   done
 }
 
-# Without a Match, the settings are the same for all accounts, and sshd need not be asked about each.
-same=no settings=
-if [ "$everyone" = yes ]; then
-  plain | grep -E '^(matched|ambiguous)' >/dev/null || same=yes
-fi
+# Homes with keys that are those of no account in the list: a directory service knows its accounts by name and may list none.
+unlisted() {
+  {
+    # Each is there twice at least, and no other is.
+    printf '%s\n%s\n' "$list" "$list" | cut -d: -f6 | sed 's,/*$,,'
+    set +f
+    for file in /home/*/.ssh/authorized_keys /home/*/.ssh/authorized_keys2; do
+      [ ! -e "$file" ] || printf '%s\n' "${file%/.ssh/*}"
+    done | sort -u
+  } | sort | uniq -u | while IFS= read -r place; do
+    [ -d "$place/.ssh" ] || continue
+    name=${place##*/}
+    case $(entry "$name") in
+      *:"$place":*) ;;
+      *) name=$(ls -ld -- "$place" | { read -r mode links owner rest; printf '%s\n' "$owner"; }) ;;
+    esac
+    case "
+$list" in *"
+$name:"*) continue ;; esac
+    if [ -n "$(entry "$name")" ]; then account "$name"; else say stray "$place"; fi
+  done
+}
 
 say me "$me"
 say clock "$(date +%Y%m%d%H%M%S) $(date -u +%Y%m%d%H%M%S)"
+same=no settings= configured=
+# Where the sshd that serves us is not seen, it may read another configuration.
+assumption=
+[ -n "$known" ] || assumption='ambiguous yes
+'
+if [ "$dropbear" != yes ]; then
+  configured=$(plain)
+  # Without a Match, the settings are the same for all accounts, and sshd need not be asked about each.
+  case $configured in *'matched yes'* | *'ambiguous yes'*) ;; *) same=yes ;; esac
+  printf '%s\n' "$configured" | sort -u | while read -r key value; do
+    case $key$value in
+      command[Nn][Oo][Nn][Ee]) ;;
+      command* | elsewhere*) say "$key" "$value" ;;
+    esac
+  done
+fi
 if [ "$everyone" = yes ]; then
-  { getent passwd 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r name rest; do account "$name"; done
+  list=$(getent passwd 2>/dev/null || cat /etc/passwd)
+  printf '%s\n' "$list" | while IFS=: read -r name rest; do account "$name"; done
+  [ "$me" != 0 ] || unlisted
 else
   [ "$self" != yes ] || set -- "$(id -un)"
   for name; do account "$name"; done

@@ -1,6 +1,6 @@
 //! What keeps a file of keys from being touched, and its words.
 
-use super::facts::{Account, KeyFile, Part, Unknown};
+use super::facts::{Account, KeyFile, Part, Remark, Unknown};
 use crate::outcome::{Code, Failure};
 use std::path::Path;
 
@@ -65,6 +65,29 @@ impl Unknown {
             Self::Forbidden => failure.hint("--sudo looks after the keys of other accounts"),
             Self::Absent | Self::NoFiles => failure,
         }
+    }
+}
+
+impl Remark {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Elsewhere(files) => {
+                format!("sshd reads `{files}` for some clients only (Match in sshd_config), which is not looked after")
+            }
+            Self::Command(command) => {
+                format!(
+                    "sshd may let in keys that `{command}` gives it (AuthorizedKeysCommand), which are not looked after"
+                )
+            }
+            Self::Stray(home) => format!("`{home}` has keys and belongs to no account: they are not looked after"),
+        }
+    }
+
+    /// A host on which keys were to be shut out, where sshd may let them in for others than us.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        let Self::Elsewhere(_) = self else { return None };
+        let failure = Failure::new(Code::KeysUnproved, format!("a key may be left: {}", self.text()));
+        Some(failure.hint("look into that file on the host; `sshd -T -C user=NAME,addr=ADDRESS` says who is meant"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The work on one host: [`Site`] looks, decides, changes on trial, proves, and tells.
 
 use super::changes::{Changes, Replacement};
-use super::facts::{Account, Accounts, Unknown, look};
+use super::facts::{Account, Accounts, Found, Unknown, look};
 use super::intent::{Intent, Place, place};
 use super::obstacle::{ASSUMED, may_not, refused, refused_for};
 use super::order::{Absent, Caution, Errand, Sequence, Whose};
@@ -195,7 +195,7 @@ impl Site<'_> {
         {
             names.push(self.login_user().to_owned());
         }
-        let mut accounts = look(self.connection, self.privilege(), &which).await?;
+        let Found { mut accounts, remarks } = look(self.connection, self.privilege(), &which).await?;
         let is_login = |account: &Account| errand.whose == Whose::Login || account.name == self.login_user();
         let own: Vec<Place> = accounts
             .iter()
@@ -209,6 +209,13 @@ impl Site<'_> {
             return Err(Unknown::Forbidden.failure(account).into());
         }
         let mut survey = Survey { intents: Vec::new(), left: Vec::new() };
+        // Who is let in is let in by others, too; who is shut out should not be.
+        for remark in remarks.iter().filter(|_| !matches!(errand.wish.absent, Absent::Nothing)) {
+            match remark.failure() {
+                Some(failure) => survey.left.push(failure),
+                None => self.notice(remark.text()).await,
+            }
+        }
         let mut taken = Vec::new();
         for account in accounts {
             let is_login = is_login(&account);

@@ -57,6 +57,10 @@ impl Site<'_> {
                 Presence::There => "already there",
                 Presence::Changed => "options changed",
             };
+            if let Some(end) = intent.ended(admission) {
+                let key = &admission.bearer.key;
+                self.notice(format!("{whose}{key} does not log in: its `expiry-time` ({end}) has passed")).await;
+            }
             let proof = match proof {
                 Proof::LogsIn => "logs in",
                 Proof::Accepted => "accepted; sshd asks for more than a key",
@@ -72,7 +76,8 @@ impl Site<'_> {
             };
             text += &format!("{whose}removed: {authority}{}{more}\n", named(entry));
         }
-        if let Some(rest) = intent.rest() {
+        let logs_in = proofs.iter().any(|proof| matches!(proof, Proof::LogsIn | Proof::Accepted));
+        if let Some(rest) = intent.rest().filter(|_| !logs_in) {
             text += &format!("{whose}no key is left{}\n", rest.words());
         }
         if errand.whose != Whose::Everyone {
