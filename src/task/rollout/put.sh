@@ -84,14 +84,10 @@ restore() {
     trouble="somebody else has changed the file meanwhile; it stands as it is"
   elif ! saved; then
     trouble="the old file cannot be put back: somebody else has removed it from $here/.$room.$n; what is in its place stands as it is"
+  elif [ "$now" != none ] && ! hold theirs 2>/dev/null; then
+    stuck=yes trouble="the old file is in $here/.$room.$n/old: something else is in its place"
   else
-    case $now in
-      none) ;;
-      *)
-        hold theirs 2>/dev/null || mv -f "../$name" ./theirs/
-        keep_theirs
-        ;;
-    esac
+    [ "$now" = none ] || keep_theirs
     back
   fi
 }
