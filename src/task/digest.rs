@@ -51,8 +51,8 @@ pub(super) struct Part {
 
 /// Asks one host.
 pub(super) struct Digester<'a> {
-    connection: &'a Arc<Connection>,
-    privilege: Option<&'a Privilege>,
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) privilege: Option<&'a Privilege>,
     sftp: &'a Sftp,
     shell: Turn<State>,
     waiting: Mutex<Vec<Waiting>>,

@@ -68,6 +68,11 @@ impl<'a> Lanes<'a> {
         Self { caller, destination, privilege, main, permits, is_possible, opened }
     }
 
+    /// Whether a file of so many bytes may be shared.
+    pub(super) fn are_worth(&self, size: u64) -> bool {
+        self.is_possible && size >= WORTHWHILE
+    }
+
     /// Moves a file: over the first connection, and over the others too where that pays. What a lane that breaks has not
     /// done is done by the first. `first` and `further` move what they can get of the segments.
     pub(super) async fn share<'s, Error, First, Further>(
@@ -80,7 +85,7 @@ impl<'a> Lanes<'a> {
         First: Future<Output = Result<(), Error>>,
         Further: Future<Output = ()>,
     {
-        if !self.is_possible || segments.left() < WORTHWHILE {
+        if !self.are_worth(segments.left()) {
             return first().await;
         }
         let (all_taken, nothing_left) = watch::channel(false);

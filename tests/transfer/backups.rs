@@ -210,7 +210,7 @@ fn a_look_says_what_would_not_be_replaced_and_what_would_not_be_removed() {
                     ! 1 would not be removed because of the failures\n";
     push(&["--dry-run"]).exited(1).said(expected);
     let answer = push(&[]).exited(1);
-    assert_eq!(answer.stdout, "1 changed (6 B sent), 2 unchanged, 3 failed, 1 not removed because of the failures\n");
+    assert_eq!(answer.stdout, "1 changed (3 B sent), 2 unchanged, 3 failed, 1 not removed because of the failures\n");
     for name in ["d1/f", "g", "link", "zzz"] {
         assert_eq!(scene.read(&format!("tree/{name}")), b"old content");
     }
@@ -229,4 +229,28 @@ fn where_a_file_cannot_be_sent_no_hard_link_is_made_of_the_old_one() {
     assert_eq!((scene.read("tree/file"), scene.read("tree/linked")), (b"old".to_vec(), b"theirs".to_vec()));
     scene.push().args(["-r", "tree", "."]).run().exited(0);
     assert_eq!(scene.read("tree/linked"), noise(1, 3000));
+}
+
+#[test]
+fn what_would_be_kept_under_a_name_that_the_sources_have_is_not_replaced() {
+    for scene in scenes() {
+        for (name, content) in [("f", "new"), ("f~", "from the sources"), ("g", "new"), ("h~/file", "new")] {
+            scene.source(&format!("tree/{name}"), content);
+        }
+        scene.source("tree/h", "new");
+        for name in ["f", "g", "h"] {
+            scene.old(&format!("tree/{name}"), "precious");
+        }
+        for is_dry in [true, false] {
+            let push = scene.push().args(["-r", "--backup", "tree", "."]);
+            let answer = if is_dry { push.arg("--dry-run") } else { push }.run().exited(1);
+            answer.told("cannot keep the old file as `f~` (the sources have that name too): it still stands");
+            for name in ["tree/f", "tree/h"] {
+                assert_eq!(scene.read(name), b"precious");
+            }
+        }
+        let read = |name| scene.read(name);
+        assert_eq!((read("tree/f~"), read("tree/g~")), (b"from the sources".to_vec(), b"precious".to_vec()));
+        scene.assert_nothing_left();
+    }
 }

@@ -4,8 +4,9 @@ use crate::bugle::Bugle;
 use crate::fleet::relay::{Cable, Direction, Fault, Lane};
 use crate::fleet::{Behaviour, Cut};
 use crate::scene::{Scene, noise};
-use std::fs;
-use std::time::Duration;
+use std::fs::{self, File};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -69,6 +70,30 @@ fn a_large_file_comes_over_several_connections_from_afar_and_from_nearby() {
     for first in [slow_and_far(), slow()] {
         comes_over_several(&scene(&[first, Cable::default()]));
     }
+}
+
+#[test]
+fn a_file_is_not_mixed_with_another_that_is_renamed_over_it() {
+    let scene = scene(&[slow(), Cable::delayed(Duration::from_millis(20))]);
+    let (content, home) = (large(), scene.home().to_path_buf());
+    let other: Vec<u8> = content.iter().map(|byte| !byte).collect();
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    for (name, content) in [("large", &content), ("other", &other)] {
+        fs::write(home.join(name), content).unwrap();
+        File::options().write(true).open(home.join(name)).unwrap().set_modified(modified).unwrap();
+    }
+    let relay = scene.fleet().relay("host");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // The second connection has still to log in.
+            while relay.traffic().connections < 2 {
+                thread::yield_now();
+            }
+            fs::rename(home.join("other"), home.join("large")).unwrap();
+        });
+        Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "large", "taken"]).run().exited(0);
+    });
+    assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
 }
 
 #[test]

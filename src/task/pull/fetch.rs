@@ -10,6 +10,7 @@ use super::judge::Comparison;
 use super::parcel::Parcel;
 use super::receiving::{Receiving, Writer};
 use super::underway::Underway;
+use super::version::Version;
 use crate::sftp::{
     Attributes as Wire, DataAnswer, FileKind, Handle, InFlight, Limits, OpenMode, Sftp, SftpError, Window,
 };
@@ -81,6 +82,8 @@ struct Source<'a> {
     remote: &'a [u8],
     handle: &'a Handle,
     found: &'a Wire,
+    /// Which file it is, where others may be opened beside it.
+    version: Option<Version>,
 }
 
 /// Where the bytes of an open file come from.
@@ -183,15 +186,23 @@ impl Fetcher<'_> {
     pub(super) async fn large(&self, index: usize) -> Result<Fetched, Fault> {
         let entry = &self.inventory.entries[index];
         let remote = self.inventory.remote(entry);
+        let is_shared = self.interrupted == Interrupted::Remove && self.lanes.are_worth(entry.size());
+        let version = if is_shared { Version::of(self.digester, &remote).await } else { None };
         let handle = self.sftp.open(&remote, OpenMode::Read, &Wire::default()).await?.get().await?;
-        let fetched = self.opened(entry, &remote, &handle).await;
+        let fetched = self.opened(entry, &remote, &handle, version).await;
         let closed = self.sftp.close(&handle).await;
         fetched?;
         closed.map(drop)?;
         Ok(Fetched::Landed)
     }
 
-    async fn opened(&self, entry: &Entry, remote: &[u8], handle: &Handle) -> Result<(), Fault> {
+    async fn opened(
+        &self,
+        entry: &Entry,
+        remote: &[u8],
+        handle: &Handle,
+        version: Option<Version>,
+    ) -> Result<(), Fault> {
         let before = self.sftp.fstat(handle).await?.get().await?;
         check_kind(&before)?;
         let Some(size) = before.size else { return Err(Fault::Words("the host does not tell its size".into())) };
@@ -199,7 +210,8 @@ impl Fetcher<'_> {
             Receiving::begin(self.place, &entry.path, size, self.interrupted, self.underway).await?;
         let from = self.resumed(&mut receiving, remote, kept).await?;
         let segments = Segments::new(std::iter::once(from..size));
-        let source = Source { remote, handle, found: &before };
+        let version = version.filter(|version| version.is_of(&before));
+        let source = Source { remote, handle, found: &before, version };
         let content = self.content(&receiving, &source, &segments);
         let (read, digest) = futures::join!(content, self.expected(remote, handle, size));
         read?;
@@ -243,20 +255,20 @@ impl Fetcher<'_> {
     }
 
     /// The content, over as many ways as pay. What is to be gone on with after a break has to be without gaps, and so
-    /// comes over one.
+    /// comes over one; and so does what the host cannot tell from another file that is renamed into its place.
     async fn content(&self, receiving: &Receiving, source: &Source<'_>, segments: &Segments) -> Result<(), Fault> {
         let first = || {
             let way = Way { sftp: self.sftp, handle: source.handle, window: self.window };
             self.read(receiving.writer(), way, segments)
         };
-        if self.interrupted == Interrupted::Keep {
-            return first().await;
-        }
+        let Some(version) = &source.version else { return first().await };
         let shared = self.lanes.share(segments, first, |Lane { sftp, window, .. }| async move {
             let opened = async { sftp.open(source.remote, OpenMode::Read, &Wire::default()).await?.get().await };
             let Ok(handle) = opened.await else { return };
             let found = async { sftp.fstat(&handle).await?.get().await };
-            if found.await.is_ok_and(|found| is_same(source.found, &found)) {
+            let now = Version::of(self.digester, source.remote);
+            let (found, now) = futures::join!(found, now);
+            if found.is_ok_and(|found| is_same(source.found, &found)) && now.as_ref() == Some(version) {
                 // What this one cannot do the first one does, or tells why not.
                 let _ = self.read(receiving.writer(), Way { sftp, handle: &handle, window }, segments).await;
             }

@@ -15,6 +15,7 @@ mod parcel;
 mod receiving;
 mod source;
 mod underway;
+mod version;
 mod walk;
 
 use super::caller::{Caller, OnHost, attempt};

@@ -6,6 +6,7 @@ use super::replace::keep;
 use crate::sftp::{Answer, Attributes, FileKind, Sftp, SftpError};
 use crate::tree::temporary::Role;
 use crate::tree::{Difference, Obstacle, Placement, Plan, Step, Tree, Why, shown};
+use std::collections::HashSet;
 
 /// Bytes of the longest name that file systems take.
 const LONGEST_NAME: usize = 255;
@@ -68,14 +69,22 @@ pub(super) async fn refusals(
     plan: &Plan,
 ) -> Result<Vec<(usize, String)>, SftpError> {
     let mut asked = Vec::new();
-    for entry in plan.steps.iter().filter_map(replacing) {
+    let replaced: Vec<usize> = plan.steps.iter().filter_map(replacing).collect();
+    if replaced.is_empty() {
+        return Ok(Vec::new());
+    }
+    let remote = |entry| placement.remote(&placement.path(entry));
+    let brought: HashSet<Vec<u8>> = tree.entries.iter().map(remote).collect();
+    for entry in replaced {
         let backup = backup_of(&placement.remote(&placement.path(&tree.entries[entry])));
         let answer = sftp.lstat(&backup).await?;
         asked.push((entry, backup, answer));
     }
     let mut refused = Vec::new();
     for (entry, backup, answer) in asked {
-        if let Some(why) = in_the_way(kind(answer).await?, &backup) {
+        let found = kind(answer).await?;
+        let is_brought = brought.contains(&backup).then(|| "the sources have that name too".into());
+        if let Some(why) = is_brought.or_else(|| in_the_way(found, &backup)) {
             refused.push((entry, unkept(&backup, &why)));
         }
     }

@@ -216,11 +216,11 @@ impl Push {
             }
             plan = Plan::new(tree, &placement, &observed, &rules);
         }
+        if self.order.backup == Backup::Tilde {
+            let unkept = backup::refusals(sftp, tree, &placement, &plan).await?;
+            plan.refuse(unkept.into_iter().map(|(entry, why)| (entry, Obstacle::Unkept(why))).collect());
+        }
         if self.order.conduct.extent == Extent::PlanOnly {
-            if self.order.backup == Backup::Tilde {
-                let unkept = backup::refusals(sftp, tree, &placement, &plan).await?;
-                plan.refuse(unkept.into_iter().map(|(entry, why)| (entry, Obstacle::Unkept(why))).collect());
-            }
             return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
         }
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
