@@ -4,8 +4,8 @@
 use super::failure::Failed;
 use super::prompt;
 use crate::connection::{KeyFile, KeyFileError};
+use crate::known_hosts::open_at_once;
 use crate::secret::Secret;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
 
 /// The text of a file of keys.
 pub(super) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failed> {
-    read_from(path, File::open(path).map_err(|error| unreadable(path, &error))?)
+    read_from(path, open_at_once(path).map_err(|error| unreadable(path, &error))?)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failed {

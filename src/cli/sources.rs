@@ -9,6 +9,7 @@ use crate::inventory::{
     self, Discovered, GroupIndex, HostIndex, Inventory, InventoryErrors, Problem, Severity, Source, Surroundings,
     discover,
 };
+use crate::known_hosts::open_at_once;
 use crate::selection::{ListSource, Lists, Population, Request, Selection, SelectionError, SystemLists, select};
 use crate::ssh_config::{Account, Files, JumpError, Layer, Sources, SshConfig, SshConfigError};
 use crate::task::quote;
@@ -272,7 +273,7 @@ fn layer(rank: Rank, global: &GlobalOptions, account: &Account) -> Result<Layer,
     };
     for (identity, origin) in identities {
         // A key that is named and not there is a slip, not one of several guesses.
-        std::fs::File::open(expand_tilde(&identity))
+        open_at_once(&expand_tilde(&identity))
             .map_err(|error| Failed::mistake_text(format!("cannot read the key `{identity}`: {error}")))?;
         layer = layer.identity_file(origin, &identity);
     }

@@ -5,10 +5,10 @@
 
 use super::key_cipher;
 use super::signer::SigningKey;
-use crate::known_hosts::PublicKey as BlobKey;
+use crate::known_hosts::{PublicKey as BlobKey, open_at_once};
 use crate::secret::Secret;
 use russh::keys::{Certificate, Error as KeyError, PrivateKey, PublicKey, decode_secret_key};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -240,7 +240,7 @@ fn read_limited(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
         _ => KeyFileError::Unreadable { path: path.into(), source },
     };
     let mut text = Zeroizing::new(String::new());
-    File::open(path).map_err(fail)?.take(LIMIT).read_to_string(&mut text).map_err(fail)?;
+    open_at_once(path).map_err(fail)?.take(LIMIT).read_to_string(&mut text).map_err(fail)?;
     Ok(text)
 }
 

@@ -41,7 +41,7 @@ pub use merge::{Clash, ContradictedBy, Contradiction, Import, Merged, merge, mer
 pub use names::{HashedName, Names};
 pub use revoked::{HostCertificate, RevokedKeys, RevokedKeysError};
 pub use rotation::{Rotated, Rotation, rotate};
-pub use trusted::ReadError;
+pub use trusted::{ReadError, open_at_once};
 
 /// How host names are written (`HashKnownHosts`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

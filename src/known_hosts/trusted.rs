@@ -2,7 +2,7 @@
 //!
 //! The main function is [`read_trusted`]: it refuses what somebody else could have written.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,26 @@ use std::path::{Path, PathBuf};
 /// A million hosts with keys of two types; whatever is longer is no list of keys, and `/dev/zero` has no end.
 const LIMIT: u64 = 1 << 28;
 
+/// Opens a file that has something to say. A pipe with a name is none: nobody may ever write to it, and it would be waited for.
+/// What a shell makes of `<(…)` has somebody who does, and is below `/dev/fd`.
+///
+/// # Errors
+/// Where it cannot be opened, or is such a pipe.
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    let is_handed_over = ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|place| path.starts_with(place));
+    if !is_handed_over && fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a named pipe, which may never end: name a file, or hand over <(cat PIPE)"));
+    }
+    File::open(path)
+}
+
 /// Reads the whole file; `None` when there is none.
 ///
 /// # Errors
 /// When it cannot be read, when its group or others may write it, or when it belongs to neither the user nor root.
 /// Devices (`/dev/null`) are exempt from the last two.
 pub(crate) fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
-    match File::open(path) {
+    match open_at_once(path) {
         Ok(file) => read_open(path, &file).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError::Unreadable { path: path.into(), source }),

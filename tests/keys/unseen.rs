@@ -137,17 +137,18 @@ fn a_server_that_is_hidden_from_the_user_makes_a_guess() {
 
 #[test]
 fn letters_before_the_option_of_a_configuration_count_too() {
-    let options = ["StrictModes no", "AuthorizedKeysFile {}/keys/%u"];
-    let Some(host) = sshd_told(Sftp::Absent, &options, &["-4eo", "StrictModes=no"]).and_then(Host::of) else { return };
+    let arguments = ["-4eo", "AuthorizedKeysFile={}/keys/%u"];
+    let Some(host) = sshd_told(Sftp::Absent, &["StrictModes no"], &arguments).and_then(Host::of) else { return };
     let (own, directory) = (host.text("root"), host.daemon.directory().join("keys"));
     fs::create_dir(&directory).unwrap();
-    let bad = directory.join(STRANGER);
-    fs::write(&bad, own).unwrap();
-    fs::write(directory.join("root"), host.text("root")).unwrap();
-    fs::set_permissions(&bad, Permissions::from_mode(0o666)).unwrap();
     let alice = host.key("alice").unwrap();
-    // Strict modes would refuse it.
-    host.keys("deploy").args(["--for", STRANGER]).arg("--key").arg(&alice.private).run().exited(0);
+    for user in ["root", STRANGER] {
+        fs::write(directory.join(user), format!("{own}{}\n", alice.line)).unwrap();
+    }
+    for whose in [["-l", STRANGER], ["--for", STRANGER]] {
+        let list = host.keys("list").args(whose).args(["--key", "alice"]).run().exited(0);
+        assert!(list.stdout.contains(STRANGER), "{whose:?}: {}{}", list.stdout, list.stderr);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::bugle::{Bugle, Place, server};
 use crate::fleet::openssh::{find, keygen, run_keygen};
+use crate::fleet::{Behaviour, Fleet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -440,4 +441,31 @@ fn mistakes_are_told_and_write_nothing() {
         "error: `locked` has a passphrase, and nobody can be asked for it\n\
          hint: hand it over with --old-passphrase-fd 3 3<FILE\n",
     );
+}
+
+#[test]
+fn a_named_pipe_is_not_waited_for_and_a_handed_over_one_is_read() {
+    let fleet = Fleet::of([("one", Behaviour::default())]);
+    let place = Place::new();
+    let pipe = place.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("every system has it").success());
+    let pipe = pipe.display().to_string();
+    let known_hosts = format!("UserKnownHostsFile={pipe}");
+    let calls: [&[&str]; 5] = [
+        &["keys", "show", &pipe],
+        &["keys", "deploy", "one", "--key", &pipe],
+        &["keys", "sync", "one", "--from", &pipe],
+        &["run", "one", "-I", &pipe, "true"],
+        &["run", "one", "-o", &known_hosts, "true"],
+    ];
+    for call in calls {
+        let answer = Bugle::on(&fleet).at(&place).args(call).run().exited(2);
+        assert!(answer.stderr.contains("it is a named pipe, which may never end"), "{call:?}: {}", answer.stderr);
+    }
+    let key = crate::fleet::keys::line(crate::fleet::keys::generate("me").public_key());
+    let key = place.file("key.pub", format!("{key}\n"));
+    let line = format!("'{}' keys show <(cat '{}')", env!("CARGO_BIN_EXE_bugle"), key.display());
+    let Some(bash) = crate::fleet::openssh::find("bash") else { return };
+    let shown = Command::new(bash).args(["-c", &line]).env("HOME", place.path()).output().expect("it was found");
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
 }

@@ -3,8 +3,9 @@
 use crate::cli::failure::Failed;
 use crate::connection::{AGENT_LIMIT, Agent, Held, KeyFile};
 use crate::keys::authorized::{Line, NewKey, NewKeyError};
+use crate::known_hosts::open_at_once;
 use crate::task::rollout::Bearer;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,7 +98,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failed> {
         Failed::mistake_text(format!("cannot read the key `{}`: {error}", path.display())).hints(hint)
     };
     let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)).map_err(failed)?;
+    open_at_once(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text)).map_err(failed)?;
     Ok(text)
 }
 

@@ -3,6 +3,7 @@
 use super::deploy::{admission, read_options};
 use super::rollout::{Plan, RepairOptions, RolloutOptions};
 use crate::cli::failure::Failed;
+use crate::cli::key_files::read_file;
 use crate::cli::options::GlobalOptions;
 use crate::host::check_user;
 use crate::keys::authorized::{Document, Entry, Line, NewKey};
@@ -92,7 +93,7 @@ fn of_directory(directory: &Path) -> Result<Vec<(Whose, Vec<Admission>)>, Failed
 
 /// The keys that a file declares, each with exactly the options that stand before it.
 fn of_file(path: &Path) -> Result<Vec<Admission>, Failed> {
-    let text = std::fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    let text = read_file(path)?;
     let mut declared: Vec<Admission> = Vec::new();
     for line in Document::parse(&text).lines() {
         let place = format!("{}:{}", path.display(), line.number.unwrap_or_default());
