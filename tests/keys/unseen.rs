@@ -184,3 +184,15 @@ fn a_match_for_accounts_is_asked_of_sshd_and_a_command_is_told() {
     host.keys("list").arg("--everywhere").run().exited(0).told(words);
     host.keys("revoke").arg(alice.public()).arg("--everywhere").run().exited(0).told(words);
 }
+
+#[test]
+fn of_many_files_for_some_clients_a_few_are_told() {
+    let elsewhere: Vec<String> = (1..=5)
+        .flat_map(|number| [format!("Match Address 192.0.2.{number}"), format!("AuthorizedKeysFile {{}}/far{number}")])
+        .chain(["Match All".into()])
+        .collect();
+    let elsewhere: Vec<&str> = elsewhere.iter().map(String::as_str).collect();
+    let Some(host) = Host::with(&elsewhere) else { return };
+    let answer = host.keys("list").run().exited(0).told("/far3` for some clients only").told("sshd reads `2 more` for");
+    assert!(!answer.stderr.contains("far4"), "{}", answer.stderr);
+}

@@ -367,12 +367,20 @@ if [ "$dropbear" != yes ]; then
   configured=$(plain)
   # Without a Match, the settings are the same for all accounts, and sshd need not be asked about each.
   case $configured in *'matched yes'* | *'ambiguous yes'*) ;; *) same=yes ;; esac
-  printf '%s\n' "$configured" | sort -u | while read -r key value; do
-    case $key$value in
-      command[Nn][Oo][Nn][Ee]) ;;
-      command* | elsewhere*) say "$key" "$value" ;;
-    esac
-  done
+  seen=0
+  printf '%s\n' "$configured" | sort -u | {
+    while read -r key value; do
+      case $key$value in
+        command[Nn][Oo][Nn][Ee]) continue ;;
+        command*) ;;
+        elsewhere*) seen=$((seen + 1)) ;;
+        *) continue ;;
+      esac
+      # A few tell what they all are.
+      [ "$seen" -gt 3 ] || say "$key" "$value"
+    done
+    [ "$seen" -le 3 ] || say elsewhere "$((seen - 3)) more"
+  }
 fi
 if [ "$everyone" = yes ]; then
   list=$(getent passwd 2>/dev/null || cat /etc/passwd)
