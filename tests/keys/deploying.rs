@@ -84,7 +84,7 @@ fn what_sshd_would_ignore_is_refused_and_mended_on_request() {
     let directory = host.home(STRANGER).join(".ssh");
     host.write(STRANGER, "# hers\n");
     fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
-    chown(host.file(STRANGER), Some(1), Some(1)).unwrap();
+    chown(host.file(STRANGER), Some(48_250), Some(48_250)).unwrap();
     let deploy = || host.keys("deploy").arg("--key").arg(key.public()).args(["--for", STRANGER]);
     deploy().run().is(
         1,

@@ -221,6 +221,41 @@ fn two_runs_at_once_take_back_their_own_lines_only() {
 }
 
 #[test]
+fn what_another_run_puts_over_a_new_file_is_begun_again() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let (own, alice, bob) = (host.text("root"), host.key("alice").unwrap(), host.key("bob").unwrap());
+    // Nobody here can try that key.
+    fs::remove_file(&alice.private).unwrap();
+    host.write("root", format!("{own}{}\n{}\n", alice.line, bob.line));
+    let running = host.keys("revoke").arg("alice").start();
+    until("the key is gone for a trial", || !host.text("root").contains(&alice.line));
+    // As one does that has read the file before us: it knows of its own line only.
+    let beside = host.home("root").join(".ssh/beside");
+    fs::write(&beside, format!("{own}{}\n", alice.line)).unwrap();
+    fs::rename(&beside, host.file("root")).unwrap();
+    running.wait().exited(0);
+    assert_eq!(host.text("root"), own);
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn what_another_account_owns_is_not_taken_from_it() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    let other = 48_240;
+    host.account("other", other, "other");
+    for path in [host.file(STRANGER), host.file(STRANGER).parent().unwrap().to_path_buf()] {
+        host.write(STRANGER, "# secret\n");
+        chown(&path, Some(other), Some(other)).unwrap();
+        for more in [&["--dry-run"][..], &[]] {
+            let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER, "--repair"]);
+            deploy.args(more).run().exited(1).told("belongs to `other`, from whom --repair takes nothing");
+        }
+        assert_eq!((facts(&path).0, host.text(STRANGER).as_str()), (other, "# secret\n"));
+    }
+}
+
+#[test]
 fn what_keeps_a_directory_from_being_made_is_said() {
     let Some(host) = Host::start() else { return };
     let alice = host.key("alice").unwrap();

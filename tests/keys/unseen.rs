@@ -196,3 +196,29 @@ fn of_many_files_for_some_clients_a_few_are_told() {
     let answer = host.keys("list").run().exited(0).told("/far3` for some clients only").told("sshd reads `2 more` for");
     assert!(!answer.stderr.contains("far4"), "{}", answer.stderr);
 }
+
+#[test]
+fn a_name_with_a_blank_is_a_guess_for_root_too() {
+    let options = ["AuthorizedKeysFile .ssh/authorized_keys \".ssh/more keys\""];
+    let Some(host) = Host::with(&options) else { return };
+    let alice = host.key("alice").unwrap();
+    // Nobody here can try that key.
+    fs::remove_file(&alice.private).unwrap();
+    host.write(STRANGER, format!("{}\n", alice.line));
+    let answer = host.keys("revoke").arg("alice").arg("--everywhere").run().exited(1);
+    answer.told("keys.");
+}
+
+#[test]
+fn a_host_that_runs_no_script_is_told_of() {
+    let Some(host) = Host::with(&["ForceCommand /bin/false"]) else { return };
+    let alice = host.key("alice").unwrap();
+    for verb in ["deploy", "list"] {
+        let keys = host.keys(verb);
+        let keys = if verb == "deploy" { keys.arg("--key").arg(&alice.private) } else { keys };
+        keys.run()
+            .exited(1)
+            .told("session.refused: a script that bugle runs on the host failed")
+            .told("check the login shell");
+    }
+}

@@ -83,7 +83,7 @@ fn repairs_are_undone_where_the_trial_fails() {
     host.write(STRANGER, "# hers\n");
     let (directory, file) = (host.home(STRANGER).join(".ssh"), host.file(STRANGER));
     fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
-    chown(&file, Some(1), Some(1)).unwrap();
+    chown(&file, Some(48_250), Some(48_250)).unwrap();
     // A repair is another time of change, and no other time of writing.
     let before = [facts(&directory).2, facts(&file).0, facts(&file).1, facts(&file).2];
     let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER, "--repair"]).run();

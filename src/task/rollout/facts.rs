@@ -106,6 +106,8 @@ pub(super) struct KeyFile {
     pub(super) name: String,
     /// The file and the directories above it up to the home directory.
     pub(super) parts: Vec<Part>,
+    /// Those of these that are another account's: its name, and the path.
+    pub(super) theirs: Vec<(String, String)>,
     /// Why it cannot be read or written.
     pub(super) obstacle: Option<String>,
     /// Whether nothing can be written where it is.
@@ -186,7 +188,13 @@ pub(super) async fn run(
     privilege: Option<&Privilege>,
     script: String,
 ) -> Result<Vec<u8>, Failure> {
-    ask(connection, privilege, SHELL, Bytes::from(script)).await
+    let asked = ask(connection, privilege, SHELL, Bytes::from(script)).await;
+    asked.map_err(|failure| match failure.code {
+        // No command of the user's has ended so, and would have told why.
+        Code::ExitStatus => Failure::new(Code::SessionRefused, failure.message)
+            .hint("check the login shell of the account, and ForceCommand in the host's sshd_config"),
+        _ => failure,
+    })
 }
 
 /// What reads a script from its standard input.
@@ -271,6 +279,7 @@ impl KeyFile {
             "make" => self.make = text,
             "written" => self.written = text,
             "at" => self.parts.extend(Part::read(&text)),
+            "theirs" => self.theirs.extend(text.split_once(' ').map(|(who, path)| (who.into(), path.into()))),
             "sealed" => self.is_sealed = true,
             "large" => {
                 self.obstacle =

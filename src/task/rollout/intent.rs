@@ -8,6 +8,7 @@ use super::strict::{Violation, violations};
 use crate::keys::authorized::{Document, Entry, Expiry, Options, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::Failure;
+use crate::task::shell::quote;
 
 /// What is to be done about one account.
 pub(super) struct Intent {
@@ -79,7 +80,10 @@ impl Intent {
         }
         let found = if errand.wish.present.is_empty() { Vec::new() } else { found(&account, &plan) };
         let (repairs, doubts) = match repair {
-            Repair::Mend => (found, Vec::new()),
+            Repair::Mend => match given_away(&account, &found) {
+                Some(failure) => return Err(failure),
+                None => (found, Vec::new()),
+            },
             Repair::Refuse if found.iter().any(Violation::is_certain) => {
                 let why = format!("sshd would ignore the keys (StrictModes) until this is done: {}", commands(&found));
                 return Err(refused_for(&account, &why).hint("--repair does it"));
@@ -187,6 +191,18 @@ impl Intent {
         }
         text
     }
+}
+
+/// Why something is not mended that another account owns: the user may have moved it there.
+fn given_away(account: &Account, found: &[Violation]) -> Option<Failure> {
+    let mut theirs = account.files.iter().flat_map(|file| &file.theirs);
+    let (who, path) = theirs.find(|(_, path)| found.iter().any(|violation| violation.takes(path)))?;
+    let failure = refused_for(account, &format!("`{path}` belongs to `{who}`, from whom --repair takes nothing"));
+    Some(failure.hint(format!(
+        "find out whose it should be; `chown {} {}` on the host makes it theirs",
+        account.uid,
+        quote(path)
+    )))
 }
 
 /// When a line ends.

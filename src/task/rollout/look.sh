@@ -56,7 +56,7 @@ $word" mode=more ;;
 
 # The sshd that serves this session, which may be hidden from us (`known` is yes where it is seen), and where the session comes
 # from: sudo takes the variable away.
-config= options= known= from=$SSH_CONNECTION process=$$
+config= options= known= program= from=$SSH_CONNECTION process=$$
 while [ "${process:-0}" -gt 0 ]; do
   line=$(called "$process")
   case $line in
@@ -77,7 +77,11 @@ done
 
 effective() {
   [ "$me" = 0 ] || return 1
-  sshd=$(command -v sshd) || return 1
+  # Another sshd than the usual one may have another default.
+  case $program in
+    /*) sshd=$program && [ -x "$sshd" ] || return 1 ;;
+    *) sshd=$(command -v sshd) || return 1 ;;
+  esac
   user=$1
   set -- $from
   who="user=$user,host=${1:-127.0.0.1},addr=${1:-127.0.0.1},laddr=${3:-127.0.0.1},lport=${4:-22}"
@@ -150,7 +154,12 @@ lines() (
           ;;
         [Aa]*[Dd]) printf 'command %s\n' "$value" ;;
         *)
-          is_plain "$value" && [ "${value#=}" = "$value" ] || { echo ambiguous yes; continue; }
+          is_plain "$value" && [ "${value#=}" = "$value" ] || {
+            echo ambiguous yes
+            # `sshd -T` leaves the quotes out, and so does not tell where a name ends.
+            case $key$value in [Aa]*[\"\'\\]*' '*) echo blank yes ;; esac
+            continue
+          }
           case $key$matched in
             [Ii]*) include ;;
             *client) printf 'ambiguous yes\nelsewhere %s\n' "$value" ;;
@@ -254,11 +263,11 @@ file() {
   say name "$name"
   say make "$make"
   if [ -z "$make" ] && [ -e "$real/$name" ]; then
-    say at "$(facts "$real/$name") $real/$name"
+    part "$real/$name"
   fi
   above=$real
   while :; do
-    say at "$(facts "$above") $above"
+    part "$above"
     [ "$above" != "$real_home" ] && [ "$above" != / ] || break
     above=${above%/*}
     above=${above:-/}
@@ -272,6 +281,16 @@ file() {
     written=$(TZ=UTC0 stat -f %Sm -t %Y-%m-%dT%H:%M:%SZ "$real/$name" 2>/dev/null) || written=
   say written "$written"
   content
+}
+
+# Whose a path is and who may do what, and the account where it is another's.
+part() {
+  set -- "$1" $(facts "$1")
+  say at "$2 $3 $4 $1"
+  case $3 in 0 | "$uid") return ;; esac
+  { getent passwd 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r who x number rest; do
+    [ "$number" != "$3" ] || { say theirs "$who $1"; break; }
+  done
 }
 
 # Whether a file of an account is there, or may be.
@@ -307,7 +326,7 @@ account() {
     files=
   else
     if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$assumption$configured; fi
-    assumed=$(setting ambiguous)
+    case $configured in *'blank yes'*) assumed=yes ;; *) assumed=$(setting ambiguous) ;; esac
     [ -z "$assumed" ] || settings=
     strict=$(setting strictmodes)
     files=$(setting authorizedkeysfile)

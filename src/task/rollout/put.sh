@@ -193,7 +193,7 @@ place() {
     return 1
   else is_file old && [ "$(facts "./old/$name")" = "$seen" ] && [ "$(sum <"./old/$name")" = "$expected" ] || return 1; fi
   written=$(sum <"./new/$name")
-  eval "written_$1=\$written"
+  eval "written_$1=\$written placed_$1=\$(inode \"./new/\$name\")"
   if [ "$expected" = none ]; then
     label "./new/$name" "$here/$name"
     # A name is made only where none is.
@@ -206,6 +206,8 @@ place() {
     [ -z "$selinux" ] || chcon --reference="./old/$name" "./new/$name" 2>/dev/null
     # Where only its owner or mode is mended, a file has not been written to.
     [ "$written" != "$expected" ] || touch -r "./old/$name" "./new/$name"
+    # Whoever was here in the meantime has put another one there.
+    [ "../$name" -ef "./old/$name" ] || [ "$(current)" = "$expected" ] || { eval "written_$1="; return 1; }
     why=$(mv -f "./new/$name" .. 2>&1) || { kind=refused; return 1; }
     # Whoever had the old one open has written there.
     [ "$(sum <"./old/$name")" = "$expected" ] || return 1
@@ -213,10 +215,12 @@ place() {
   (cd .. && sync . 2>/dev/null)
 }
 
-# Whether the old file is what it was: whoever had it open may have written there.
+# Whether the old file is what it was, and the new one in its place: whoever had that open may have written there, and whoever
+# began before us has put his own over ours.
 is_over() {
   kind=changed why=
-  go "$1" && { [ "$expected" = none ] || [ "$(sum <"./old/$name")" = "$expected" ]; }
+  go "$1" && { [ "$expected" = none ] || [ "$(sum <"./old/$name")" = "$expected" ]; } &&
+    { [ "$(inode "../$name")" = "$placed" ] || [ "$(current)" = "$written" ]; }
 }
 
 # Does something for each of these, where its account is not given up.

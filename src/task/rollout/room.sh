@@ -29,12 +29,14 @@ facts() {
   ls -ldn -- "$1" 2>/dev/null | { read -r bits links uid gid rest && printf '%s %s %s' "${bits%[.+@]}" "$uid" "$gid"; }
 }
 
+inode() { ls -di -- "$1" 2>/dev/null | { read -r inode rest && printf %s "$inode"; }; }
+
 # Goes to where a file is, or as far as directories were made for it.
 enter() {
   n=$1
   file "$n"
   theirs=$name.$room
-  eval "made=\${made_$n:-0} written=\${written_$n-} node=\${node_$n-}"
+  eval "made=\${made_$n:-0} written=\${written_$n-} placed=\${placed_$n-} node=\${node_$n-}"
   cd -P -- "$directory" 2>/dev/null && [ "$(pwd -P)" = "$directory" ] || return 1
   inside=0 here=${directory%/}
   IFS=/

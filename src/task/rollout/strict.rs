@@ -53,6 +53,11 @@ impl Violation {
         self.owner.is_some() || self.part.mode & 0o002 != 0
     }
 
+    /// Whether mending it would take something from whoever owns this path.
+    pub(super) fn takes(&self, path: &str) -> bool {
+        self.owner.is_some() && self.part.path == path
+    }
+
     /// Whether it is about a file, and not about a directory above it.
     pub(super) fn is_of(&self, file: &KeyFile) -> bool {
         file.own_part() == Some(&self.part)

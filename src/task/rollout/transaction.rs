@@ -161,7 +161,8 @@ impl Transaction {
                         RemoteExit::Status(status) => format!("the script ended with status {status}"),
                         RemoteExit::Signal { name, .. } => format!("the script was ended by signal {name}"),
                     };
-                    return Err(Refused::ByHost(text));
+                    let old = "what it had begun may stand, and what stood before is beside it in the directory `.bugle-…/old`";
+                    return Err(Refused::ByHost(format!("{text}: {old}")));
                 }
                 Happening::Refused => {
                     let failure = Failure::new(Code::SessionRefused, "the server refused to start a program");
