@@ -82,11 +82,11 @@ impl Site<'_> {
             if !pass.again.is_empty() && attempt < TRIES {
                 continue;
             }
-            if errand.whose == Whose::Everyone && !removed {
-                self.say("not there in any file\n".into()).await;
-            }
             if let Some(failure) = together(pass.again.into_iter().chain(pass.left).collect()) {
                 return Err(failure.into());
+            }
+            if errand.whose == Whose::Everyone && !removed {
+                self.say("not there in any file\n".into()).await;
             }
             break;
         }
