@@ -17,7 +17,7 @@ use tokio::time::sleep;
 pub(super) const WINDOW: (u64, u64) = (1024 * 1024, 16 * 1024 * 1024);
 /// Bytes in flight to or from all hosts together.
 pub(super) const IN_FLIGHT: u64 = 48 * 1024 * 1024;
-/// Bytes of a file in flight from one host nearby. What waits for nothing but a processor is in the processors' caches still
+/// Bytes of a file in flight on one connection to a host nearby. What waits for nothing but a processor is in the processors' caches still
 /// when it is written.
 const NEAR: u64 = 2 * 1024 * 1024;
 /// Bytes a second that no way to a host is wider than.
@@ -82,7 +82,7 @@ impl Conduct {
     }
 }
 
-/// How many bytes of a file may be in flight from a host: what the widest way holds of this length.
+/// How many bytes of a file may be in flight on one connection to a host: what the widest way holds of this length.
 pub(super) fn most_in_flight(sftp: &Sftp) -> u64 {
     let round_trip = sftp.round_trip().unwrap_or_default();
     ((round_trip.as_secs_f64() * FASTEST) as u64).clamp(NEAR, WINDOW.1)

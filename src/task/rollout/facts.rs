@@ -279,7 +279,7 @@ impl KeyFile {
             "make" => self.make = text,
             "written" => self.written = text,
             "at" => self.parts.extend(Part::read(&text)),
-            "theirs" => self.theirs.extend(text.split_once(' ').map(|(who, path)| (who.into(), path.into()))),
+            "theirs" => self.theirs.extend(text.split_once(':').map(|(who, path)| (who.into(), path.into()))),
             "sealed" => self.is_sealed = true,
             "large" => {
                 self.obstacle =

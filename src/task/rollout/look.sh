@@ -289,7 +289,7 @@ part() {
   say at "$2 $3 $4 $1"
   case $3 in 0 | "$uid") return ;; esac
   { getent passwd 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r who x number rest; do
-    [ "$number" != "$3" ] || { say theirs "$who $1"; break; }
+    [ "$number" != "$3" ] || { say theirs "$who:$1"; break; }
   done
 }
 
