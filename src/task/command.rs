@@ -289,6 +289,14 @@ fn timed_out(limit: Duration, ending: Ending) -> Failure {
         .hint("--timeout sets how long a command may take")
 }
 
+/// A number from 0 to 1, another each time.
+pub(super) fn chance() -> f64 {
+    let mut byte = [0];
+    // Where there is none, everybody has the same one.
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / f64::from(u8::MAX)
+}
+
 /// Names that nobody can guess: for temporary files, prompts and marks.
 pub(super) fn token() -> String {
     let mut bytes = [0; 10];

@@ -106,6 +106,7 @@ async fn elapsed(limit: Option<Duration>) -> Duration {
 }
 
 fn timed_out(limit: Duration) -> Failure {
-    let message = format!("not done after {}; what was there still stands", human(limit));
+    let message =
+        format!("not done after {}: what was done until then stands, and the rest is as it was", human(limit));
     Failure::new(Code::Timeout, message).hint("--timeout sets how long the work on a host may take")
 }

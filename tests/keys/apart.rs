@@ -68,20 +68,13 @@ fn a_file_that_is_written_to_all_the_time_keeps_no_other_account_from_being_look
         [("head", "is being written to all the time"), ("ln", "somebody else writes to the file all the time")]
     {
         let Some((host, _)) = with_zoe() else { return };
-        let (directory, alive) = (host.daemon.directory(), host.place.file("alive", ""));
-        let bin = directory.join("bin");
-        fs::create_dir(&bin).unwrap();
+        let alive = host.place.file("alive", "");
         let rival = format!(
-            "#!/bin/sh\necho '# more' >>{}\necho >>{}\nexec /usr/bin/{tool} \"$@\"\n",
+            "echo '# more' >>{}\necho >>{}\nexec /usr/bin/{tool} \"$@\"\n",
             host.file(STRANGER).display(),
             alive.display()
         );
-        let shell = format!("#!/bin/sh\nPATH={}:$PATH\nexport PATH\nexec /bin/sh \"$@\"\n", bin.display());
-        for (path, text) in [(bin.join(tool), rival), (directory.join("shell"), shell)] {
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-        }
-        host.set_shell(&directory.join("shell"));
+        host.set_tool(tool, &rival);
         let answer = host.keys("revoke").args(["alice", "--everywhere"]).run().exited(1);
         assert_eq!(answer.stdout, ZOE, "{tool}");
         answer.told("keys.refused: the keys of `stranger`: ").told(told);

@@ -131,6 +131,21 @@ impl Host {
         fs::write(&passwd, changed.collect::<String>()).unwrap();
     }
 
+    /// Gives root a login shell that is this script.
+    pub fn set_login_shell(&self, script: &str) {
+        let path = self.daemon.directory().join("shell");
+        write_program(&path, script);
+        self.set_shell(&path);
+    }
+
+    /// Has this script run on the host where this tool is asked for.
+    pub fn set_tool(&self, tool: &str, script: &str) {
+        let bin = self.daemon.directory().join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        write_program(&bin.join(tool), script);
+        self.set_login_shell(&format!("PATH={}:$PATH\nexport PATH\nexec /bin/sh \"$@\"\n", bin.display()));
+    }
+
     /// A new key, of which both halves are there.
     pub fn key(&self, name: &str) -> Option<Key> {
         let path = self.place.path().join(format!("id_{name}"));
@@ -190,4 +205,9 @@ impl Key {
 pub fn facts(path: &Path) -> (u32, u32, u32, i64, i64) {
     let facts = fs::symlink_metadata(path).unwrap();
     (facts.uid(), facts.gid(), facts.mode() & 0o7777, facts.mtime(), facts.mtime_nsec())
+}
+
+fn write_program(path: &Path, script: &str) {
+    fs::write(path, format!("#!/bin/sh\n{script}")).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }

@@ -4,8 +4,7 @@ use crate::bugle::Bugle;
 use crate::fleet::openssh::find;
 use crate::fleet::sftp_daemon::STRANGER;
 use crate::host::{Host, facts};
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,16 +14,13 @@ fn with_a_rival(host: &Host, times: usize) {
     let count = host.place.file("count", "");
     // We look and write by turns.
     let shell = format!(
-        "#!/bin/sh\necho >>{count}\nn=$(wc -l <{count})\n\
+        "echo >>{count}\nn=$(wc -l <{count})\n\
          if [ $((n % 2)) -eq 0 ] && [ \"$n\" -le {last} ]; then echo '# rival' >>{place}/home/.ssh/authorized_keys; fi\n\
          exec /bin/sh \"$@\"\n",
         count = count.display(),
         last = 2 * times,
     );
-    let path = host.daemon.directory().join("shell");
-    fs::write(&path, shell).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    host.set_shell(&path);
+    host.set_login_shell(&shell);
 }
 
 #[test]
@@ -44,7 +40,7 @@ fn a_file_that_somebody_writes_to_all_the_time_is_left_to_him() {
     with_a_rival(&host, 1000);
     let answer = host.keys("deploy").arg("--key").arg(key.public()).run().exited(1);
     answer.told("keys.refused: the keys of `root`: somebody else writes to the file all the time");
-    assert_eq!(host.text("root"), format!("{own}# rival\n# rival\n# rival\n"));
+    assert_eq!(host.text("root"), format!("{own}{}", "# rival\n".repeat(5)));
     host.assert_nothing_left("root");
 }
 

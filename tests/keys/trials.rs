@@ -5,7 +5,7 @@ use crate::fleet::Cut;
 use crate::fleet::relay::{Cable, Direction, Fault};
 use crate::fleet::sftp_daemon::{STRANGER, STRANGER_ID};
 use crate::host::{Host, facts};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -189,19 +189,12 @@ fn what_comes_between_our_last_look_and_the_rename_is_not_lost() {
     let (own, alice) = (host.text("root"), host.key("alice").unwrap());
     let place = host.daemon.directory().display().to_string();
     // Who renames is held up by a rival, once.
-    let bin = host.daemon.directory().join("bin");
-    fs::create_dir(&bin).unwrap();
-    let rival = format!(
-        "#!/bin/sh\n[ -e {place}/done ] || echo '# rival' >>{place}/home/.ssh/authorized_keys\n: >{place}/done\nexec /bin/mv \"$@\"\n"
+    host.set_tool(
+        "mv",
+        &format!(
+            "[ -e {place}/done ] || echo '# rival' >>{place}/home/.ssh/authorized_keys\n: >{place}/done\nexec /bin/mv \"$@\"\n"
+        ),
     );
-    let shell = format!("#!/bin/sh\nPATH={}:$PATH\nexport PATH\nexec /bin/sh \"$@\"\n", bin.display());
-    for (path, text) in [(bin.join("mv"), rival), (host.daemon.directory().join("shell"), shell)] {
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-    }
-    let passwd = host.daemon.directory().join("passwd");
-    let text = fs::read_to_string(&passwd).unwrap();
-    fs::write(&passwd, text.replace(&format!("{place}/home:/bin/sh"), &format!("{place}/home:{place}/shell"))).unwrap();
     host.keys("deploy").arg("--key").arg(&alice.private).run().exited(0);
     assert!(host.daemon.directory().join("done").exists());
     assert_eq!(host.text("root"), format!("{own}# rival\n{}\n", alice.line));
@@ -209,15 +202,70 @@ fn what_comes_between_our_last_look_and_the_rename_is_not_lost() {
 }
 
 #[test]
-fn two_runs_at_once_take_back_their_own_lines_only() {
-    let Some(host) = Host::start().map(with_a_frozen_proof) else { return };
+fn a_second_run_begins_when_the_first_is_over() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
     let (own, alice, bob) = (host.text("root"), host.key("alice").unwrap(), host.key("bob").unwrap());
     let first = host.keys("deploy").arg("--key").arg(&alice.private).start();
     until("the key is on trial", || host.text("root").contains(&alice.line));
-    let second = host.keys("deploy").arg("--key").arg(&bob.private).run();
-    second.exited(0).said("added: SHA256:<fingerprint> bob (logs in)\n");
-    first.signal(Signal::KILL);
-    until("the first run is undone", || host.text("root") == format!("{own}{}\n", bob.line));
+    let second = host.keys("deploy").arg("--key").arg(&bob.private).start();
+    first.wait().exited(0).said("added: SHA256:<fingerprint> alice (logs in)\n");
+    second.wait().exited(0).said("added: SHA256:<fingerprint> bob (logs in)\n");
+    assert_eq!(host.text("root"), format!("{own}{}\n{}\n", alice.line, bob.line));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn what_another_run_has_on_trial_is_no_way_in() {
+    let Some(host) = Host::start() else { return };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let room = host.home("root").join(".ssh/.bugle-other.1");
+    fs::create_dir(&room).unwrap();
+    host.write("root", format!("{own}{}\n", alice.line));
+    let before = host.place.file("before", &own);
+    // Who waits for the other run sees it take its key back.
+    let ends = format!(
+        "[ ! -d {room} ] || {{ cat {before} >{file}; rmdir {room}; }}\nexec /bin/sleep \"$@\"\n",
+        room = room.display(),
+        before = before.display(),
+        file = host.file("root").display(),
+    );
+    host.set_tool("sleep", &ends);
+    let answer = host.keys("deploy").arg("--key").arg(&alice.private).run().exited(0);
+    answer.said("added: SHA256:<fingerprint> alice (logs in)\n");
+    assert_eq!(host.text("root"), format!("{own}{}\n", alice.line));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn what_a_run_left_that_was_cut_off_is_told_and_holds_nobody_up() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    let room = host.home("root").join(".ssh/.bugle-other.1");
+    fs::create_dir_all(room.join("old")).unwrap();
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);
+    fs::File::open(&room).unwrap().set_modified(long_ago).unwrap();
+    let answer = host.keys("deploy").arg("--key").arg(&alice.private).run().exited(0);
+    let told = answer.stderr.contains("a run was cut off while it had `<daemon>/home/.ssh/authorized_keys` on trial");
+    assert!(told && answer.stderr.contains("`rm -r <daemon>/home/.ssh/.bugle-other.1`"), "{}", answer.stderr);
+    assert!(host.text("root").contains(&alice.line));
+}
+
+#[test]
+fn what_a_shell_did_that_is_killed_is_taken_back_by_another_one() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let shells = host.daemon.directory().join("shells");
+    host.set_login_shell(&format!("echo $$ >>{}\nexec /bin/sh \"$@\"\n", shells.display()));
+    let running = host.keys("deploy").arg("--key").arg(&alice.private).start();
+    until("the key is on trial", || host.text("root").contains(&alice.line));
+    let last = fs::read_to_string(shells).unwrap().lines().next_back().unwrap().parse().unwrap();
+    kill_process(Pid::from_raw(last).unwrap(), Signal::KILL).unwrap();
+    running
+        .wait()
+        .exited(1)
+        .told("keys.refused: the keys of `root`: the script was ended by signal KILL; the old file stands again");
+    assert_eq!(host.text("root"), own);
+    host.assert_nothing_left("root");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn ctrl_c_leaves_the_old_file_and_nothing_beside_it() {
 fn a_time_limit_leaves_the_old_file_and_nothing_beside_it() {
     let scene = stuck();
     let answer = scene.push().args(["--timeout", "400ms", "new", "file"]).run().exited(1).said("");
-    let expected = "host: timeout: not done after <time>; what was there still stands\n\
+    let expected = "host: timeout: not done after <time>: what was done until then stands, and the rest is as it was\n\
                     hint: --timeout sets how long the work on a host may take\n";
     assert!(answer.stderr.starts_with(expected), "{}", answer.stderr);
     assert_eq!(scene.read("file"), b"old");

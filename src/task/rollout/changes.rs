@@ -25,6 +25,29 @@ pub(super) struct Changes<'a> {
     pub(super) silence: Duration,
 }
 
+/// What is sent to the host.
+pub(super) struct Script {
+    body: String,
+    /// The directories in which it works, one for each file.
+    pub(super) rooms: Vec<String>,
+}
+
+impl Script {
+    /// Changes everything, on trial.
+    pub(super) fn put(&self) -> String {
+        self.that("put")
+    }
+
+    /// Takes back what a shell did that was killed at it.
+    pub(super) fn rescue(&self) -> String {
+        self.that("rescue")
+    }
+
+    fn that(&self, work: &str) -> String {
+        format!("{{\nwork={work}\n{}exit 0\n}}\n", self.body)
+    }
+}
+
 /// A file that becomes another.
 pub(super) struct Replacement<'a> {
     /// The number of the account.
@@ -147,7 +170,7 @@ impl Changes<'_> {
     }
 
     /// The script that does it. What its files are called by gives away nothing of how it answers.
-    pub(super) fn script(&self, mark: &Mark) -> String {
+    pub(super) fn script(&self, mark: &Mark) -> Script {
         let (files, repairs) = (numbers(self.files.len()), numbers(self.repairs.len()));
         let (token, room, limit) = (&mark.0, Mark::new().0, self.silence.as_secs().max(1));
         let head =
@@ -159,6 +182,10 @@ impl Changes<'_> {
             function("edits", self.files.iter().map(Replacement::edits)),
             function("mend", repairs),
         ];
-        format!("{{\n{head}{}{ROOM}{SCRIPT}exit 0\n}}\n", functions.concat())
+        let rooms = (1..).zip(&self.files).map(|(number, Replacement { file, .. })| {
+            let below = if file.make.is_empty() { String::new() } else { format!("/{}", file.make) };
+            format!("{}{below}/.{room}.{number}", file.directory.trim_end_matches('/'))
+        });
+        Script { body: format!("{head}{}{ROOM}{SCRIPT}", functions.concat()), rooms: rooms.collect() }
     }
 }

@@ -108,6 +108,8 @@ pub(super) struct KeyFile {
     pub(super) parts: Vec<Part>,
     /// Those of these that are another account's: its name, and the path.
     pub(super) theirs: Vec<(String, String)>,
+    /// The room of a run that was cut off, with what that replaced.
+    pub(super) cut: Option<String>,
     /// Why it cannot be read or written.
     pub(super) obstacle: Option<String>,
     /// Whether nothing can be written where it is.
@@ -151,7 +153,8 @@ impl KeyFile {
     }
 }
 
-/// Looks at the files of these accounts.
+/// Looks at the files of these accounts, once no other run has them on trial; what still is after so many seconds has an
+/// obstacle. Without any, what is there now is given.
 ///
 /// # Errors
 /// Where the host cannot be asked or answers nonsense.
@@ -159,6 +162,7 @@ pub(super) async fn look(
     connection: &Arc<Connection>,
     privilege: Option<&Privilege>,
     accounts: &Accounts,
+    patience: u32,
 ) -> Result<Found, Failure> {
     let mark = Mark::new();
     let yes = |answer: bool| if answer { "yes" } else { "no" };
@@ -168,7 +172,7 @@ pub(super) async fn look(
     };
     // What is said comes in one piece: a packet for each word would be a tenth of what a rollout costs here.
     let script = format!(
-        "{{\ntoken={}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}\n}} | {{ dd obs=65536 2>/dev/null || cat; }}\n",
+        "{{\ntoken={}\npatience={patience}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}\n}} | {{ dd obs=65536 2>/dev/null || cat; }}\n",
         mark.0,
         yes(*accounts == Accounts::Own),
         yes(*accounts == Accounts::Everyone),
@@ -289,6 +293,8 @@ impl KeyFile {
                 let why = "has {} bytes, which are too many beside the files of others: look after it alone (--for)";
                 self.obstacle = Some(format!("`{}` {}", self.path, why.replace("{}", &text)));
             }
+            "cut" => self.cut = Some(text),
+            "busy" => self.obstacle = Some(format!("another run has `{}` on trial (`{text}`)", self.path)),
             "odd" => self.obstacle = Some(format!("`{}` is no file", self.path)),
             "closed" => self.obstacle = Some(format!("`{text}` cannot be read")),
             _ => {}

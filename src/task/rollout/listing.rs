@@ -73,7 +73,7 @@ impl KeyListing {
     async fn list(&self, unit: &Unit, connection: &Arc<Connection>) -> Result<(), Failure> {
         let host = &self.hosts[unit.host.index()];
         let which = accounts_of(host, &self.whose);
-        let Found { accounts, remarks } = look(connection, host.privilege.as_ref(), &which).await?;
+        let Found { accounts, remarks } = look(connection, host.privilege.as_ref(), &which, 0).await?;
         for remark in remarks {
             unit.events.notice(0, remark.text()).await;
         }

@@ -1,5 +1,5 @@
 # Tells which files sshd reads the keys of accounts from, what stands in its way, and what is in them.
-# Given: token, self (yes: the account that this runs as), everyone (yes: all that may have keys), dropbear (yes), and the accounts as arguments.
+# Given: token, patience (seconds that other runs are waited for; 0: they are not looked for), self (yes: the account that this runs as), everyone (yes: all that may have keys), dropbear (yes), and the accounts as arguments.
 set -f
 LC_ALL=C
 export LC_ALL
@@ -245,6 +245,33 @@ content() {
   done
 }
 
+# Looks for a run that has files of a directory on trial: what they hold may be taken back. One of root's or of our own ends by
+# itself; anybody else's is waited for, and no more. A room that nobody has touched for minutes was left by a run that was cut off.
+look_for_trial() {
+  trial=
+  set +f
+  set -- "$1"/.bugle-*.[0-9]*
+  set -f
+  for room; do
+    [ "$patience" != 0 ] && [ -d "$room" ] && [ ! -L "$room" ] || continue
+    case $(facts "$room") in
+      *" 0 "* | *" $me "*) ;;
+      *) [ "$waited" -lt "$patience" ] || continue ;;
+    esac
+    if [ -n "$(find "$room" -prune -mmin +4 2>/dev/null)" ]; then say cut "$room"; else trial=$room; fi
+  done
+}
+
+# Waits until nobody has files of a directory on trial.
+await_trial() {
+  look_for_trial "$1"
+  while [ -n "$trial" ] && [ "$waited" -lt "$patience" ]; do
+    waited=$((waited + 1))
+    sleep 1
+    look_for_trial "$1"
+  done
+}
+
 file() {
   say file "$1"
   place=$1
@@ -262,6 +289,8 @@ file() {
   say place "$real"
   say name "$name"
   say make "$make"
+  await_trial "$real"
+  if [ -n "$trial" ]; then say busy "$trial"; return; fi
   if [ -z "$make" ] && [ -e "$real/$name" ]; then
     part "$real/$name"
   fi
@@ -280,7 +309,14 @@ file() {
   written=$(date -u -r "$real/$name" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null) ||
     written=$(TZ=UTC0 stat -f %Sm -t %Y-%m-%dT%H:%M:%SZ "$real/$name" 2>/dev/null) || written=
   say written "$written"
-  content
+  while :; do
+    content
+    # What was read while a trial began is read again.
+    [ -z "$trial" ] && look_for_trial "$real"
+    [ -n "$trial" ] && [ "$waited" -lt "$patience" ] || break
+    await_trial "$real"
+  done
+  [ -z "$trial" ] || say busy "$trial"
 }
 
 # Whose a path is and who may do what, and the account where it is another's.
@@ -377,7 +413,7 @@ $name:"*) continue ;; esac
 
 say me "$me"
 say clock "$(date +%Y%m%d%H%M%S) $(date -u +%Y%m%d%H%M%S)"
-same=no settings= configured=
+same=no settings= configured= waited=0
 # Where the sshd that serves us is not seen, it may read another configuration.
 assumption=
 [ -n "$known" ] || assumption='ambiguous yes

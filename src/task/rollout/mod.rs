@@ -14,6 +14,7 @@ mod order;
 mod plan;
 mod proof;
 mod proving;
+mod rescue;
 mod site;
 mod strict;
 #[cfg(test)]

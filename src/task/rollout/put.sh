@@ -1,7 +1,7 @@
 # Puts files in the place of others, mends owners and modes of directories, and takes all of it back unless it is told to keep
 # it: also when whoever tells is gone, or silent for too long. What cannot be done for one account is taken back for that one,
 # and told; the others go on.
-# Given: token, room, undo (a program of awk), limit (seconds of silence), files and mends (their numbers), and the functions
+# Given: work (put, or rescue where the shell that did it is gone and all of it is taken back), token, room, undo (a program of awk), limit (seconds of silence), files and mends (their numbers), and the functions
 # `file N`, which sets account (its number), directory (without links), make (directories to be made below it), name, expected
 # (the sum of what is replaced, or none), seen (mode, owner and group of that), size (its bytes), length (of what comes on
 # standard input), mode, owner (uid:gid, or empty to leave it), was_mode, was_owner,
@@ -172,6 +172,7 @@ take() {
   begun="$1 $begun"
   eval "begun_$1=yes"
   make && open_room || return 1
+  if is_taken; then kind=busy why=; return 1; fi
   say ready "$1"
   # What comes is read to its end in any case: what follows is for others.
   why=$({ first "$length" | { cat >"./new/$name" || cat >/dev/null; }; } 2>&1)
@@ -193,6 +194,7 @@ place() {
     return 1
   else is_file old && [ "$(facts "./old/$name")" = "$seen" ] && [ "$(sum <"./old/$name")" = "$expected" ] || return 1; fi
   written=$(sum <"./new/$name")
+  printf '%s\n' "$written" >./note
   eval "written_$1=\$written placed_$1=\$(inode \"./new/\$name\")"
   if [ "$expected" = none ]; then
     label "./new/$name" "$here/$name"
@@ -234,6 +236,30 @@ each() {
   done
 }
 
+parent() { sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null || ps -o ppid= -p "$1" 2>/dev/null | tr -d ' '; }
+
+# Shows others that the trial goes on.
+touch_rooms() { for number in $files; do go "$number" && touch .; done; }
+
+# Takes over what a shell has left that was killed.
+adopt() {
+  for number in $files; do
+    file "$number"
+    begun="$number $begun"
+    made=0 place=$directory
+    IFS=/
+    set -- $make
+    unset IFS
+    for part; do
+      place=$place/$part
+      [ ! -d "$place" ] || made=$((made + 1))
+    done
+    eval "begun_$number=yes made_$number=$made"
+    enter "$number" && is_room && case $(facts .) in "drwx------ $me "*) ;; *) false ;; esac || continue
+    eval "node_$number=\$(ls -di .) written_$number=\$(cat ./note 2>/dev/null)"
+  done
+}
+
 # Ends the trial after so long without a word. It is called off by a signal that is trapped nowhere else: one that comes before
 # its trap is set is not lost.
 watch() {
@@ -242,11 +268,17 @@ watch() {
     sleep "$limit" &
     nap=$!
     wait "$nap"
-    kill -TERM "$$"
+    # What has its number by now may be another process.
+    self=$(exec sh -c 'echo "$PPID"')
+    [ "$(parent "$self")" != "$$" ] || kill -TERM "$$"
   ) </dev/null >/dev/null 2>&1 &
   guard=$!
 }
 
+if [ "$work" = rescue ]; then
+  adopt
+  fail
+fi
 trap fail HUP INT TERM
 each file take $files
 each mend repair $mends
@@ -257,6 +289,7 @@ while read -r answer || answer=back; do
   kill -USR1 "$guard" 2>/dev/null
   wait "$guard" 2>/dev/null
   [ "$answer" = hold ] || break
+  touch_rooms
   watch
 done
 [ "$answer" = keep ] || fail

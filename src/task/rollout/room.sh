@@ -66,7 +66,12 @@ make() {
   set -- $make
   unset IFS
   for part; do
-    why=$(mkdir "./$part" 2>&1) || { why="cannot make $part in $here: ${why##*: }"; return 1; }
+    if ! why=$(mkdir "./$part" 2>&1); then
+      # Somebody else may have made it meanwhile.
+      [ ! -d "./$part" ] || kind=changed
+      why="cannot make $part in $here: ${why##*: }"
+      return 1
+    fi
     made=$((made + 1))
     eval "made_$n=$made"
     why="cannot enter $here/$part"
@@ -82,6 +87,20 @@ unmake() {
     cd .. && rmdir "./${empty##*/}" 2>/dev/null || return
     made=$((made - 1))
   done
+}
+
+# Whether another run has files on trial beside ours: one of root's or of the same user, since others are not to hold root up.
+# A room that nobody has touched for minutes is of a run that was cut off.
+is_taken() {
+  set +f
+  set -- ../.bugle-*.[0-9]*
+  set -f
+  for other; do
+    case $other in "../.$room."*) continue ;; esac
+    [ -d "$other" ] && [ ! -L "$other" ] && [ -z "$(find "$other" -prune -mmin +4 2>/dev/null)" ] || continue
+    case $(facts "$other") in *" 0 "* | *" $me "*) return ;; esac
+  done
+  return 1
 }
 
 open_room() {
@@ -100,6 +119,7 @@ go() { enter "$1" && [ -n "$node" ] && is_room && [ "$(ls -di .)" = "$node" ]; }
 
 close_room() {
   rm -f "./new/$name" "./now/$name" "./theirs/$name"
+  rm -f ./note
   rmdir ./new ./old ./now ./theirs 2>/dev/null
   cd .. && rmdir "./.$room.$n" 2>/dev/null
 }

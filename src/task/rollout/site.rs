@@ -12,16 +12,23 @@ use crate::connection::{Connection, Connector};
 use crate::event::Stream;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::Unit;
+use crate::task::command::chance;
 use crate::task::privilege::Privilege;
+use crate::task::shell::quote;
 use crate::task::transfer::Extent;
 use crate::task::trouble::Trouble;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::sleep;
 
 /// How often files are read again that somebody else writes to.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
+/// What is waited before that, at most, times the number of tries: two that hold each other up are not to do it again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Seconds that other runs get for their trials.
+const PATIENCE: u32 = 30;
 /// What the host waits for a word of ours while files are on trial, in times that a login may take.
 const SILENCE: u32 = 3;
 /// And at least, and at most.
@@ -80,6 +87,7 @@ impl Site<'_> {
             changed |= pass.changed;
             removed |= pass.removed;
             if !pass.again.is_empty() && attempt < TRIES {
+                sleep(PAUSE.mul_f64(chance()) * attempt).await;
                 continue;
             }
             if let Some(failure) = together(pass.again.into_iter().chain(pass.left).collect()) {
@@ -159,8 +167,10 @@ impl Site<'_> {
         }
         for (number, why) in left {
             let Some((_, Intent { account, .. })) = others.iter().find(|(other, _)| *other == number) else { continue };
+            let again = |why: &str| refused_for(account, why).hint("run this again when they are done");
             match why {
-                Left::Changed => pass.again.push(refused_for(account, "somebody else writes to the file all the time")),
+                Left::Busy => pass.again.push(again("other runs have its files on trial all the time")),
+                Left::Changed => pass.again.push(again("somebody else writes to the file all the time")),
                 Left::Refused(why) => pass.left.push(refused_for(account, &why).hints(may_not(account, &why))),
             }
         }
@@ -195,7 +205,7 @@ impl Site<'_> {
         {
             names.push(self.login_user().to_owned());
         }
-        let Found { mut accounts, remarks } = look(self.connection, self.privilege(), &which).await?;
+        let Found { mut accounts, remarks } = look(self.connection, self.privilege(), &which, PATIENCE).await?;
         let is_login = |account: &Account| errand.whose == Whose::Login || account.name == self.login_user();
         let own: Vec<Place> = accounts
             .iter()
@@ -214,6 +224,13 @@ impl Site<'_> {
             match remark.failure() {
                 Some(failure) => survey.left.push(failure),
                 None => self.notice(remark.text()).await,
+            }
+        }
+        for file in accounts.iter().flat_map(|account| &account.files) {
+            if let Some(room) = &file.cut {
+                let text = "a run was cut off while it had `{}` on trial: what stood before is in `{room}/old`; look, then `rm -r {}`";
+                let text = text.replacen("{}", &file.path, 1).replace("{room}", room).replace("{}", &quote(room));
+                self.notice(text).await;
             }
         }
         let mut taken = Vec::new();

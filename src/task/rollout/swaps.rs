@@ -146,7 +146,7 @@ impl Home {
             .spawn()
             .unwrap();
         let mut input = child.stdin.take().unwrap();
-        input.write_all(changes.script(&Mark("t".into())).as_bytes()).unwrap();
+        input.write_all(changes.script(&Mark("t".into())).put().as_bytes()).unwrap();
         let (mut heard, mut chunk, mut is_sent, mut is_back) = (String::new(), [0; 4096], false, false);
         loop {
             let count = child.stdout.as_mut().unwrap().read(&mut chunk).unwrap();

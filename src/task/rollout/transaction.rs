@@ -4,11 +4,12 @@
 //!
 //! The script on the host holds each old file beside the new one until it is told to keep the new ones. Whatever ends it before,
 //! a word of ours, a lost connection, a controller that was killed or is silent, takes everything back: the host does it by
-//! itself. It knows which lines are ours, so that what others have written to the file meanwhile stays.
+//! itself, or another shell where that one was killed. It knows which lines are ours, so that what others have written to the file meanwhile stays.
 
 use super::changes::Changes;
 use super::facts::SHELL;
 use super::frames::Mark;
+use super::rescue::Rescue;
 use crate::connection::{Connection, Happening, Trace};
 use crate::event::Stream;
 use crate::outcome::{Code, Failure, RemoteExit};
@@ -28,6 +29,7 @@ const BEATS: u32 = 4;
 pub(super) struct Transaction {
     inner: Inner,
     mark: Mark,
+    rescue: Rescue,
     /// What was not dealt with yet.
     heard: Vec<u8>,
     silence: Duration,
@@ -40,6 +42,8 @@ pub(super) struct Transaction {
 pub(super) enum Left {
     /// Somebody else has changed one since it was read.
     Changed,
+    /// Another run has files beside them on trial.
+    Busy,
     /// The host said why.
     Refused(String),
 }
@@ -67,11 +71,14 @@ impl Transaction {
         changes: &Changes<'_>,
     ) -> Result<Self, Refused> {
         let mark = Mark::new();
-        let mut next = Some(Bytes::from(changes.script(&mark)));
+        let script = changes.script(&mark);
+        let mut next = Some(Bytes::from(script.put()));
+        let rescue = Rescue { connection: Arc::clone(connection), privilege: privilege.cloned(), script };
         let mut trace = Trace::default();
         let started = Inner::start(Arc::clone(connection), SHELL, privilege, &mut trace);
         let inner = started.await.map_err(Refused::Session)?;
-        let mut transaction = Self { inner, mark, heard: Vec::new(), silence: changes.silence, left: Vec::new() };
+        let (silence, heard, left) = (changes.silence, Vec::new(), Vec::new());
+        let mut transaction = Self { inner, mark, rescue, heard, silence, left };
         let mut is_whole = true;
         loop {
             let said = transaction.tell(next.take(), &["ready", "written", "end"]).await?;
@@ -161,8 +168,7 @@ impl Transaction {
                         RemoteExit::Status(status) => format!("the script ended with status {status}"),
                         RemoteExit::Signal { name, .. } => format!("the script was ended by signal {name}"),
                     };
-                    let old = "what it had begun may stand, and what stood before is beside it in the directory `.bugle-…/old`";
-                    return Err(Refused::ByHost(format!("{text}: {old}")));
+                    return Err(Refused::ByHost(self.rescue.take_back(&self.mark, &text).await));
                 }
                 Happening::Refused => {
                     let failure = Failure::new(Code::SessionRefused, "the server refused to start a program");
@@ -193,6 +199,11 @@ impl Left {
         let mut words = text.splitn(3, ' ');
         let (number, kind) = (words.next()?.parse().ok()?, words.next()?);
         let why = words.next().unwrap_or_default().to_owned();
-        Some((number, if kind == "changed" { Self::Changed } else { Self::Refused(why) }))
+        let left = match kind {
+            "changed" => Self::Changed,
+            "busy" => Self::Busy,
+            _ => Self::Refused(why),
+        };
+        Some((number, left))
     }
 }

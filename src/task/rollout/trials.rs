@@ -40,6 +40,7 @@ struct Trial {
     path: std::path::PathBuf,
     old: Vec<u8>,
     new: Vec<u8>,
+    rescue: String,
 }
 
 impl Trial {
@@ -74,10 +75,11 @@ impl Trial {
         }];
         let changes = Changes { files, repairs: Vec::new(), silence };
         let script = changes.script(&Mark("t".into()));
+        let (script, rescue) = (script.put(), script.rescue());
         let mut command = Command::new(shell[0]);
         let child = command.args(&shell[1..]).arg("-s").stdin(Stdio::piped());
         let child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-        let mut trial = Self { child, heard: String::new(), _place: place, path, old, new };
+        let mut trial = Self { child, heard: String::new(), _place: place, path, old, new, rescue };
         trial.say(script.as_bytes());
         trial.hear("\nt ready 1\n");
         trial.say(&trial.new.clone());
@@ -187,7 +189,14 @@ fn keeps_and_takes_back(shell: &[&str]) {
     let edited = rival(&format!("command=\"a {KEY} \\\" b\",restrict {KEY} new\n{other}\n"));
     let back = rival(&format!("{KEY} new\n{other}\n"));
     assert_eq!(begin().unwrap().ends_after(&edited, told, &back, shell), Some(edited), "{shell:?}");
-    // Or removes what we have kept.
+    // The shell is killed, and another one takes it all back.
+    let mut killed = begin().unwrap();
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    let rescue = Command::new(shell[0]).args(&shell[1..]).arg("-c").arg(&killed.rescue).output().unwrap();
+    assert_eq!(rescue.stdout, b"\nt restored the old file stands again\n", "{shell:?}");
+    assert_eq!((fs::read(&killed.path).unwrap(), killed.beside()), (old.clone(), vec![]), "{shell:?}");
+    // Or somebody removes what we have kept.
     let bare = begin().unwrap();
     for name in bare.beside() {
         fs::remove_dir_all(bare.path.with_file_name(name)).unwrap();
