@@ -60,6 +60,7 @@ pub(super) struct Account {
     pub(super) assumed: bool,
     /// Why nothing is known of it.
     pub(super) unknown: Option<Unknown>,
+    /// Each once, whatever names it has.
     pub(super) files: Vec<KeyFile>,
 }
 
@@ -261,6 +262,8 @@ impl Account {
             "forbidden" => self.unknown = Some(Unknown::Forbidden),
             "none" => self.unknown = Some(Unknown::NoFiles),
             "file" => self.files.push(KeyFile { path: text, ..KeyFile::default() }),
+            // Another name of one that was told before: what is edited by both would be edited twice.
+            "twin" => drop(self.files.pop()),
             key => {
                 if let Some(file) = self.files.last_mut() {
                     file.learn(key, text);

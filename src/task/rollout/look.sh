@@ -245,6 +245,17 @@ content() {
   done
 }
 
+# Whether a file has been told by another name: links and mounts give it several.
+is_twin() (
+  IFS='
+'
+  for other in $places; do
+    [ "${other#*//}" = "$make//$name" ] || continue
+    [ "${other%%//*}" != "$real" ] && [ ! "${other%%//*}/." -ef "$real/." ] || exit 0
+  done
+  exit 1
+)
+
 file() {
   say file "$1"
   place=$1
@@ -259,6 +270,9 @@ file() {
     directory=${directory%/*}
   done
   real=$(cd -P -- "${directory:-/}" 2>/dev/null && pwd -P) || { say closed "$directory"; return; }
+  if is_twin; then say twin; return; fi
+  places="$places
+$real//$make//$name"
   say place "$real"
   say name "$name"
   say make "$make"
@@ -345,6 +359,7 @@ account() {
   if [ "$me" != 0 ] && [ "$me" != "$uid" ]; then say forbidden; return; fi
   [ -z "$assumed" ] || say assumed
   say strict "$strict"
+  places=
   for one in $files; do
     if [ "$one" = none ]; then say none; continue; fi
     expanded "$one"
