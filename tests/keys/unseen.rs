@@ -74,6 +74,10 @@ fn accounts_that_are_not_listed_are_found_by_their_homes() {
     assert_eq!(answer.stdout.matches(": removed: ").count(), 2, "{}", answer.stdout);
     answer.told(stray);
     assert_eq!(fs::read(homes.join("far/.ssh/authorized_keys")).unwrap(), b"");
+    // What belongs to such an account is not taken from it.
+    host.account("lost", 48_230, "/home/linked");
+    let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", "lost", "--repair"]).run();
+    deploy.exited(1).told("belongs to `far2`, from whom --repair takes nothing");
 }
 
 #[test]

@@ -13,11 +13,19 @@ elif command -v md5sum >/dev/null 2>&1; then sum() { md5sum; }
 else sum() { cksum; }
 fi
 
+# What is known of an account, by its name.
 entry() {
   getent passwd "$1" 2>/dev/null && return
   while IFS= read -r line; do
     case $line in "$1":*) printf '%s\n' "$line"; return ;; esac
   done </etc/passwd
+}
+
+# The name of the account with a number. A directory service may list none of its own, and knows each.
+name_of() {
+  { getent passwd "$1" 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r who x number rest; do
+    [ "$number" != "$1" ] || { printf '%s\n' "$who"; break; }
+  done
 }
 
 # What a process was called with, and who started it.
@@ -302,9 +310,8 @@ part() {
   set -- "$1" $(facts "$1")
   say at "$2 $3 $4 $1"
   case $3 in 0 | "$uid") return ;; esac
-  { getent passwd 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r who x number rest; do
-    [ "$number" != "$3" ] || { say theirs "$who:$1"; break; }
-  done
+  who=$(name_of "$3")
+  [ -z "$who" ] || say theirs "$who:$1"
 }
 
 # Whether a file of an account is there, or may be.
