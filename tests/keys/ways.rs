@@ -93,6 +93,65 @@ fn repairs_are_undone_where_the_trial_fails() {
     host.assert_nothing_left(STRANGER);
 }
 
+#[test]
+fn a_repair_takes_nothing_from_those_who_share_a_directory_of_roots() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    let shared = host.daemon.directory().join("shared");
+    fs::create_dir(&shared).unwrap();
+    host.account("lodger", 48_241, "shared");
+    let deploy =
+        |more: &[&str]| host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", "lodger"]).args(more).run();
+    for mode in [0o1777, 0o777] {
+        fs::set_permissions(&shared, Permissions::from_mode(mode)).unwrap();
+        for more in [&[][..], &["--repair"], &["--repair", "--dry-run"]] {
+            let answer = deploy(more).exited(1).told("`<daemon>/shared` belongs to root, and others write there");
+            assert!(!answer.stderr.contains("--repair does it"), "{}", answer.stderr);
+        }
+        assert_eq!(facts(&shared).2, mode);
+    }
+    // What the group may is for sshd to judge.
+    chown(&shared, Some(0), Some(48_241)).unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(0o775)).unwrap();
+    let answer = deploy(&["--repair"]);
+    assert!(!answer.stderr.contains("--repair does it"), "{}", answer.stderr);
+    assert_eq!(facts(&shared).2, 0o775);
+}
+
+#[test]
+fn a_file_with_an_access_control_list_is_not_replaced() {
+    let Some(host) = Host::start() else { return };
+    let (alice, file) = (host.key("alice").unwrap(), host.file(STRANGER));
+    host.write(STRANGER, "# hers\n");
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    chown(&file, Some(0), Some(0)).unwrap();
+    // user::rw- user:stranger:r-- group::--- mask::r-- other::---
+    let list =
+        [(0x01, 6, u32::MAX), (0x02, 4, STRANGER_ID), (0x04, 0, u32::MAX), (0x10, 4, u32::MAX), (0x20, 0, u32::MAX)];
+    let entry = |(tag, bits, id): (u16, u16, u32)| format!("{tag},{bits},{id},");
+    let program = "import os, struct, sys; words = [int(word) for word in sys.argv[2].split(',') if word]\n\
+                   value = struct.pack('<I' + 'HHI' * (len(words) // 3), 2, *words)\n\
+                   os.setxattr(sys.argv[1], 'system.posix_acl_access', value)";
+    let set =
+        std::process::Command::new("python3").args(["-c", program]).arg(&file).arg(list.map(entry).concat()).status();
+    if !set.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no access control lists here");
+        return;
+    }
+    let deploy =
+        |more: &[&str]| host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER]).args(more).run();
+    for more in [&[][..], &["--dry-run"]] {
+        let answer = deploy(more).exited(1).told("cannot be replaced: its access control list would be lost");
+        answer.told("setfacl -b <daemon>/stranger/.ssh/authorized_keys; chown 48221 ");
+    }
+    assert_eq!(host.text(STRANGER), "# hers\n");
+    // What only is mended is replaced too.
+    host.write(STRANGER, format!("{}\n", alice.line));
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    deploy(&["--repair"]).exited(1).told("its access control list would be lost");
+    host.keys("list").args(["--for", STRANGER]).run().exited(0);
+}
+
 /// Two hosts, `near` and behind it `far`, and what is before the ssh_config: who jumps is the stranger on `near`.
 fn two_hosts(
     port_of_near: impl Fn(&Host) -> u16,

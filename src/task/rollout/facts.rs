@@ -127,6 +127,8 @@ pub(super) struct Part {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// Whether it has an access control list.
+    pub(super) has_acl: bool,
 }
 
 /// The bytes of a file and the sum by which the host knows them again.
@@ -313,7 +315,8 @@ impl Part {
                 bits |= 0o4000 >> (index / 3);
             }
         }
-        Some(Self { path: path.to_owned(), mode: bits, uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+        let has_acl = mode.ends_with('+');
+        Some(Self { path: path.to_owned(), mode: bits, uid: uid.parse().ok()?, gid: gid.parse().ok()?, has_acl })
     }
 
     /// `drwxr-xr-x UID GID`, as `ls -ldn` has them; what it is comes first.
@@ -352,7 +355,7 @@ mod tests {
         ] {
             let part = Part::read(&format!("{written} 1000 100 /home/a b")).unwrap();
             assert_eq!((part.mode, part.uid, part.gid), (mode, 1000, 100), "{written}");
-            assert_eq!(part.path, "/home/a b");
+            assert_eq!((part.path.as_str(), part.has_acl), ("/home/a b", written.ends_with('+')));
             let (kind, known) = (written.chars().next().unwrap(), written.trim_end_matches(['.', '+']));
             assert_eq!(part.listed(kind), format!("{known} 1000 100"));
         }

@@ -1,7 +1,7 @@
 //! What is to be done about one account, found before anything is done: [`Intent`].
 
 use super::facts::{Account, KeyFile, Unknown};
-use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for};
+use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for, remedy};
 use super::order::{Absent, Admission, Errand, Repair, Whose};
 use super::plan::Plan;
 use super::strict::{Violation, violations};
@@ -9,6 +9,8 @@ use crate::keys::authorized::{Document, Entry, Expiry, Options, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::Failure;
 use crate::task::shell::quote;
+
+const REPAIR: &str = "--repair does it";
 
 /// What is to be done about one account.
 pub(super) struct Intent {
@@ -65,9 +67,8 @@ impl Intent {
             return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
         }
         let plan = Plan::new(&account, &errand.wish).map_err(|error| refused_for(&account, &error.to_string()))?;
-        if let Some(why) = plan.edits.iter().find_map(|(index, _)| cannot_be_written(&account, &account.files[*index]))
-        {
-            return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
+        for file in plan.edits.iter().map(|(index, _)| &account.files[*index]) {
+            is_writable(&account, file)?;
         }
         for (admission, presence) in errand.wish.present.iter().zip(&plan.present) {
             // What nobody has touched is told with the key.
@@ -79,17 +80,26 @@ impl Intent {
             }
         }
         let found = if errand.wish.present.is_empty() { Vec::new() } else { found(&account, &plan) };
+        if let Some(failure) = shared(&account, &found) {
+            return Err(failure);
+        }
+        let (mendable, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|violation| violation.shared().is_none());
         let (repairs, doubts) = match repair {
-            Repair::Mend => match given_away(&account, &found) {
+            Repair::Mend => match given_away(&account, &mendable) {
                 Some(failure) => return Err(failure),
-                None => (found, Vec::new()),
+                None => (mendable, others),
             },
-            Repair::Refuse if found.iter().any(Violation::is_certain) => {
-                let why = format!("sshd would ignore the keys (StrictModes) until this is done: {}", commands(&found));
-                return Err(refused_for(&account, &why).hint("--repair does it"));
+            Repair::Refuse if mendable.iter().any(Violation::is_certain) => {
+                let text = "sshd would ignore the keys (StrictModes) until this is done";
+                let failure = refused_for(&account, &format!("{text}: {}", commands(&mendable)));
+                return Err(failure.hint(REPAIR));
             }
-            Repair::Refuse => (Vec::new(), found),
+            Repair::Refuse => (Vec::new(), [mendable, others].concat()),
         };
+        for file in account.files.iter().filter(|file| repairs.iter().any(|violation| violation.is_of(file))) {
+            is_writable(&account, file)?;
+        }
         Ok(Some(Self { account, plan, repairs, doubts, is_own: false }))
     }
 
@@ -193,6 +203,21 @@ impl Intent {
     }
 }
 
+/// What sshd refuses for certain about a directory that is not the account's alone.
+fn shared(account: &Account, found: &[Violation]) -> Option<Failure> {
+    let path = found.iter().filter(|violation| violation.is_certain()).find_map(Violation::shared)?;
+    let text = "sshd would ignore the keys (StrictModes)";
+    let why = format!("{text}: `{path}` belongs to root, and others write there, from whom --repair takes nothing");
+    let hint = "give the account a home of its own (`usermod -d`), or find out on the host who has to write there";
+    Some(refused_for(account, &why).hint(hint))
+}
+
+/// Whether a file can become another, before anything is done.
+fn is_writable(account: &Account, file: &KeyFile) -> Result<(), Failure> {
+    let why = cannot_be_written(account, file);
+    why.map_or(Ok(()), |why| Err(refused_for(account, &why).hints(remedy(account, file, &why))))
+}
+
 /// Why something is not mended that another account owns: the user may have moved it there.
 fn given_away(account: &Account, found: &[Violation]) -> Option<Failure> {
     let mut theirs = account.files.iter().flat_map(|file| &file.theirs);
@@ -243,6 +268,11 @@ fn found(account: &Account, plan: &Plan) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Says what mends all of these, where something does.
+pub(super) fn repair_of(violations: &[Violation]) -> Option<String> {
+    violations.iter().all(|violation| violation.shared().is_none()).then(|| REPAIR.to_owned())
 }
 
 /// What mends these, as a person would type it.

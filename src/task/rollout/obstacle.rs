@@ -2,10 +2,14 @@
 
 use super::facts::{Account, KeyFile, Part, Remark, Unknown};
 use crate::outcome::{Code, Failure};
+use crate::task::shell::quote;
 use std::path::Path;
 
 /// Why a file is a guess.
 pub(super) const ASSUMED: &str = "it is not known which files sshd reads, since only root may ask it";
+
+/// Why a file is not replaced that ls shows with a `+`: sshd may read it by that alone.
+const ACL: &str = "its access control list would be lost";
 
 /// Why a file is not touched.
 pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
@@ -41,6 +45,7 @@ fn placed(account: &Account, file: &KeyFile) -> Option<String> {
         Some(part) if account.looked_as != 0 && part.uid != account.looked_as => {
             format!("cannot be replaced: it belongs to user {}, which only --sudo can keep", part.uid)
         }
+        Some(part) if part.has_acl => format!("cannot be replaced: {ACL}"),
         Some(_) => return None,
         None if file.make.is_empty() => return None,
         None if account.home.is_empty() => "cannot be made: there is no home directory".into(),
@@ -89,6 +94,18 @@ impl Remark {
         let failure = Failure::new(Code::KeysUnproved, format!("a key may be left: {}", self.text()));
         Some(failure.hint("look into that file on the host; `sshd -T -C user=NAME,addr=ADDRESS` says who is meant"))
     }
+}
+
+/// What to do about a file that cannot be replaced.
+pub(super) fn remedy(account: &Account, file: &KeyFile, why: &str) -> Option<String> {
+    let path = quote(&file.path);
+    let without = || {
+        format!(
+            "without it, it has to be readable for `{}`: `setfacl -b {path}; chown {} {path}` on the host",
+            account.name, account.uid
+        )
+    };
+    if why.ends_with(ACL) { Some(without()) } else { may_not(account, why) }
 }
 
 /// What to do where the login user may not: the file is another's, or in a place that is root's.

@@ -1,6 +1,6 @@
 //! What has to be proved on one host before anything is begun, while it is on trial, and after it.
 
-use super::intent::{Intent, Rest, commands};
+use super::intent::{Intent, Rest, commands, repair_of};
 use super::obstacle::{ASSUMED, refused, refused_for};
 use super::order::{Admission, Bearer, Errand, Whose};
 use super::proof::{self, Proof, Purpose, Way};
@@ -152,7 +152,7 @@ impl Site<'_> {
             Proof::Refused(failure) => {
                 let commands = commands(&intent.doubts);
                 let message = format!("{}; sshd may want this (StrictModes): {commands}", failure.message);
-                Err(unproved(&admission.bearer, &Failure { message, ..failure }).hint("--repair does it"))
+                Err(unproved(&admission.bearer, &Failure { message, ..failure }).hints(repair_of(&intent.doubts)))
             }
             proof => Ok(proof),
         }

@@ -6,12 +6,16 @@ use crate::task::shell::quote;
 /// Bits with which somebody else could write.
 const OTHERS_WRITE: u32 = 0o022;
 
+const STICKY: u32 = 0o1000;
+
 /// Something on the way to the keys that makes sshd ignore them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Violation {
     part: Part,
     /// Who should own it, where somebody else does.
     owner: Option<u32>,
+    /// Whether it is root's directory, in which others write too and have to.
+    is_shared: bool,
 }
 
 /// What sshd would refuse about a file and the directories above it.
@@ -21,7 +25,10 @@ pub(super) fn violations(account: &Account, file: &KeyFile) -> Vec<Violation> {
     }
     let found = file.parts.iter().filter_map(|part| {
         let owner = (part.uid != 0 && part.uid != account.uid).then_some(account.uid);
-        let violation = Violation { part: part.clone(), owner };
+        // Who may write in a home of her own is for her to say; who may in a directory of root's is not.
+        let is_roots = part.uid == 0 && (account.uid != 0 || part.mode & STICKY != 0);
+        let is_shared = is_roots && file.own_part() != Some(part);
+        let violation = Violation { part: part.clone(), owner, is_shared };
         (owner.is_some() || part.mode & OTHERS_WRITE != 0).then_some(violation)
     });
     found.collect()
@@ -58,6 +65,11 @@ impl Violation {
         self.owner.is_some() && self.part.path == path
     }
 
+    /// The directory from which mending it would take the permission of everybody else who writes there.
+    pub(super) fn shared(&self) -> Option<&str> {
+        self.is_shared.then_some(self.part.path.as_str())
+    }
+
     /// Whether it is about a file, and not about a directory above it.
     pub(super) fn is_of(&self, file: &KeyFile) -> bool {
         file.own_part() == Some(&self.part)
@@ -81,7 +93,7 @@ mod tests {
     use super::*;
 
     fn part(path: &str, mode: u32, uid: u32) -> Part {
-        Part { path: path.into(), mode, uid, gid: 5 }
+        Part { path: path.into(), mode, uid, gid: 5, has_acl: false }
     }
 
     #[test]
