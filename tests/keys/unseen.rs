@@ -137,6 +137,26 @@ fn a_server_that_is_hidden_from_the_user_makes_a_guess() {
     revoke.told("keys.unproved: ").told(GUESS).told("--sudo asks sshd");
     // Root sees all.
     assert!(host.keys("list").run().exited(0).stderr.is_empty());
+    // But what nobody can see.
+    if !host.mount(&["-t", "tmpfs", "none", "/proc"]) {
+        return;
+    }
+    host.write("root", format!("{}{}\n", host.text("root"), alice.line));
+    let answer =
+        host.keys("revoke").arg(alice.of_a_colleague()).run().exited(1).told("keys.unproved: ").told(" on the host");
+    assert!(!answer.stderr.contains("only root may") && !answer.stderr.contains("--sudo"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_configuration_that_sshd_would_not_start_with_makes_a_guess() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    host.write("root", format!("{}{}\n", host.text("root"), alice.line));
+    let config = host.daemon.directory().join("sshd_config");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "Nonsense yes\n").unwrap();
+    host.keys("list").run().exited(0).told("since it does not tell (`sshd -T` fails)");
+    let revoke = || host.keys("revoke").arg(alice.of_a_colleague()).run().exited(1);
+    revoke().told("keys.unproved: ").told("`sshd -t` on the host says what is wrong");
 }
 
 #[test]
@@ -210,7 +230,7 @@ fn a_name_with_a_blank_is_a_guess_for_root_too() {
     fs::remove_file(&alice.private).unwrap();
     host.write(STRANGER, format!("{}\n", alice.line));
     let answer = host.keys("revoke").arg("alice").arg("--everywhere").run().exited(1);
-    answer.told("keys.");
+    answer.told("keys.").told("since the name of one has a blank in it").told("look into the file");
 }
 
 #[test]

@@ -56,8 +56,8 @@ pub(super) struct Account {
     pub(super) strict: Strict,
     /// What the host takes the time to be.
     pub(super) clock: HostClock,
-    /// Whether the place is a guess: sshd could not be asked, and its configuration says several things or cannot be read.
-    pub(super) assumed: bool,
+    /// Why the place is a guess, where it is.
+    pub(super) assumed: Option<Guess>,
     /// Why nothing is known of it.
     pub(super) unknown: Option<Unknown>,
     /// Each once, whatever names it has.
@@ -83,6 +83,19 @@ impl Unknown {
             Self::NoFiles => "sshd reads no keys from files (AuthorizedKeysFile none)",
         }
     }
+}
+
+/// Why it is not known which files sshd reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guess {
+    /// It could not be asked, and its configuration says several things or cannot be read.
+    Closed,
+    /// Root asked an sshd that may be another than the one that serves us.
+    Unseen,
+    /// Root asked, and it did not answer.
+    Mute,
+    /// It does not tell where a name ends.
+    Blank,
 }
 
 /// `StrictModes`.
@@ -259,7 +272,14 @@ impl Account {
             "home" => self.home = text,
             "named" => self.named_home = text,
             "strict" => self.strict = if text.eq_ignore_ascii_case("no") { Strict::No } else { Strict::Yes },
-            "assumed" => self.assumed = true,
+            "assumed" => {
+                self.assumed = Some(match &*text {
+                    "unseen" => Guess::Unseen,
+                    "mute" => Guess::Mute,
+                    "blank" => Guess::Blank,
+                    _ => Guess::Closed,
+                });
+            }
             "unknown" => self.unknown = Some(Unknown::Absent),
             "forbidden" => self.unknown = Some(Unknown::Forbidden),
             "none" => self.unknown = Some(Unknown::NoFiles),

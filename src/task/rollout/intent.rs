@@ -1,6 +1,6 @@
 //! What is to be done about one account, found before anything is done: [`Intent`].
 
-use super::facts::{Account, KeyFile, Unknown};
+use super::facts::{Account, Guess, KeyFile, Unknown};
 use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for, remedy};
 use super::order::{Absent, Admission, Errand, Repair, Whose};
 use super::plan::Plan;
@@ -181,9 +181,9 @@ impl Intent {
         self.plan.takes_away() || !self.repairs.is_empty()
     }
 
-    /// Whether it is not sure that sshd reads these files alone, where a key must not stand in any.
-    pub(super) fn is_unsure(&self, absent: &Absent) -> bool {
-        self.account.assumed && !matches!(absent, Absent::Nothing)
+    /// Why it is not sure that sshd reads these files alone, where a key must not stand in any.
+    pub(super) fn doubt(&self, absent: &Absent) -> Option<Guess> {
+        self.account.assumed.filter(|_| !matches!(absent, Absent::Nothing))
     }
 
     /// The first file, which is the only one that is meant where sshd cannot be asked.

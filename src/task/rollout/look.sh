@@ -324,6 +324,18 @@ may_have_keys() {
   return 1
 }
 
+# What sshd says of an account, or its configuration, and why that is a guess.
+ask() {
+  assumed=
+  if settings=$(effective "$user"); then
+    # The usual sshd may be another than the one that serves us; that one, by its whole name, tells its own default.
+    [ -n "$known" ] || case $program in /*) [ -z "$config" ] ;; *) false ;; esac || assumed=unseen
+  elif [ "$me" = 0 ]; then settings=$configured assumed=mute
+  else settings=$assumption$configured; fi
+  case $configured in *'blank yes'*) assumed=blank ;; *) [ -z "$(setting ambiguous)" ] || assumed=${assumed:-closed} ;; esac
+  case $assumed in blank | closed) settings= ;; esac
+}
+
 account() {
   user=$1
   line=$(entry "$user" | sed 1q)
@@ -346,9 +358,7 @@ account() {
   elif [ "$me" != 0 ] && [ "$me" != "$uid" ]; then
     files=
   else
-    if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$assumption$configured; fi
-    case $configured in *'blank yes'*) assumed=yes ;; *) assumed=$(setting ambiguous) ;; esac
-    [ -z "$assumed" ] || settings=
+    if [ "$same" != yes ] || [ -z "$settings" ]; then ask; fi
     strict=$(setting strictmodes)
     files=$(setting authorizedkeysfile)
     files=${files:-.ssh/authorized_keys .ssh/authorized_keys2}
@@ -364,7 +374,7 @@ account() {
   say home "$real_home"
   say named "$home"
   if [ "$me" != 0 ] && [ "$me" != "$uid" ]; then say forbidden; return; fi
-  [ -z "$assumed" ] || say assumed
+  [ -z "$assumed" ] || say assumed "$assumed"
   say strict "$strict"
   places=
   for one in $files; do

@@ -1,7 +1,8 @@
 //! What has to be proved on one host before anything is begun, while it is on trial, and after it.
 
+use super::facts::Guess;
 use super::intent::{Intent, Rest, commands, repair_of};
-use super::obstacle::{ASSUMED, refused, refused_for};
+use super::obstacle::{refused, refused_for};
 use super::order::{Admission, Bearer, Errand, Whose};
 use super::proof::{self, Proof, Purpose, Way};
 use super::site::Site;
@@ -176,16 +177,17 @@ impl Site<'_> {
                 .await;
             }
         }
-        for intent in intents.iter().filter(|intent| intent.is_unsure(&errand.wish.absent)) {
+        for intent in intents {
+            let Some(guess) = intent.doubt(&errand.wish.absent) else { continue };
             let gone = intent.gone();
             let is_here = |key: &PublicKey| {
                 let bearer = bearer(errand, intent, key);
                 bearer.is_some_and(|bearer| proof::here(self.connector(), &self.host.destination, &bearer).is_some())
             };
             if gone.is_empty() || !gone.iter().all(is_here) {
-                return Err(unsure(intent));
+                return Err(unsure(intent, guess));
             }
-            self.notice(format!("{ASSUMED}: {} is assumed", intent.path())).await;
+            self.notice(format!("{}: {} is assumed", guess.why(), intent.path())).await;
         }
         Ok(())
     }
@@ -225,8 +227,8 @@ impl Site<'_> {
                 }
             }
             let is_tried = intent.gone().iter().all(|key| tried.contains(key)) && !tried.is_empty();
-            if intent.is_unsure(&errand.wish.absent) && !is_tried {
-                return Err(unsure(intent));
+            if let Some(guess) = intent.doubt(&errand.wish.absent).filter(|_| !is_tried) {
+                return Err(unsure(intent, guess));
             }
         }
         Ok(())
@@ -243,10 +245,10 @@ fn bearer(errand: &Errand, intent: &Intent, key: &PublicKey) -> Option<Arc<Beare
     known.cloned().or_else(made)
 }
 
-fn unsure(intent: &Intent) -> Failure {
-    let text = format!("{ASSUMED}: {} was looked after, and a key may stand in another", intent.path());
+fn unsure(intent: &Intent, guess: Guess) -> Failure {
+    let text = format!("{}: {} was looked after, and a key may stand in another", guess.why(), intent.path());
     let failure = Failure { code: Code::KeysUnproved, ..refused_for(&intent.account, &text) };
-    failure.hint("--sudo asks sshd")
+    failure.hint(guess.hint())
 }
 
 fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {
