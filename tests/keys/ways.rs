@@ -283,8 +283,8 @@ fn what_lets_nobody_in_is_not_the_key_that_is_left() {
         fs::write(&from, format!("{options} {}\n", bob.line)).unwrap();
         host.keys("sync").arg("--from").arg(&from).args(["--for", STRANGER, "--exclusive"]).run()
     };
-    let refused = "keys.refused: the keys of `stranger`: its last key would go but such as have expired, are for certificates or \
-                   have `from=`, and no login with those is proved";
+    let refused = "keys.refused: the keys of `stranger`: its last key would go but such as have expired, are for certificates, \
+                   have `from=` or are ignored by sshd, and no login with those is proved";
     for options in ["expiry-time=\"20200101\"", "cert-authority", "from=\"192.0.2.1\"", "from=\"127.0.0.1\""] {
         let text = format!("{}\n{options} {}\n", alice.line, bob.line);
         host.write(STRANGER, &text);
@@ -316,8 +316,47 @@ fn what_lets_nobody_in_is_not_the_key_that_is_left() {
     let everywhere = host.keys("revoke").args(["alice", "--everywhere"]).run().exited(0);
     everywhere.said(
         "stranger: removed: SHA256:<fingerprint> alice\n\
-         stranger: no key is left but such as have expired, are for certificates or have `from=`\n",
+         stranger: no key is left but such as have expired, are for certificates, have `from=` or are ignored by sshd\n",
     );
+}
+
+#[test]
+fn a_key_that_sshd_ignores_is_not_the_one_that_is_left() {
+    let refused = "keys.refused: the keys of `stranger`: its last key would go but such as have expired, are for certificates, \
+                   have `from=` or are ignored by sshd";
+    let places = ["AuthorizedKeysFile .ssh/authorized_keys {}/central"];
+    // What all may write, and what the account may not read.
+    for (options, file, mode) in
+        [(&[][..], "stranger/.ssh/authorized_keys2", 0o666), (&["StrictModes no", places[0]], "central", 0o600)]
+    {
+        let Some(host) = Host::with(options) else { return };
+        let (alice, bob) = (host.key("alice").unwrap(), host.key("bob").unwrap());
+        let (one, two) = (format!("{}\n", alice.line), format!("{}\n", bob.line));
+        let revoke = |more: &[&str]| host.keys("revoke").args(["alice", "--for", STRANGER]).args(more).run();
+        let file = host.daemon.directory().join(file);
+        host.write(STRANGER, &one);
+        fs::write(&file, &two).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        assert!(!host.lets_in(STRANGER, &bob.private));
+        for more in [&["--dry-run"][..], &[]] {
+            revoke(more).exited(1).told(refused);
+        }
+        assert_eq!(host.text(STRANGER), one);
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert!(host.lets_in(STRANGER, &bob.private));
+        revoke(&["--dry-run"]).exited(0);
+        fs::remove_file(file).unwrap();
+        host.write(STRANGER, format!("{one}frobnicate,restrict {two}"));
+        assert!(!host.lets_in(STRANGER, &bob.private));
+        revoke(&[]).exited(1).told(refused);
+        let list = host.keys("list").args(["--for", STRANGER, "--key", "bob"]).run().exited(0);
+        assert!(list.stdout.contains("ignored: unknown option `frobnicate`"), "{}", list.stdout);
+        // Nobody loses what he did not have.
+        host.write(STRANGER, format!("{one}{two}"));
+        fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o666)).unwrap();
+        revoke(&[]).exited(0);
+        assert_eq!(host.text(STRANGER), two);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::facts::{Account, Guess, KeyFile, Unknown};
 use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for, remedy};
 use super::order::{Absent, Admission, Errand, Repair, Whose};
 use super::plan::Plan;
-use super::strict::{Violation, violations};
+use super::strict::{Violation, is_heeded, violations};
 use crate::keys::authorized::{Document, Entry, Expiry, Options, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::Failure;
@@ -44,7 +44,7 @@ impl Rest {
     pub(super) fn words(&self) -> &'static str {
         match self {
             Self::Nothing => "",
-            Self::Doubtful(_) => " but such as have expired, are for certificates or have `from=`",
+            Self::Doubtful(_) => " but such as have expired, are for certificates, have `from=` or are ignored by sshd",
         }
     }
 }
@@ -145,35 +145,33 @@ impl Intent {
     /// What is left where the last key goes that let somebody in, or lets in no more as it did, as far as files say.
     pub(super) fn rest(&self) -> Option<Rest> {
         let over = |entry: &Entry| expiry(entry).map(|end| end.is_over(&self.account.clock));
-        let mut left: Vec<Entry> =
-            self.documents().flat_map(|document| document.entries().cloned().collect::<Vec<_>>()).collect();
-        let stays = |entry: &Entry| {
-            let mut lines = left.iter().filter(|line| line.key == entry.key);
-            lines.any(|line| {
+        let before = heeded(&self.account, &[], self.account.files.iter().map(KeyFile::document));
+        let mut left = heeded(&self.account, &self.repairs, self.documents());
+        let stays = |(entry, was_heeded): &(Entry, bool)| {
+            let mut lines = left.iter().filter(|(line, is_heeded)| line.key == entry.key && is_heeded >= was_heeded);
+            lines.any(|(line, _)| {
                 let lets_in = !matches!(over(line), Some(None | Some(true)));
                 let anywhere = from(line).is_none_or(|places| from(entry).as_ref() == Some(&places));
                 line.options == entry.options || line.is_authority() == entry.is_authority() && lets_in && anywhere
             })
         };
-        let before: Vec<Document> = self.account.files.iter().map(KeyFile::document).collect();
         // What has expired lets nobody in who could be shut out.
-        let going: Vec<&Entry> = before
-            .iter()
-            .flat_map(Document::entries)
-            .filter(|entry| over(entry) != Some(Some(true)) && !stays(entry))
-            .collect();
+        let going: Vec<&(Entry, bool)> =
+            before.iter().filter(|line| over(&line.0) != Some(Some(true)) && !stays(line)).collect();
         if going.is_empty() {
             return None;
         }
         if left.is_empty() {
             return Some(Rest::Nothing);
         }
-        left.retain(|entry| !entry.is_authority() && matches!(over(entry), None | Some(Some(false))));
-        // Who comes from where the other did has a place to come from.
-        let counts = |entry: &Entry| {
-            from(entry).is_none_or(|places| going.iter().all(|gone| from(gone).as_ref() == Some(&places)))
+        left.retain(|(entry, _)| !entry.is_authority() && matches!(over(entry), None | Some(Some(false))));
+        // Who comes from where the other did has a place to come from, and who is ignored is no worse off.
+        let counts = |(entry, is_heeded): &(Entry, bool)| {
+            from(entry).is_none_or(|places| going.iter().all(|(gone, _)| from(gone).as_ref() == Some(&places)))
+                && (*is_heeded || going.iter().all(|(_, was_heeded)| !was_heeded))
         };
-        if left.iter().any(counts) { None } else { Some(Rest::Doubtful(left)) }
+        let is_well = left.iter().any(counts);
+        (!is_well).then(|| Rest::Doubtful(left.into_iter().map(|(entry, _)| entry).collect()))
     }
 
     /// Whether a way in may be lost.
@@ -246,6 +244,17 @@ fn documents(account: &Account, plan: &Plan) -> impl Iterator<Item = Document> {
         let edit = plan.edits.iter().find(|(edited, _)| *edited == index);
         edit.map_or_else(|| file.document(), |(_, document)| document.clone())
     })
+}
+
+/// The lines with keys, and of each whether sshd heeds it, as far as is known.
+fn heeded(account: &Account, mended: &[Violation], documents: impl Iterator<Item = Document>) -> Vec<(Entry, bool)> {
+    let mut lines = Vec::new();
+    for (file, document) in account.files.iter().zip(documents) {
+        let is_heeded = is_heeded(account, file, mended);
+        let is_known = |entry: &Entry| Options::found(&entry.options).unknown().is_none();
+        lines.extend(document.entries().map(|entry| (entry.clone(), is_heeded && is_known(entry))));
+    }
+    lines
 }
 
 /// When a key ends of which every line has ended.

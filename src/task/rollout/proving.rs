@@ -50,8 +50,8 @@ impl Site<'_> {
                 }
                 Some(Rest::Doubtful(entries)) if self.any_lets_in(&entries, intent, errand).await => continue,
                 Some(Rest::Doubtful(_)) => (
-                    "its last key would go but such as have expired, are for certificates or have `from=`, and no login with \
-                     those is proved",
+                    "its last key would go but such as have expired, are for certificates, have `from=` or are ignored by \
+                     sshd, and no login with those is proved",
                     "name the private half of one that stays (-I), let another key in first, or say --force",
                 ),
             };

@@ -34,6 +34,23 @@ pub(super) fn violations(account: &Account, file: &KeyFile) -> Vec<Violation> {
     found.collect()
 }
 
+/// Whether sshd reads a file once this is mended, as far as can be known: it does so as the account.
+pub(super) fn is_heeded(account: &Account, file: &KeyFile, mended: &[Violation]) -> bool {
+    let is_refused =
+        violations(account, file).iter().any(|violation| violation.is_certain() && !mended.contains(violation));
+    // Which groups the account is in is not known.
+    let may = |part: &Part, bit: u32| {
+        let bits = if part.uid == account.uid { bit << 6 } else { bit << 3 | bit };
+        account.uid == 0 || part.has_acl || part.mode & bits != 0
+    };
+    let is_open = |part: &Part| {
+        let is_mended = mended.iter().any(|violation| violation.part == *part);
+        let part = if is_mended { self::mended(account, part) } else { part.clone() };
+        may(&part, if file.own_part().is_some_and(|own| own.path == part.path) { 0o4 } else { 0o1 })
+    };
+    !is_refused && file.parts.iter().all(is_open)
+}
+
 /// A path as it is once what sshd would refuse about it is mended.
 pub(super) fn mended(account: &Account, part: &Part) -> Part {
     let mut part = part.clone();
