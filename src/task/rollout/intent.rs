@@ -4,8 +4,9 @@ use super::facts::{Account, Guess, KeyFile, Unknown};
 use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for, remedy};
 use super::order::{Absent, Admission, Errand, Repair, Whose};
 use super::plan::Plan;
-use super::strict::{Violation, is_heeded, violations};
-use crate::keys::authorized::{Document, Entry, Expiry, Options, Presence};
+use super::rest::expiry;
+use super::strict::{Violation, violations};
+use crate::keys::authorized::{Document, Entry, Expiry, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::Failure;
 use crate::task::shell::quote;
@@ -24,29 +25,11 @@ pub(super) struct Intent {
     pub(super) is_own: bool,
 }
 
-/// What is left of an account's keys when the last one goes that lets in without doubt.
-pub(super) enum Rest {
-    /// No key.
-    Nothing,
-    /// Keys that have expired or are for certificates, and these, which let in from some places only.
-    Doubtful(Vec<Entry>),
-}
-
 /// Where a file is, without links.
 pub(super) type Place = (String, String);
 
 pub(super) fn place(file: &KeyFile) -> Place {
     (file.directory.clone() + "/" + &file.make, file.name.clone())
-}
-
-impl Rest {
-    /// What is said of it, after `no key is left`.
-    pub(super) fn words(&self) -> &'static str {
-        match self {
-            Self::Nothing => "",
-            Self::Doubtful(_) => " but such as have expired, are for certificates, have `from=` or are ignored by sshd",
-        }
-    }
 }
 
 impl Intent {
@@ -126,7 +109,7 @@ impl Intent {
     }
 
     /// The files as they will be.
-    fn documents(&self) -> impl Iterator<Item = Document> {
+    pub(super) fn documents(&self) -> impl Iterator<Item = Document> {
         documents(&self.account, &self.plan)
     }
 
@@ -140,38 +123,6 @@ impl Intent {
         let left: Vec<Document> = self.documents().collect();
         let is_left = |key: &PublicKey| left.iter().flat_map(Document::entries).any(|entry| entry.key == *key);
         self.plan.removed_keys().into_iter().filter(|key| !is_left(key)).collect()
-    }
-
-    /// What is left where the last key goes that let somebody in, or lets in no more as it did, as far as files say.
-    pub(super) fn rest(&self) -> Option<Rest> {
-        let over = |entry: &Entry| expiry(entry).map(|end| end.is_over(&self.account.clock));
-        let before = heeded(&self.account, &[], self.account.files.iter().map(KeyFile::document));
-        let mut left = heeded(&self.account, &self.repairs, self.documents());
-        let stays = |(entry, was_heeded): &(Entry, bool)| {
-            let mut lines = left.iter().filter(|(line, is_heeded)| line.key == entry.key && is_heeded >= was_heeded);
-            lines.any(|(line, _)| {
-                let lets_in = !matches!(over(line), Some(None | Some(true)));
-                let anywhere = from(line).is_none_or(|places| from(entry).as_ref() == Some(&places));
-                line.options == entry.options || line.is_authority() == entry.is_authority() && lets_in && anywhere
-            })
-        };
-        // What has expired lets nobody in who could be shut out.
-        let going: Vec<&(Entry, bool)> =
-            before.iter().filter(|line| over(&line.0) != Some(Some(true)) && !stays(line)).collect();
-        if going.is_empty() {
-            return None;
-        }
-        if left.is_empty() {
-            return Some(Rest::Nothing);
-        }
-        left.retain(|(entry, _)| !entry.is_authority() && matches!(over(entry), None | Some(Some(false))));
-        // Who comes from where the other did has a place to come from, and who is ignored is no worse off.
-        let counts = |(entry, is_heeded): &(Entry, bool)| {
-            from(entry).is_none_or(|places| going.iter().all(|(gone, _)| from(gone).as_ref() == Some(&places)))
-                && (*is_heeded || going.iter().all(|(_, was_heeded)| !was_heeded))
-        };
-        let is_well = left.iter().any(counts);
-        (!is_well).then(|| Rest::Doubtful(left.into_iter().map(|(entry, _)| entry).collect()))
     }
 
     /// Whether a way in may be lost.
@@ -228,33 +179,12 @@ fn given_away(account: &Account, found: &[Violation]) -> Option<Failure> {
     )))
 }
 
-/// When a line ends.
-fn expiry(entry: &Entry) -> Option<Expiry> {
-    Expiry::of(&Options::found(&entry.options))
-}
-
-/// The places from which a key lets in.
-fn from(entry: &Entry) -> Option<String> {
-    Options::found(&entry.options).get("from").and_then(|option| option.value.clone())
-}
-
 /// The files of an account as they will be.
 fn documents(account: &Account, plan: &Plan) -> impl Iterator<Item = Document> {
     account.files.iter().enumerate().map(|(index, file)| {
         let edit = plan.edits.iter().find(|(edited, _)| *edited == index);
         edit.map_or_else(|| file.document(), |(_, document)| document.clone())
     })
-}
-
-/// The lines with keys, and of each whether sshd heeds it, as far as is known.
-fn heeded(account: &Account, mended: &[Violation], documents: impl Iterator<Item = Document>) -> Vec<(Entry, bool)> {
-    let mut lines = Vec::new();
-    for (file, document) in account.files.iter().zip(documents) {
-        let is_heeded = is_heeded(account, file, mended);
-        let is_known = |entry: &Entry| Options::found(&entry.options).unknown().is_none();
-        lines.extend(document.entries().map(|entry| (entry.clone(), is_heeded && is_known(entry))));
-    }
-    lines
 }
 
 /// When a key ends of which every line has ended.

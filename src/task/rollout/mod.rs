@@ -14,6 +14,7 @@ mod order;
 mod plan;
 mod proof;
 mod proving;
+mod rest;
 mod site;
 mod strict;
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What has to be proved on one host before anything is begun, while it is on trial, and after it.
 
 use super::facts::Guess;
-use super::intent::{Intent, Rest, commands, repair_of};
+use super::intent::{Intent, commands, repair_of};
 use super::obstacle::{refused, refused_for};
 use super::order::{Admission, Bearer, Errand, Whose};
 use super::proof::{self, Proof, Purpose, Way};
+use super::rest::Rest;
 use super::site::Site;
 use crate::connection::{PrivateHalf, Route};
 use crate::keys::authorized::{Entry, NewKey, Options, Presence};
