@@ -246,3 +246,11 @@ fn a_host_that_runs_no_script_is_told_of() {
             .told("check the login shell");
     }
 }
+
+#[test]
+fn a_script_that_is_killed_is_no_fault_of_the_login_shell() {
+    let Some(host) = Host::with(&["ForceCommand kill -9 $$"]) else { return };
+    let answer = host.keys("list").run().exited(1);
+    let answer = answer.told("session.refused: a script that bugle runs on the host was ended by signal KILL");
+    assert!(!answer.stderr.contains("login shell"), "{}", answer.stderr);
+}

@@ -3,7 +3,7 @@
 use super::frames::{Frame, Mark};
 use crate::connection::Connection;
 use crate::keys::authorized::{Document, HostClock};
-use crate::outcome::{Code, Failure};
+use crate::outcome::{Code, Failure, RemoteExit};
 use crate::task::inner::ask;
 use crate::task::privilege::Privilege;
 use crate::task::shell::quote;
@@ -205,9 +205,14 @@ pub(super) async fn run(
     script: String,
 ) -> Result<Vec<u8>, Failure> {
     let asked = ask(connection, privilege, SHELL, Bytes::from(script)).await;
-    asked.map_err(|failure| match failure.code {
+    asked.map_err(|failure| match (failure.code, &failure.exit) {
+        (Code::ExitStatus, Some(RemoteExit::Signal { name, .. })) => {
+            let text = format!("a script that bugle runs on the host was ended by signal {name}");
+            Failure::new(Code::SessionRefused, text)
+                .hint("run it again; the log of the host may say who ends processes")
+        }
         // No command of the user's has ended so, and would have told why.
-        Code::ExitStatus => Failure::new(Code::SessionRefused, failure.message)
+        (Code::ExitStatus, _) => Failure::new(Code::SessionRefused, failure.message)
             .hint("check the login shell of the account, and ForceCommand in the host's sshd_config"),
         _ => failure,
     })
