@@ -198,6 +198,25 @@ fn files_for_some_clients_only_are_told_and_fail_what_shuts_out() {
 }
 
 #[test]
+fn clients_for_whom_no_file_is_read_leave_no_key() {
+    // Some others, and we ourselves.
+    for client in ["192.0.2.0/24", "127.0.0.0/8"] {
+        let Some(host) = Host::start() else { return };
+        let config = host.daemon.directory().join("sshd_config");
+        let last = format!("Match User {STRANGER} Address {client}\nAuthorizedKeysFile none\n");
+        fs::write(&config, fs::read_to_string(&config).unwrap() + &last).unwrap();
+        let alice = host.key("alice").unwrap();
+        for whose in [&["--everywhere"][..], &["--for", STRANGER, "--force"]] {
+            host.write(STRANGER, format!("# hers\n{}\n", alice.line));
+            let list = host.keys("list").arg("--everywhere").run().exited(0);
+            assert!(list.stderr.is_empty() && list.stdout.contains(STRANGER), "{}{}", list.stdout, list.stderr);
+            host.keys("revoke").arg(alice.of_a_colleague()).args(whose).run().exited(0);
+            assert_eq!(host.text(STRANGER), "# hers\n");
+        }
+    }
+}
+
+#[test]
 fn a_match_for_accounts_is_asked_of_sshd_and_a_command_is_told() {
     let options = ["Match User nobody Group nogroup", "AuthorizedKeysFile {}/far_keys", "Match user root"];
     let command = ["AuthorizedKeysCommandUser root", "AuthorizedKeysCommand /bin/echo", "Match all"];

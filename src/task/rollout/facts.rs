@@ -94,6 +94,8 @@ pub(super) enum Guess {
     Unseen,
     /// Root asked, and it did not answer.
     Mute,
+    /// It reads none for us, and what it reads for others is not plain.
+    Spared,
     /// It does not tell where a name ends.
     Blank,
 }
@@ -281,6 +283,7 @@ impl Account {
                 self.assumed = Some(match &*text {
                     "unseen" => Guess::Unseen,
                     "mute" => Guess::Mute,
+                    "spared" => Guess::Spared,
                     "blank" => Guess::Blank,
                     _ => Guess::Closed,
                 });

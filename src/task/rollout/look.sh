@@ -143,7 +143,8 @@ is_by_account() {
 
 # What a configuration says about keys, line by line as `sshd -T` would, with what it includes in its place, as sshd does it:
 # the first value is the one that counts. `ambiguous yes` where something holds for some sessions only, is closed to us, or is
-# written in a way that we do not read as sshd does; `elsewhere` with files that are read for some clients only, and `command`.
+# written in a way that we do not read as sshd does; `elsewhere` with files that are read for some clients only, `spared yes` where
+# there are none for some clients, and `command`.
 depth=0 matched=
 read_from() { if [ -r "$1" ]; then lines <"$1"; else echo ambiguous yes; fi; }
 lines() (
@@ -170,8 +171,13 @@ lines() (
           }
           case $key$matched in
             [Ii]*) include ;;
-            *client) printf 'ambiguous yes\nelsewhere %s\n' "$value" ;;
-            *account) echo ambiguous yes ;;
+            [Aa]*client)
+              case $value in
+                [Nn][Oo][Nn][Ee]) echo spared yes ;;
+                *) printf 'ambiguous yes\nelsewhere %s\n' "$value" ;;
+              esac
+              ;;
+            *client | *account) echo ambiguous yes ;;
             [Aa]*) printf 'authorizedkeysfile %s\n' "$value" ;;
             [Ss]*) printf 'strictmodes %s\n' "$value" ;;
           esac
@@ -332,8 +338,15 @@ ask() {
     [ -n "$known" ] || case $program in /*) [ -z "$config" ] ;; *) false ;; esac || assumed=unseen
   elif [ "$me" = 0 ]; then settings=$configured assumed=mute
   else settings=$assumption$configured; fi
+  # It may be us for whom it reads none, and others for whom it reads some.
+  case $(setting authorizedkeysfile):$configured in
+    none:*'spared yes'*)
+      settings=$configured
+      [ -z "$(setting ambiguous)" ] || assumed=spared
+      ;;
+  esac
   case $configured in *'blank yes'*) assumed=blank ;; *) [ -z "$(setting ambiguous)" ] || assumed=${assumed:-closed} ;; esac
-  case $assumed in blank | closed) settings= ;; esac
+  case $assumed in blank | closed | spared) settings= ;; esac
 }
 
 account() {

@@ -65,6 +65,7 @@ impl Guess {
             Self::Closed => "only root may ask it",
             Self::Unseen => "it is not seen how the one was started that serves this session",
             Self::Mute => "it does not tell (`sshd -T` fails)",
+            Self::Spared => "it reads none for this client, and others for others",
             Self::Blank => "the name of one has a blank in it",
         };
         format!("it is not known which files sshd reads, since {why}")
@@ -77,6 +78,7 @@ impl Guess {
                 "see on the host what starts it (a socket of systemd, inetd) with which configuration, and look there"
             }
             Self::Mute => "`sshd -t` on the host says what is wrong",
+            Self::Spared => "`sshd -T -C user=NAME,addr=ADDRESS` on the host says what it reads for another client",
             Self::Blank => "look into the file that AuthorizedKeysFile names on the host",
         }
     }
