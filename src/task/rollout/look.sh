@@ -259,17 +259,6 @@ content() {
   done
 }
 
-# Whether a file has been told by another name: links and mounts give it several.
-is_twin() (
-  IFS='
-'
-  for other in $places; do
-    [ "${other#*//}" = "$make//$name" ] || continue
-    [ "${other%%//*}" != "$real" ] && [ ! "${other%%//*}/." -ef "$real/." ] || exit 0
-  done
-  exit 1
-)
-
 file() {
   say file "$1"
   place=$1
@@ -319,6 +308,17 @@ part() {
   who=$(name_of "$3")
   [ -z "$who" ] || say theirs "$who:$1"
 }
+
+# Whether a file has been told by another name: links and mounts give it several.
+is_twin() (
+  IFS='
+'
+  for other in $places; do
+    [ "${other#*//}" = "$make//$name" ] || continue
+    [ "${other%%//*}" != "$real" ] && [ ! "${other%%//*}/." -ef "$real/." ] || exit 0
+  done
+  exit 1
+)
 
 # Whether a file of an account is there, or may be.
 may_have_keys() {
