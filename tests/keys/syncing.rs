@@ -3,6 +3,7 @@
 use crate::fleet::sftp_daemon::STRANGER;
 use crate::host::{Host, facts};
 use std::fs;
+use std::os::unix::fs::symlink;
 
 #[test]
 fn the_declared_keys_are_there_with_their_options_and_others_only_where_they_may_stay() {
@@ -109,4 +110,48 @@ fn an_account_that_is_not_there_does_not_stop_the_others() {
         "host: keys.refused: the keys of `another`: there is no such account; the keys of `nosuch`: there is no such account\n",
     );
     assert_eq!(host.text(STRANGER), format!("{}\n", alice.line));
+}
+
+#[test]
+fn a_file_with_two_names_is_edited_once() {
+    let Some(host) = Host::with(&["AuthorizedKeysFile .ssh/authorized_keys .ssh/more {}/seen/.ssh/authorized_keys"])
+    else {
+        return;
+    };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let (home, more) = (host.home("root"), host.home("root").join(".ssh/more"));
+    let from = host.place.file("team.keys", format!("{own}{}\n", alice.line));
+    let sync = || host.keys("sync").arg("--from").arg(&from).arg("--exclusive").run().exited(0);
+    let first = "already there: SHA256:<fingerprint> user (logs in)\n";
+    let there = "already there: SHA256:<fingerprint> alice (not proved: the private half is not here)\n";
+    let linked = || symlink("authorized_keys", &more).unwrap();
+    let led = || {
+        fs::rename(home.join(".ssh"), home.join("elsewhere")).unwrap();
+        symlink("elsewhere", home.join(".ssh")).unwrap();
+        symlink(host.home("root").join("elsewhere/authorized_keys"), &more).unwrap();
+    };
+    let seen = host.daemon.directory().join("seen");
+    let mounted = || {
+        fs::create_dir(&seen).unwrap();
+        host.mount(&["--bind", &home.display().to_string(), &seen.display().to_string()]);
+    };
+    for make in [&linked as &dyn Fn(), &led, &mounted] {
+        let _ = fs::remove_file(&more);
+        make();
+        host.write("root", &own);
+        sync().said(&format!("{first}added: SHA256:<fingerprint> alice (not proved: the private half is not here)\n"));
+        let before = facts(&host.file("root"));
+        sync().said(&format!("{first}{there}"));
+        assert_eq!(host.text("root"), format!("{own}{}\n", alice.line));
+        assert_eq!(facts(&host.file("root")), before);
+    }
+    host.keys("revoke").arg("alice").run().exited(0).said("removed: SHA256:<fingerprint> alice\n");
+    assert_eq!(host.text("root"), own);
+    // Names that part when one of them becomes another file are two.
+    let _ = fs::remove_file(&more);
+    fs::hard_link(host.file("root"), &more).unwrap();
+    fs::write(&from, &own).unwrap();
+    sync();
+    sync().said(first);
+    assert_eq!((host.text("root"), fs::read(&more).unwrap()), (own, Vec::new()));
 }

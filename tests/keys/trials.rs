@@ -329,6 +329,9 @@ fn mode_and_owner_are_kept_or_the_file_is() {
     let before = facts(&host.file(STRANGER));
     deploy().exited(1).told("keys.refused: ").told("it belongs to user 0, which only --sudo can keep");
     assert_eq!((host.read(STRANGER), facts(&host.file(STRANGER))), (own, before));
+    // A group that she is not in is one that she cannot give.
+    chown(host.file(STRANGER), Some(STRANGER_ID), Some(0)).unwrap();
+    deploy().exited(1).told("Operation not permitted").told("hint: --sudo looks after it as root");
     // Root keeps whatever owner and group a file has.
     for (owner, group) in [(0, STRANGER_ID), (STRANGER_ID, 0)] {
         host.write(STRANGER, "# hers\n");

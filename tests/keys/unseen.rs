@@ -74,6 +74,10 @@ fn accounts_that_are_not_listed_are_found_by_their_homes() {
     assert_eq!(answer.stdout.matches(": removed: ").count(), 2, "{}", answer.stdout);
     answer.told(stray);
     assert_eq!(fs::read(homes.join("far/.ssh/authorized_keys")).unwrap(), b"");
+    // What belongs to such an account is not taken from it.
+    host.account("lost", 48_230, "/home/linked");
+    let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", "lost", "--repair"]).run();
+    deploy.exited(1).told("belongs to `far2`, from whom --repair takes nothing");
 }
 
 #[test]
@@ -133,6 +137,26 @@ fn a_server_that_is_hidden_from_the_user_makes_a_guess() {
     revoke.told("keys.unproved: ").told(GUESS).told("--sudo asks sshd");
     // Root sees all.
     assert!(host.keys("list").run().exited(0).stderr.is_empty());
+    // But what nobody can see.
+    if !host.mount(&["-t", "tmpfs", "none", "/proc"]) {
+        return;
+    }
+    host.write("root", format!("{}{}\n", host.text("root"), alice.line));
+    let answer =
+        host.keys("revoke").arg(alice.of_a_colleague()).run().exited(1).told("keys.unproved: ").told(" on the host");
+    assert!(!answer.stderr.contains("only root may") && !answer.stderr.contains("--sudo"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_configuration_that_sshd_would_not_start_with_makes_a_guess() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    host.write("root", format!("{}{}\n", host.text("root"), alice.line));
+    let config = host.daemon.directory().join("sshd_config");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "Nonsense yes\n").unwrap();
+    host.keys("list").run().exited(0).told("since it does not tell (`sshd -T` fails)");
+    let revoke = || host.keys("revoke").arg(alice.of_a_colleague()).run().exited(1);
+    revoke().told("keys.unproved: ").told("`sshd -t` on the host says what is wrong");
 }
 
 #[test]
@@ -174,6 +198,25 @@ fn files_for_some_clients_only_are_told_and_fail_what_shuts_out() {
 }
 
 #[test]
+fn clients_for_whom_no_file_is_read_leave_no_key() {
+    // Some others, and we ourselves.
+    for client in ["192.0.2.0/24", "127.0.0.0/8"] {
+        let Some(host) = Host::start() else { return };
+        let config = host.daemon.directory().join("sshd_config");
+        let last = format!("Match User {STRANGER} Address {client}\nAuthorizedKeysFile none\n");
+        fs::write(&config, fs::read_to_string(&config).unwrap() + &last).unwrap();
+        let alice = host.key("alice").unwrap();
+        for whose in [&["--everywhere"][..], &["--for", STRANGER, "--force"]] {
+            host.write(STRANGER, format!("# hers\n{}\n", alice.line));
+            let list = host.keys("list").arg("--everywhere").run().exited(0);
+            assert!(list.stderr.is_empty() && list.stdout.contains(STRANGER), "{}{}", list.stdout, list.stderr);
+            host.keys("revoke").arg(alice.of_a_colleague()).args(whose).run().exited(0);
+            assert_eq!(host.text(STRANGER), "# hers\n");
+        }
+    }
+}
+
+#[test]
 fn a_match_for_accounts_is_asked_of_sshd_and_a_command_is_told() {
     let options = ["Match User nobody Group nogroup", "AuthorizedKeysFile {}/far_keys", "Match user root"];
     let command = ["AuthorizedKeysCommandUser root", "AuthorizedKeysCommand /bin/echo", "Match all"];
@@ -206,7 +249,7 @@ fn a_name_with_a_blank_is_a_guess_for_root_too() {
     fs::remove_file(&alice.private).unwrap();
     host.write(STRANGER, format!("{}\n", alice.line));
     let answer = host.keys("revoke").arg("alice").arg("--everywhere").run().exited(1);
-    answer.told("keys.");
+    answer.told("keys.").told("since the name of one has a blank in it").told("look into the file");
 }
 
 #[test]
@@ -221,4 +264,12 @@ fn a_host_that_runs_no_script_is_told_of() {
             .told("session.refused: a script that bugle runs on the host failed")
             .told("check the login shell");
     }
+}
+
+#[test]
+fn a_script_that_is_killed_is_no_fault_of_the_login_shell() {
+    let Some(host) = Host::with(&["ForceCommand kill -9 $$"]) else { return };
+    let answer = host.keys("list").run().exited(1);
+    let answer = answer.told("session.refused: a script that bugle runs on the host was ended by signal KILL");
+    assert!(!answer.stderr.contains("login shell"), "{}", answer.stderr);
 }

@@ -93,6 +93,65 @@ fn repairs_are_undone_where_the_trial_fails() {
     host.assert_nothing_left(STRANGER);
 }
 
+#[test]
+fn a_repair_takes_nothing_from_those_who_share_a_directory_of_roots() {
+    let Some(host) = Host::start() else { return };
+    let alice = host.key("alice").unwrap();
+    let shared = host.daemon.directory().join("shared");
+    fs::create_dir(&shared).unwrap();
+    host.account("lodger", 48_241, "shared");
+    let deploy =
+        |more: &[&str]| host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", "lodger"]).args(more).run();
+    for mode in [0o1777, 0o777] {
+        fs::set_permissions(&shared, Permissions::from_mode(mode)).unwrap();
+        for more in [&[][..], &["--repair"], &["--repair", "--dry-run"]] {
+            let answer = deploy(more).exited(1).told("`<daemon>/shared` belongs to root, and others write there");
+            assert!(!answer.stderr.contains("--repair does it"), "{}", answer.stderr);
+        }
+        assert_eq!(facts(&shared).2, mode);
+    }
+    // What the group may is for sshd to judge.
+    chown(&shared, Some(0), Some(48_241)).unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(0o775)).unwrap();
+    let answer = deploy(&["--repair"]);
+    assert!(!answer.stderr.contains("--repair does it"), "{}", answer.stderr);
+    assert_eq!(facts(&shared).2, 0o775);
+}
+
+#[test]
+fn a_file_with_an_access_control_list_is_not_replaced() {
+    let Some(host) = Host::start() else { return };
+    let (alice, file) = (host.key("alice").unwrap(), host.file(STRANGER));
+    host.write(STRANGER, "# hers\n");
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    chown(&file, Some(0), Some(0)).unwrap();
+    // user::rw- user:stranger:r-- group::--- mask::r-- other::---
+    let list =
+        [(0x01, 6, u32::MAX), (0x02, 4, STRANGER_ID), (0x04, 0, u32::MAX), (0x10, 4, u32::MAX), (0x20, 0, u32::MAX)];
+    let entry = |(tag, bits, id): (u16, u16, u32)| format!("{tag},{bits},{id},");
+    let program = "import os, struct, sys; words = [int(word) for word in sys.argv[2].split(',') if word]\n\
+                   value = struct.pack('<I' + 'HHI' * (len(words) // 3), 2, *words)\n\
+                   os.setxattr(sys.argv[1], 'system.posix_acl_access', value)";
+    let set =
+        std::process::Command::new("python3").args(["-c", program]).arg(&file).arg(list.map(entry).concat()).status();
+    if !set.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no access control lists here");
+        return;
+    }
+    let deploy =
+        |more: &[&str]| host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER]).args(more).run();
+    for more in [&[][..], &["--dry-run"]] {
+        let answer = deploy(more).exited(1).told("cannot be replaced: its access control list would be lost");
+        answer.told("setfacl -b <daemon>/stranger/.ssh/authorized_keys; chown 48221 ");
+    }
+    assert_eq!(host.text(STRANGER), "# hers\n");
+    // What only is mended is replaced too.
+    host.write(STRANGER, format!("{}\n", alice.line));
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    deploy(&["--repair"]).exited(1).told("its access control list would be lost");
+    host.keys("list").args(["--for", STRANGER]).run().exited(0);
+}
+
 /// Two hosts, `near` and behind it `far`, and what is before the ssh_config: who jumps is the stranger on `near`.
 fn two_hosts(
     port_of_near: impl Fn(&Host) -> u16,
@@ -224,8 +283,8 @@ fn what_lets_nobody_in_is_not_the_key_that_is_left() {
         fs::write(&from, format!("{options} {}\n", bob.line)).unwrap();
         host.keys("sync").arg("--from").arg(&from).args(["--for", STRANGER, "--exclusive"]).run()
     };
-    let refused = "keys.refused: the keys of `stranger`: its last key would go but such as have expired, are for certificates or \
-                   have `from=`, and no login with those is proved";
+    let refused = "keys.refused: the keys of `stranger`: its last key would go but such as have expired, are for certificates, \
+                   have `from=` or are ignored by sshd, and no login with those is proved";
     for options in ["expiry-time=\"20200101\"", "cert-authority", "from=\"192.0.2.1\"", "from=\"127.0.0.1\""] {
         let text = format!("{}\n{options} {}\n", alice.line, bob.line);
         host.write(STRANGER, &text);
@@ -257,8 +316,47 @@ fn what_lets_nobody_in_is_not_the_key_that_is_left() {
     let everywhere = host.keys("revoke").args(["alice", "--everywhere"]).run().exited(0);
     everywhere.said(
         "stranger: removed: SHA256:<fingerprint> alice\n\
-         stranger: no key is left but such as have expired, are for certificates or have `from=`\n",
+         stranger: no key is left but such as have expired, are for certificates, have `from=` or are ignored by sshd\n",
     );
+}
+
+#[test]
+fn a_key_that_sshd_ignores_is_not_the_one_that_is_left() {
+    let refused = "keys.refused: the keys of `stranger`: its last key would go but such as have expired, are for certificates, \
+                   have `from=` or are ignored by sshd";
+    let places = ["AuthorizedKeysFile .ssh/authorized_keys {}/central"];
+    // What all may write, and what the account may not read.
+    for (options, file, mode) in
+        [(&[][..], "stranger/.ssh/authorized_keys2", 0o666), (&["StrictModes no", places[0]], "central", 0o600)]
+    {
+        let Some(host) = Host::with(options) else { return };
+        let (alice, bob) = (host.key("alice").unwrap(), host.key("bob").unwrap());
+        let (one, two) = (format!("{}\n", alice.line), format!("{}\n", bob.line));
+        let revoke = |more: &[&str]| host.keys("revoke").args(["alice", "--for", STRANGER]).args(more).run();
+        let file = host.daemon.directory().join(file);
+        host.write(STRANGER, &one);
+        fs::write(&file, &two).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        assert!(!host.lets_in(STRANGER, &bob.private));
+        for more in [&["--dry-run"][..], &[]] {
+            revoke(more).exited(1).told(refused);
+        }
+        assert_eq!(host.text(STRANGER), one);
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        assert!(host.lets_in(STRANGER, &bob.private));
+        revoke(&["--dry-run"]).exited(0);
+        fs::remove_file(file).unwrap();
+        host.write(STRANGER, format!("{one}frobnicate,restrict {two}"));
+        assert!(!host.lets_in(STRANGER, &bob.private));
+        revoke(&[]).exited(1).told(refused);
+        let list = host.keys("list").args(["--for", STRANGER, "--key", "bob"]).run().exited(0);
+        assert!(list.stdout.contains("ignored: unknown option `frobnicate`"), "{}", list.stdout);
+        // Nobody loses what he did not have.
+        host.write(STRANGER, format!("{one}{two}"));
+        fs::set_permissions(host.file(STRANGER), Permissions::from_mode(0o666)).unwrap();
+        revoke(&[]).exited(0);
+        assert_eq!(host.text(STRANGER), two);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What was found of keys on hosts, as a table for people and as objects for programs.
 
 use crate::cli::shown::shown;
-use crate::keys::authorized::{Entry, Fault};
+use crate::keys::authorized::{Entry, Fault, Options};
 use crate::known_hosts::PublicKey;
 use crate::nodeset::fold;
 use crate::task::rollout::Finding;
@@ -53,7 +53,9 @@ impl<'a> Table<'a> {
                     let is_over = finding.expiry.as_ref().is_some_and(|(_, is_over)| *is_over == Some(true));
                     let told = [(is_over, "expired"), (is_twice, "duplicate")];
                     let told = told.into_iter().filter(|(is_so, _)| *is_so).map(|(_, flag)| flag.to_owned());
-                    let flags = weakness(&entry.key).into_iter().chain(told).collect();
+                    let options = Options::found(&entry.options);
+                    let unknown = options.unknown().map(|name| format!("ignored: unknown option `{}`", shown(name)));
+                    let flags = weakness(&entry.key).into_iter().chain(told).chain(unknown).collect();
                     rows.push(Found { finding, entry, flags });
                 }
                 Err(fault) => faults.push((finding, fault)),

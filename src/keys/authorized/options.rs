@@ -73,6 +73,11 @@ impl Options {
         self.list.iter().find(|option| option.name == name)
     }
 
+    /// The first option that no sshd we know of knows: it passes over the line.
+    pub fn unknown(&self) -> Option<&str> {
+        self.list.iter().map(|option| option.name.as_str()).find(|name| !is_flag(name) && !is_valued(name))
+    }
+
     /// Whether the key is an authority (`cert-authority`).
     pub fn is_authority(&self) -> bool {
         self.get("cert-authority").is_some()
@@ -176,12 +181,18 @@ impl From<String> for Refused {
     }
 }
 
+fn is_flag(name: &str) -> bool {
+    SWITCHES.contains(&name.strip_prefix("no-").unwrap_or(name)) || FLAGS.contains(&name)
+}
+
+fn is_valued(name: &str) -> bool {
+    SINGLE.contains(&name) || SEVERAL.contains(&name)
+}
+
 fn read(part: &str) -> Result<KeyOption, Refused> {
     let (written, value) = part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value)));
     let name = written.to_ascii_lowercase();
-    let base = name.strip_prefix("no-").filter(|base| SWITCHES.contains(base)).unwrap_or(&name);
-    let is_flag = SWITCHES.contains(&base) || FLAGS.contains(&name.as_str());
-    let is_valued = SINGLE.contains(&name.as_str()) || SEVERAL.contains(&name.as_str());
+    let (is_flag, is_valued) = (is_flag(&name), is_valued(&name));
     match value {
         _ if part.is_empty() => Err("an option is missing".to_owned().into()),
         None if is_flag => Ok(KeyOption { name, value: None }),

@@ -3,7 +3,7 @@
 use super::frames::{Frame, Mark};
 use crate::connection::Connection;
 use crate::keys::authorized::{Document, HostClock};
-use crate::outcome::{Code, Failure};
+use crate::outcome::{Code, Failure, RemoteExit};
 use crate::task::inner::ask;
 use crate::task::privilege::Privilege;
 use crate::task::shell::quote;
@@ -56,10 +56,11 @@ pub(super) struct Account {
     pub(super) strict: Strict,
     /// What the host takes the time to be.
     pub(super) clock: HostClock,
-    /// Whether the place is a guess: sshd could not be asked, and its configuration says several things or cannot be read.
-    pub(super) assumed: bool,
+    /// Why the place is a guess, where it is.
+    pub(super) assumed: Option<Guess>,
     /// Why nothing is known of it.
     pub(super) unknown: Option<Unknown>,
+    /// Each once, whatever names it has.
     pub(super) files: Vec<KeyFile>,
 }
 
@@ -82,6 +83,21 @@ impl Unknown {
             Self::NoFiles => "sshd reads no keys from files (AuthorizedKeysFile none)",
         }
     }
+}
+
+/// Why it is not known which files sshd reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guess {
+    /// It could not be asked, and its configuration says several things or cannot be read.
+    Closed,
+    /// Root asked an sshd that may be another than the one that serves us.
+    Unseen,
+    /// Root asked, and it did not answer.
+    Mute,
+    /// It reads none for us, and what it reads for others is not plain.
+    Spared,
+    /// It does not tell where a name ends.
+    Blank,
 }
 
 /// `StrictModes`.
@@ -128,6 +144,8 @@ pub(super) struct Part {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// Whether it has an access control list.
+    pub(super) has_acl: bool,
 }
 
 /// The bytes of a file and the sum by which the host knows them again.
@@ -193,9 +211,14 @@ pub(super) async fn run(
     script: String,
 ) -> Result<Vec<u8>, Failure> {
     let asked = ask(connection, privilege, SHELL, Bytes::from(script)).await;
-    asked.map_err(|failure| match failure.code {
+    asked.map_err(|failure| match (failure.code, &failure.exit) {
+        (Code::ExitStatus, Some(RemoteExit::Signal { name, .. })) => {
+            let text = format!("a script that bugle runs on the host was ended by signal {name}");
+            Failure::new(Code::SessionRefused, text)
+                .hint("run it again; the log of the host may say who ends processes")
+        }
         // No command of the user's has ended so, and would have told why.
-        Code::ExitStatus => Failure::new(Code::SessionRefused, failure.message)
+        (Code::ExitStatus, _) => Failure::new(Code::SessionRefused, failure.message)
             .hint("check the login shell of the account, and ForceCommand in the host's sshd_config"),
         _ => failure,
     })
@@ -260,11 +283,21 @@ impl Account {
             "home" => self.home = text,
             "named" => self.named_home = text,
             "strict" => self.strict = if text.eq_ignore_ascii_case("no") { Strict::No } else { Strict::Yes },
-            "assumed" => self.assumed = true,
+            "assumed" => {
+                self.assumed = Some(match &*text {
+                    "unseen" => Guess::Unseen,
+                    "mute" => Guess::Mute,
+                    "spared" => Guess::Spared,
+                    "blank" => Guess::Blank,
+                    _ => Guess::Closed,
+                });
+            }
             "unknown" => self.unknown = Some(Unknown::Absent),
             "forbidden" => self.unknown = Some(Unknown::Forbidden),
             "none" => self.unknown = Some(Unknown::NoFiles),
             "file" => self.files.push(KeyFile { path: text, ..KeyFile::default() }),
+            // Another name of one that was told before: what is edited by both would be edited twice.
+            "twin" => drop(self.files.pop()),
             key => {
                 if let Some(file) = self.files.last_mut() {
                     file.learn(key, text);
@@ -316,7 +349,8 @@ impl Part {
                 bits |= 0o4000 >> (index / 3);
             }
         }
-        Some(Self { path: path.to_owned(), mode: bits, uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+        let has_acl = mode.ends_with('+');
+        Some(Self { path: path.to_owned(), mode: bits, uid: uid.parse().ok()?, gid: gid.parse().ok()?, has_acl })
     }
 
     /// `drwxr-xr-x UID GID`, as `ls -ldn` has them; what it is comes first.
@@ -355,7 +389,7 @@ mod tests {
         ] {
             let part = Part::read(&format!("{written} 1000 100 /home/a b")).unwrap();
             assert_eq!((part.mode, part.uid, part.gid), (mode, 1000, 100), "{written}");
-            assert_eq!(part.path, "/home/a b");
+            assert_eq!((part.path.as_str(), part.has_acl), ("/home/a b", written.ends_with('+')));
             let (kind, known) = (written.chars().next().unwrap(), written.trim_end_matches(['.', '+']));
             assert_eq!(part.listed(kind), format!("{known} 1000 100"));
         }

@@ -1,14 +1,17 @@
 //! What is to be done about one account, found before anything is done: [`Intent`].
 
-use super::facts::{Account, KeyFile, Unknown};
-use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for};
+use super::facts::{Account, Guess, KeyFile, Unknown};
+use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for, remedy};
 use super::order::{Absent, Admission, Errand, Repair, Whose};
 use super::plan::Plan;
+use super::rest::expiry;
 use super::strict::{Violation, violations};
-use crate::keys::authorized::{Document, Entry, Expiry, Options, Presence};
+use crate::keys::authorized::{Document, Entry, Expiry, Presence};
 use crate::known_hosts::PublicKey;
 use crate::outcome::Failure;
 use crate::task::shell::quote;
+
+const REPAIR: &str = "--repair does it";
 
 /// What is to be done about one account.
 pub(super) struct Intent {
@@ -22,29 +25,11 @@ pub(super) struct Intent {
     pub(super) is_own: bool,
 }
 
-/// What is left of an account's keys when the last one goes that lets in without doubt.
-pub(super) enum Rest {
-    /// No key.
-    Nothing,
-    /// Keys that have expired or are for certificates, and these, which let in from some places only.
-    Doubtful(Vec<Entry>),
-}
-
 /// Where a file is, without links.
 pub(super) type Place = (String, String);
 
 pub(super) fn place(file: &KeyFile) -> Place {
     (file.directory.clone() + "/" + &file.make, file.name.clone())
-}
-
-impl Rest {
-    /// What is said of it, after `no key is left`.
-    pub(super) fn words(&self) -> &'static str {
-        match self {
-            Self::Nothing => "",
-            Self::Doubtful(_) => " but such as have expired, are for certificates or have `from=`",
-        }
-    }
 }
 
 impl Intent {
@@ -65,9 +50,8 @@ impl Intent {
             return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
         }
         let plan = Plan::new(&account, &errand.wish).map_err(|error| refused_for(&account, &error.to_string()))?;
-        if let Some(why) = plan.edits.iter().find_map(|(index, _)| cannot_be_written(&account, &account.files[*index]))
-        {
-            return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
+        for file in plan.edits.iter().map(|(index, _)| &account.files[*index]) {
+            is_writable(&account, file)?;
         }
         for (admission, presence) in errand.wish.present.iter().zip(&plan.present) {
             // What nobody has touched is told with the key.
@@ -79,17 +63,26 @@ impl Intent {
             }
         }
         let found = if errand.wish.present.is_empty() { Vec::new() } else { found(&account, &plan) };
+        if let Some(failure) = shared(&account, &found) {
+            return Err(failure);
+        }
+        let (mendable, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|violation| violation.shared().is_none());
         let (repairs, doubts) = match repair {
-            Repair::Mend => match given_away(&account, &found) {
+            Repair::Mend => match given_away(&account, &mendable) {
                 Some(failure) => return Err(failure),
-                None => (found, Vec::new()),
+                None => (mendable, others),
             },
-            Repair::Refuse if found.iter().any(Violation::is_certain) => {
-                let why = format!("sshd would ignore the keys (StrictModes) until this is done: {}", commands(&found));
-                return Err(refused_for(&account, &why).hint("--repair does it"));
+            Repair::Refuse if mendable.iter().any(Violation::is_certain) => {
+                let text = "sshd would ignore the keys (StrictModes) until this is done";
+                let failure = refused_for(&account, &format!("{text}: {}", commands(&mendable)));
+                return Err(failure.hint(REPAIR));
             }
-            Repair::Refuse => (Vec::new(), found),
+            Repair::Refuse => (Vec::new(), [mendable, others].concat()),
         };
+        for file in account.files.iter().filter(|file| repairs.iter().any(|violation| violation.is_of(file))) {
+            is_writable(&account, file)?;
+        }
         Ok(Some(Self { account, plan, repairs, doubts, is_own: false }))
     }
 
@@ -116,7 +109,7 @@ impl Intent {
     }
 
     /// The files as they will be.
-    fn documents(&self) -> impl Iterator<Item = Document> {
+    pub(super) fn documents(&self) -> impl Iterator<Item = Document> {
         documents(&self.account, &self.plan)
     }
 
@@ -132,48 +125,14 @@ impl Intent {
         self.plan.removed_keys().into_iter().filter(|key| !is_left(key)).collect()
     }
 
-    /// What is left where the last key goes that let somebody in, or lets in no more as it did, as far as files say.
-    pub(super) fn rest(&self) -> Option<Rest> {
-        let over = |entry: &Entry| expiry(entry).map(|end| end.is_over(&self.account.clock));
-        let mut left: Vec<Entry> =
-            self.documents().flat_map(|document| document.entries().cloned().collect::<Vec<_>>()).collect();
-        let stays = |entry: &Entry| {
-            let mut lines = left.iter().filter(|line| line.key == entry.key);
-            lines.any(|line| {
-                let lets_in = !matches!(over(line), Some(None | Some(true)));
-                let anywhere = from(line).is_none_or(|places| from(entry).as_ref() == Some(&places));
-                line.options == entry.options || line.is_authority() == entry.is_authority() && lets_in && anywhere
-            })
-        };
-        let before: Vec<Document> = self.account.files.iter().map(KeyFile::document).collect();
-        // What has expired lets nobody in who could be shut out.
-        let going: Vec<&Entry> = before
-            .iter()
-            .flat_map(Document::entries)
-            .filter(|entry| over(entry) != Some(Some(true)) && !stays(entry))
-            .collect();
-        if going.is_empty() {
-            return None;
-        }
-        if left.is_empty() {
-            return Some(Rest::Nothing);
-        }
-        left.retain(|entry| !entry.is_authority() && matches!(over(entry), None | Some(Some(false))));
-        // Who comes from where the other did has a place to come from.
-        let counts = |entry: &Entry| {
-            from(entry).is_none_or(|places| going.iter().all(|gone| from(gone).as_ref() == Some(&places)))
-        };
-        if left.iter().any(counts) { None } else { Some(Rest::Doubtful(left)) }
-    }
-
     /// Whether a way in may be lost.
     pub(super) fn takes_away(&self) -> bool {
         self.plan.takes_away() || !self.repairs.is_empty()
     }
 
-    /// Whether it is not sure that sshd reads these files alone, where a key must not stand in any.
-    pub(super) fn is_unsure(&self, absent: &Absent) -> bool {
-        self.account.assumed && !matches!(absent, Absent::Nothing)
+    /// Why it is not sure that sshd reads these files alone, where a key must not stand in any.
+    pub(super) fn doubt(&self, absent: &Absent) -> Option<Guess> {
+        self.account.assumed.filter(|_| !matches!(absent, Absent::Nothing))
     }
 
     /// The first file, which is the only one that is meant where sshd cannot be asked.
@@ -193,6 +152,21 @@ impl Intent {
     }
 }
 
+/// What sshd refuses for certain about a directory that is not the account's alone.
+fn shared(account: &Account, found: &[Violation]) -> Option<Failure> {
+    let path = found.iter().filter(|violation| violation.is_certain()).find_map(Violation::shared)?;
+    let text = "sshd would ignore the keys (StrictModes)";
+    let why = format!("{text}: `{path}` belongs to root, and others write there, from whom --repair takes nothing");
+    let hint = "give the account a home of its own (`usermod -d`), or find out on the host who has to write there";
+    Some(refused_for(account, &why).hint(hint))
+}
+
+/// Whether a file can become another, before anything is done.
+fn is_writable(account: &Account, file: &KeyFile) -> Result<(), Failure> {
+    let why = cannot_be_written(account, file);
+    why.map_or(Ok(()), |why| Err(refused_for(account, &why).hints(remedy(account, file, &why))))
+}
+
 /// Why something is not mended that another account owns: the user may have moved it there.
 fn given_away(account: &Account, found: &[Violation]) -> Option<Failure> {
     let mut theirs = account.files.iter().flat_map(|file| &file.theirs);
@@ -203,16 +177,6 @@ fn given_away(account: &Account, found: &[Violation]) -> Option<Failure> {
         account.uid,
         quote(path)
     )))
-}
-
-/// When a line ends.
-fn expiry(entry: &Entry) -> Option<Expiry> {
-    Expiry::of(&Options::found(&entry.options))
-}
-
-/// The places from which a key lets in.
-fn from(entry: &Entry) -> Option<String> {
-    Options::found(&entry.options).get("from").and_then(|option| option.value.clone())
 }
 
 /// The files of an account as they will be.
@@ -243,6 +207,11 @@ fn found(account: &Account, plan: &Plan) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Says what mends all of these, where something does.
+pub(super) fn repair_of(violations: &[Violation]) -> Option<String> {
+    violations.iter().all(|violation| violation.shared().is_none()).then(|| REPAIR.to_owned())
 }
 
 /// What mends these, as a person would type it.

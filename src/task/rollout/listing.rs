@@ -1,7 +1,7 @@
 //! Who can log in where: [`KeyListing`] looks at the files of keys and changes nothing.
 
 use super::facts::{Accounts, Found, Unknown, look};
-use super::obstacle::{ASSUMED, may_not};
+use super::obstacle::may_not;
 use super::{RolloutHost, Whose, accounts_of};
 use crate::connection::{Connection, Destination, Trace};
 use crate::host::HostId;
@@ -84,9 +84,8 @@ impl KeyListing {
                 Some(unknown) => return Err(unknown.failure(&account)),
                 None => {}
             }
-            if account.assumed {
-                let path = account.files.first().map(|file| file.path.as_str()).unwrap_or_default();
-                unit.events.notice(0, format!("{ASSUMED}: {path} is assumed")).await;
+            if let Some(text) = account.assumption() {
+                unit.events.notice(0, text).await;
             }
             for file in &account.files {
                 if let Some(why) = &file.obstacle {

@@ -13,11 +13,19 @@ elif command -v md5sum >/dev/null 2>&1; then sum() { md5sum; }
 else sum() { cksum; }
 fi
 
+# What is known of an account, by its name.
 entry() {
   getent passwd "$1" 2>/dev/null && return
   while IFS= read -r line; do
     case $line in "$1":*) printf '%s\n' "$line"; return ;; esac
   done </etc/passwd
+}
+
+# The name of the account with a number. A directory service may list none of its own, and knows each.
+name_of() {
+  { getent passwd "$1" 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r who x number rest; do
+    [ "$number" != "$1" ] || { printf '%s\n' "$who"; break; }
+  done
 }
 
 # What a process was called with, and who started it.
@@ -135,7 +143,8 @@ is_by_account() {
 
 # What a configuration says about keys, line by line as `sshd -T` would, with what it includes in its place, as sshd does it:
 # the first value is the one that counts. `ambiguous yes` where something holds for some sessions only, is closed to us, or is
-# written in a way that we do not read as sshd does; `elsewhere` with files that are read for some clients only, and `command`.
+# written in a way that we do not read as sshd does; `elsewhere` with files that are read for some clients only, `spared yes` where
+# there are none for some clients, and `command`.
 depth=0 matched=
 read_from() { if [ -r "$1" ]; then lines <"$1"; else echo ambiguous yes; fi; }
 lines() (
@@ -162,8 +171,13 @@ lines() (
           }
           case $key$matched in
             [Ii]*) include ;;
-            *client) printf 'ambiguous yes\nelsewhere %s\n' "$value" ;;
-            *account) echo ambiguous yes ;;
+            [Aa]*client)
+              case $value in
+                [Nn][Oo][Nn][Ee]) echo spared yes ;;
+                *) printf 'ambiguous yes\nelsewhere %s\n' "$value" ;;
+              esac
+              ;;
+            *client | *account) echo ambiguous yes ;;
             [Aa]*) printf 'authorizedkeysfile %s\n' "$value" ;;
             [Ss]*) printf 'strictmodes %s\n' "$value" ;;
           esac
@@ -286,6 +300,9 @@ file() {
     directory=${directory%/*}
   done
   real=$(cd -P -- "${directory:-/}" 2>/dev/null && pwd -P) || { say closed "$directory"; return; }
+  if is_twin; then say twin; return; fi
+  places="$places
+$real//$make//$name"
   say place "$real"
   say name "$name"
   say make "$make"
@@ -324,10 +341,20 @@ part() {
   set -- "$1" $(facts "$1")
   say at "$2 $3 $4 $1"
   case $3 in 0 | "$uid") return ;; esac
-  { getent passwd 2>/dev/null || cat /etc/passwd; } | while IFS=: read -r who x number rest; do
-    [ "$number" != "$3" ] || { say theirs "$who:$1"; break; }
-  done
+  who=$(name_of "$3")
+  [ -z "$who" ] || say theirs "$who:$1"
 }
+
+# Whether a file has been told by another name: links and mounts give it several.
+is_twin() (
+  IFS='
+'
+  for other in $places; do
+    [ "${other#*//}" = "$make//$name" ] || continue
+    [ "${other%%//*}" != "$real" ] && [ ! "${other%%//*}/." -ef "$real/." ] || exit 0
+  done
+  exit 1
+)
 
 # Whether a file of an account is there, or may be.
 may_have_keys() {
@@ -337,6 +364,25 @@ may_have_keys() {
     if [ -e "$path" ] || [ -L "$path" ] || ! open "$path"; then return; fi
   done
   return 1
+}
+
+# What sshd says of an account, or its configuration, and why that is a guess.
+ask() {
+  assumed=
+  if settings=$(effective "$user"); then
+    # The usual sshd may be another than the one that serves us; that one, by its whole name, tells its own default.
+    [ -n "$known" ] || case $program in /*) [ -z "$config" ] ;; *) false ;; esac || assumed=unseen
+  elif [ "$me" = 0 ]; then settings=$configured assumed=mute
+  else settings=$assumption$configured; fi
+  # It may be us for whom it reads none, and others for whom it reads some.
+  case $(setting authorizedkeysfile):$configured in
+    none:*'spared yes'*)
+      settings=$configured
+      [ -z "$(setting ambiguous)" ] || assumed=spared
+      ;;
+  esac
+  case $configured in *'blank yes'*) assumed=blank ;; *) [ -z "$(setting ambiguous)" ] || assumed=${assumed:-closed} ;; esac
+  case $assumed in blank | closed | spared) settings= ;; esac
 }
 
 account() {
@@ -361,9 +407,7 @@ account() {
   elif [ "$me" != 0 ] && [ "$me" != "$uid" ]; then
     files=
   else
-    if [ "$same" != yes ] || [ -z "$settings" ]; then settings=$(effective "$user") || settings=$assumption$configured; fi
-    case $configured in *'blank yes'*) assumed=yes ;; *) assumed=$(setting ambiguous) ;; esac
-    [ -z "$assumed" ] || settings=
+    if [ "$same" != yes ] || [ -z "$settings" ]; then ask; fi
     strict=$(setting strictmodes)
     files=$(setting authorizedkeysfile)
     files=${files:-.ssh/authorized_keys .ssh/authorized_keys2}
@@ -379,8 +423,9 @@ account() {
   say home "$real_home"
   say named "$home"
   if [ "$me" != 0 ] && [ "$me" != "$uid" ]; then say forbidden; return; fi
-  [ -z "$assumed" ] || say assumed
+  [ -z "$assumed" ] || say assumed "$assumed"
   say strict "$strict"
+  places=
   for one in $files; do
     if [ "$one" = none ]; then say none; continue; fi
     expanded "$one"

@@ -15,6 +15,7 @@ mod plan;
 mod proof;
 mod proving;
 mod rescue;
+mod rest;
 mod site;
 mod strict;
 #[cfg(test)]

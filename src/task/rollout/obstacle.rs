@@ -1,11 +1,12 @@
 //! What keeps a file of keys from being touched, and its words.
 
-use super::facts::{Account, KeyFile, Part, Remark, Unknown};
+use super::facts::{Account, Guess, KeyFile, Part, Remark, Unknown};
 use crate::outcome::{Code, Failure};
+use crate::task::shell::quote;
 use std::path::Path;
 
-/// Why a file is a guess.
-pub(super) const ASSUMED: &str = "it is not known which files sshd reads, since only root may ask it";
+/// Why a file is not replaced that ls shows with a `+`: sshd may read it by that alone.
+const ACL: &str = "its access control list would be lost";
 
 /// Why a file is not touched.
 pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
@@ -41,6 +42,7 @@ fn placed(account: &Account, file: &KeyFile) -> Option<String> {
         Some(part) if account.looked_as != 0 && part.uid != account.looked_as => {
             format!("cannot be replaced: it belongs to user {}, which only --sudo can keep", part.uid)
         }
+        Some(part) if part.has_acl => format!("cannot be replaced: {ACL}"),
         Some(_) => return None,
         None if file.make.is_empty() => return None,
         None if account.home.is_empty() => "cannot be made: there is no home directory".into(),
@@ -55,6 +57,39 @@ fn placed(account: &Account, file: &KeyFile) -> Option<String> {
 /// Whether a path without links is the user's own.
 pub(super) fn is_below_home(account: &Account, path: &str) -> bool {
     !account.home.is_empty() && Path::new(path).starts_with(&account.home)
+}
+
+impl Guess {
+    pub(super) fn why(self) -> String {
+        let why = match self {
+            Self::Closed => "only root may ask it",
+            Self::Unseen => "it is not seen how the one was started that serves this session",
+            Self::Mute => "it does not tell (`sshd -T` fails)",
+            Self::Spared => "it reads none for this client, and others for others",
+            Self::Blank => "the name of one has a blank in it",
+        };
+        format!("it is not known which files sshd reads, since {why}")
+    }
+
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::Closed => "--sudo asks sshd",
+            Self::Unseen => {
+                "see on the host what starts it (a socket of systemd, inetd) with which configuration, and look there"
+            }
+            Self::Mute => "`sshd -t` on the host says what is wrong",
+            Self::Spared => "`sshd -T -C user=NAME,addr=ADDRESS` on the host says what it reads for another client",
+            Self::Blank => "look into the file that AuthorizedKeysFile names on the host",
+        }
+    }
+}
+
+impl Account {
+    /// What is said where the place of the keys is a guess.
+    pub(super) fn assumption(&self) -> Option<String> {
+        let path = self.files.first().map(|file| file.path.as_str()).unwrap_or_default();
+        Some(format!("{}: {path} is assumed", self.assumed?.why()))
+    }
 }
 
 impl Unknown {
@@ -91,9 +126,22 @@ impl Remark {
     }
 }
 
+/// What to do about a file that cannot be replaced.
+pub(super) fn remedy(account: &Account, file: &KeyFile, why: &str) -> Option<String> {
+    let path = quote(&file.path);
+    let without = || {
+        format!(
+            "without it, it has to be readable for `{}`: `setfacl -b {path}; chown {} {path}` on the host",
+            account.name, account.uid
+        )
+    };
+    if why.ends_with(ACL) { Some(without()) } else { may_not(account, why) }
+}
+
 /// What to do where the login user may not: the file is another's, or in a place that is root's.
 pub(super) fn may_not(account: &Account, why: &str) -> Option<String> {
-    let is_forbidden = why.contains("Permission denied") || why.contains("cannot be read");
+    let reasons = ["Permission denied", "Operation not permitted", "cannot be read"];
+    let is_forbidden = reasons.iter().any(|reason| why.contains(reason));
     (is_forbidden && account.looked_as != 0).then(|| "--sudo looks after it as root".into())
 }
 

@@ -1,9 +1,11 @@
 //! What has to be proved on one host before anything is begun, while it is on trial, and after it.
 
-use super::intent::{Intent, Rest, commands};
-use super::obstacle::{ASSUMED, refused, refused_for};
+use super::facts::Guess;
+use super::intent::{Intent, commands, repair_of};
+use super::obstacle::{refused, refused_for};
 use super::order::{Admission, Bearer, Errand, Whose};
 use super::proof::{self, Proof, Purpose, Way};
+use super::rest::Rest;
 use super::site::Site;
 use crate::connection::{PrivateHalf, Route};
 use crate::keys::authorized::{Entry, NewKey, Options, Presence};
@@ -49,8 +51,8 @@ impl Site<'_> {
                 }
                 Some(Rest::Doubtful(entries)) if self.any_lets_in(&entries, intent, errand).await => continue,
                 Some(Rest::Doubtful(_)) => (
-                    "its last key would go but such as have expired, are for certificates or have `from=`, and no login with \
-                     those is proved",
+                    "its last key would go but such as have expired, are for certificates, have `from=` or are ignored by \
+                     sshd, and no login with those is proved",
                     "name the private half of one that stays (-I), let another key in first, or say --force",
                 ),
             };
@@ -152,7 +154,7 @@ impl Site<'_> {
             Proof::Refused(failure) => {
                 let commands = commands(&intent.doubts);
                 let message = format!("{}; sshd may want this (StrictModes): {commands}", failure.message);
-                Err(unproved(&admission.bearer, &Failure { message, ..failure }).hint("--repair does it"))
+                Err(unproved(&admission.bearer, &Failure { message, ..failure }).hints(repair_of(&intent.doubts)))
             }
             proof => Ok(proof),
         }
@@ -176,16 +178,17 @@ impl Site<'_> {
                 .await;
             }
         }
-        for intent in intents.iter().filter(|intent| intent.is_unsure(&errand.wish.absent)) {
+        for intent in intents {
+            let Some(guess) = intent.doubt(&errand.wish.absent) else { continue };
             let gone = intent.gone();
             let is_here = |key: &PublicKey| {
                 let bearer = bearer(errand, intent, key);
                 bearer.is_some_and(|bearer| proof::here(self.connector(), &self.host.destination, &bearer).is_some())
             };
             if gone.is_empty() || !gone.iter().all(is_here) {
-                return Err(unsure(intent));
+                return Err(unsure(intent, guess));
             }
-            self.notice(format!("{ASSUMED}: {} is assumed", intent.path())).await;
+            self.notice(format!("{}: {} is assumed", guess.why(), intent.path())).await;
         }
         Ok(())
     }
@@ -225,8 +228,8 @@ impl Site<'_> {
                 }
             }
             let is_tried = intent.gone().iter().all(|key| tried.contains(key)) && !tried.is_empty();
-            if intent.is_unsure(&errand.wish.absent) && !is_tried {
-                return Err(unsure(intent));
+            if let Some(guess) = intent.doubt(&errand.wish.absent).filter(|_| !is_tried) {
+                return Err(unsure(intent, guess));
             }
         }
         Ok(())
@@ -243,10 +246,10 @@ fn bearer(errand: &Errand, intent: &Intent, key: &PublicKey) -> Option<Arc<Beare
     known.cloned().or_else(made)
 }
 
-fn unsure(intent: &Intent) -> Failure {
-    let text = format!("{ASSUMED}: {} was looked after, and a key may stand in another", intent.path());
+fn unsure(intent: &Intent, guess: Guess) -> Failure {
+    let text = format!("{}: {} was looked after, and a key may stand in another", guess.why(), intent.path());
     let failure = Failure { code: Code::KeysUnproved, ..refused_for(&intent.account, &text) };
-    failure.hint("--sudo asks sshd")
+    failure.hint(guess.hint())
 }
 
 fn unproved(bearer: &Bearer, failure: &Failure) -> Failure {

@@ -3,7 +3,7 @@
 use super::changes::{Changes, Replacement};
 use super::facts::{Account, Accounts, Found, Unknown, look};
 use super::intent::{Intent, Place, place};
-use super::obstacle::{ASSUMED, may_not, refused, refused_for};
+use super::obstacle::{may_not, refused, refused_for};
 use super::order::{Absent, Caution, Errand, Sequence, Whose};
 use super::proving::Proofs;
 use super::transaction::{Left, Refused, Transaction};
@@ -252,8 +252,10 @@ impl Site<'_> {
                 self.tell_foreign(&intent.account).await;
             }
         }
-        for intent in survey.intents.iter().filter(|intent| intent.account.assumed && !errand.wish.present.is_empty()) {
-            self.notice(format!("{ASSUMED}: {} is assumed", intent.path())).await;
+        for intent in survey.intents.iter().filter(|_| !errand.wish.present.is_empty()) {
+            if let Some(text) = intent.account.assumption() {
+                self.notice(text).await;
+            }
         }
         Ok(survey)
     }

@@ -6,12 +6,16 @@ use crate::task::shell::quote;
 /// Bits with which somebody else could write.
 const OTHERS_WRITE: u32 = 0o022;
 
+const STICKY: u32 = 0o1000;
+
 /// Something on the way to the keys that makes sshd ignore them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Violation {
     part: Part,
     /// Who should own it, where somebody else does.
     owner: Option<u32>,
+    /// Whether it is root's directory, in which others write too and have to.
+    is_shared: bool,
 }
 
 /// What sshd would refuse about a file and the directories above it.
@@ -21,10 +25,30 @@ pub(super) fn violations(account: &Account, file: &KeyFile) -> Vec<Violation> {
     }
     let found = file.parts.iter().filter_map(|part| {
         let owner = (part.uid != 0 && part.uid != account.uid).then_some(account.uid);
-        let violation = Violation { part: part.clone(), owner };
+        // Who may write in a home of her own is for her to say; who may in a directory of root's is not.
+        let is_roots = part.uid == 0 && (account.uid != 0 || part.mode & STICKY != 0);
+        let is_shared = is_roots && file.own_part() != Some(part);
+        let violation = Violation { part: part.clone(), owner, is_shared };
         (owner.is_some() || part.mode & OTHERS_WRITE != 0).then_some(violation)
     });
     found.collect()
+}
+
+/// Whether sshd reads a file once this is mended, as far as can be known: it does so as the account.
+pub(super) fn is_heeded(account: &Account, file: &KeyFile, mended: &[Violation]) -> bool {
+    let is_refused =
+        violations(account, file).iter().any(|violation| violation.is_certain() && !mended.contains(violation));
+    // Which groups the account is in is not known.
+    let may = |part: &Part, bit: u32| {
+        let bits = if part.uid == account.uid { bit << 6 } else { bit << 3 | bit };
+        account.uid == 0 || part.has_acl || part.mode & bits != 0
+    };
+    let is_open = |part: &Part| {
+        let is_mended = mended.iter().any(|violation| violation.part == *part);
+        let part = if is_mended { self::mended(account, part) } else { part.clone() };
+        may(&part, if file.own_part().is_some_and(|own| own.path == part.path) { 0o4 } else { 0o1 })
+    };
+    !is_refused && file.parts.iter().all(is_open)
 }
 
 /// A path as it is once what sshd would refuse about it is mended.
@@ -58,6 +82,11 @@ impl Violation {
         self.owner.is_some() && self.part.path == path
     }
 
+    /// The directory from which mending it would take the permission of everybody else who writes there.
+    pub(super) fn shared(&self) -> Option<&str> {
+        self.is_shared.then_some(self.part.path.as_str())
+    }
+
     /// Whether it is about a file, and not about a directory above it.
     pub(super) fn is_of(&self, file: &KeyFile) -> bool {
         file.own_part() == Some(&self.part)
@@ -81,7 +110,7 @@ mod tests {
     use super::*;
 
     fn part(path: &str, mode: u32, uid: u32) -> Part {
-        Part { path: path.into(), mode, uid, gid: 5 }
+        Part { path: path.into(), mode, uid, gid: 5, has_acl: false }
     }
 
     #[test]

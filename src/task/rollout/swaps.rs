@@ -97,7 +97,7 @@ impl Home {
         let part = |below: &str| {
             let (path, facts) = (self.path(below), fs::metadata(self.path(below)).unwrap());
             let path = path.to_str().unwrap().to_owned();
-            Part { path, mode: facts.mode() & 0o7777, uid: facts.uid(), gid: facts.gid() }
+            Part { path, mode: facts.mode() & 0o7777, uid: facts.uid(), gid: facts.gid(), has_acl: false }
         };
         let (name, home) = ("keys".into(), part("home"));
         if work == Work::Make {
