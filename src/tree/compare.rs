@@ -363,7 +363,10 @@ impl<'input> Comparison<'input> {
             if places.is_empty() {
                 continue;
             }
-            let is_backup = self.rules.backup && path.name().ends_with(b"~");
+            // What is in a directory of that name is left alone with it, unless the sources have that directory.
+            let is_in_backup =
+                |directory: &[u8]| directory.ends_with(b"~") && !sent.contains(&TreePath::from_bytes(directory));
+            let is_backup = self.rules.backup && (path.name().ends_with(b"~") || path.ancestors().any(is_in_backup));
             if kept.contains(path) || is_backup || temporary::recognise(path.name()).is_some() || is_excluded() {
                 kept.extend(path.parent());
             } else {

@@ -425,6 +425,16 @@ fn a_plan_says_what_is_done_and_why() {
             vec!["+ /srv/a (7 B)"],
         ),
         (
+            a().source_file("d~/a", "")
+                .host("d~", directory())
+                .host("d~/b", file(1))
+                .host("old~", directory())
+                .host("old~/in", directory())
+                .host("old~/in/f", file(1))
+                .rules(Rules { backup: true, ..delete() }),
+            vec!["+ /srv/a (7 B)", "+ /srv/d~/a (0 B)", "- /srv/d~/b"],
+        ),
+        (
             a().host("a", directory()).host("a/b", file(1)).host("c", file(1)).rules(delete()),
             vec!["! /srv/a (a directory is in its place)"],
         ),
