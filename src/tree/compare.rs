@@ -39,9 +39,9 @@ impl Plan {
             links: HashMap::new(),
             plan: Self::default(),
         };
-        for entry in &tree.entries {
+        for (index, entry) in tree.entries.iter().enumerate() {
             if let Kind::HardLink { of } = entry.kind {
-                *comparison.links.entry(of).or_default() += 1;
+                comparison.links.entry(of).or_default().push(index);
             }
         }
         for index in 0..tree.entries.len() {
@@ -84,8 +84,8 @@ struct Comparison<'input> {
     merged: HashMap<TreePath, usize>,
     /// Directories whose time changes since something in them does; known under `-p` alone.
     touched: HashSet<TreePath>,
-    /// How many hard links a file has in the tree, where it has any.
-    links: HashMap<usize, u64>,
+    /// The hard links that a file has in the tree, where it has any.
+    links: HashMap<usize, Vec<usize>>,
     plan: Plan,
 }
 
@@ -270,7 +270,7 @@ impl<'input> Comparison<'input> {
         }
         match found.identity {
             // What is its other name would have them too, and the next push would set them back.
-            Identity::Known { names, .. } if names > 1 + self.links.get(&index).copied().unwrap_or(0) => {
+            Identity::Known { names, .. } if names > 1 && names > self.names_of(index, found.identity) => {
                 return Some(Difference::Shared);
             }
             Identity::Unknown => self.plan.needs_identity.push(path.clone()),
@@ -278,6 +278,20 @@ impl<'input> Comparison<'input> {
         }
         self.attributes.push(Step::SetAttributes { entry: index, attributes, changes });
         None
+    }
+
+    /// How many of the names that a file has in the tree are names of this one on the host.
+    fn names_of(&mut self, index: usize, identity: Identity) -> u64 {
+        let mut names = 1;
+        for link in self.links.get(&index).into_iter().flatten() {
+            let path = self.placement.path(&self.tree.entries[*link]);
+            match self.observed.get(&*path).map(|found| found.identity) {
+                Some(Identity::Unknown) => self.plan.needs_identity.push(path.into_owned()),
+                Some(other) if other == identity => names += 1,
+                _ => {}
+            }
+        }
+        names
     }
 
     fn attributes_of_directory(&self, entry: &Entry) -> Attributes {

@@ -388,6 +388,13 @@ fn a_plan_says_what_is_done_and_why() {
             vec!["~ /srv/a (has other names)"],
         ),
         (
+            a().source_hard_link("b", "a")
+                .host("a", Found { identity: named(1, 2), mode: 0o600, ..file(7) })
+                .host("b", Found { identity: named(2, 1), mode: 0o600, ..file(7) })
+                .rules(preserve()),
+            vec!["~ /srv/a (has other names)", "h /srv/b → /srv/a (was another file)"],
+        ),
+        (
             a().source_hard_link("b", "a").host("a", directory()),
             vec![
                 "! /srv/a (a directory is in its place)",
