@@ -5,7 +5,7 @@ use crate::fleet::{Answer, Cut, Oddity, When};
 use crate::scene::{Scene, noise, wait};
 use rustix::process::Signal;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Servers that can do everything, and those that lack what a backup is best made with.
@@ -253,4 +253,25 @@ fn what_would_be_kept_under_a_name_that_the_sources_have_is_not_replaced() {
         assert_eq!((read("tree/f~"), read("tree/g~")), (b"from the sources".to_vec(), b"precious".to_vec()));
         scene.assert_nothing_left();
     }
+}
+
+#[test]
+fn an_old_file_that_stands_beside_its_place_is_told_and_brought_back_by_any_push() {
+    let cut = Oddity::Answer("rename", When::Nth(2), Answer::Cut(Cut::Reset));
+    let scene = Scene::serving([Oddity::Without("hardlink"), cut]);
+    scene.source("new", "newer");
+    fs::set_permissions(scene.old("file", "old"), fs::Permissions::from_mode(0o600)).unwrap();
+    let push = |options: &[&str]| scene.push().args(options).args(["new", "file"]).run();
+    let lost = push(&["--retries", "0", "--backup"]).exited(3);
+    let lost = lost.told("file: may be missing now: the old file is `.bugle-");
+    lost.told("push again: old files that are out of their places are brought back first");
+    assert!(!scene.home().join("file").exists());
+    let look = push(&["--dry-run"]).exited(0);
+    let look = look.said("~ file (size 3 → 5)\n");
+    look.told("file: the old file, which a push that broke had put aside, would be brought back first");
+    assert!(!scene.home().join("file").exists());
+    push(&[]).exited(0).told("file: the old file, which a push that broke had put aside, was brought back first");
+    assert_eq!(scene.read("file"), b"newer");
+    assert_eq!(fs::metadata(scene.home().join("file")).unwrap().mode() & 0o777, 0o600);
+    scene.assert_nothing_left();
 }
