@@ -104,19 +104,30 @@ fn where_the_new_file_cannot_take_the_place_the_old_one_is_put_back_at_once() {
         assert_eq!((&scene.read("file")[..], &scene.read("file~")[..]), (expected.0.as_bytes(), expected.1.as_bytes()));
         scene.assert_nothing_left();
     }
-    // The third is onto the older one, the fourth where that was.
-    let refused = Oddity::Answer("rename", When::Nth(4), Answer::Status(4, b""));
-    let scene = Scene::serving([Oddity::Without("posix-rename"), refused]);
-    scene.source("new", "new");
-    scene.old("file", "old");
-    scene.old("file~", "older");
-    let push = || scene.push().args(["--backup", "new", "file"]).run();
-    push().exited(1).told("file: the new file stands, but the old one cannot be called `file~`");
-    assert_eq!(scene.read("file"), b"new");
-    assert_eq!(scene.left().iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>(), [b"old"]);
-    push().exited(0);
-    assert_eq!(scene.read("file~"), b"old");
-    scene.assert_nothing_left();
+    // The third is onto the older one, the fourth where that was. Then the new one goes, and the old one comes back, unless that
+    // is refused too.
+    let stands = "file: the new file stands, but the old one cannot be called `file~`";
+    for (when, told, file) in
+        [(When::Nth(4), "file: cannot keep the old file as `file~`", "old"), (When::From(4), stands, "new")]
+    {
+        let scene =
+            Scene::serving([Oddity::Without("posix-rename"), Oddity::Answer("rename", when, Answer::Status(4, b""))]);
+        scene.source("new", "new");
+        scene.old("file", "old");
+        scene.old("file~", "older");
+        let push = || scene.push().args(["--backup", "new", "file"]).run();
+        push().exited(1).told(told);
+        assert_eq!(scene.read("file"), file.as_bytes());
+        let left: Vec<_> = scene.left().iter().map(|path| fs::read(path).unwrap()).collect();
+        if file == "new" {
+            assert_eq!(left, [b"old"]);
+            continue;
+        }
+        assert!(left.is_empty());
+        push().exited(0);
+        assert_eq!((scene.read("file"), scene.read("file~")), (b"new".to_vec(), b"old".to_vec()));
+        scene.assert_nothing_left();
+    }
 }
 
 #[test]

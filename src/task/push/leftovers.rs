@@ -160,10 +160,11 @@ impl Clearing<'_> {
         let Survey { placement, observed, temporaries, .. } = surveyed;
         let mut places = Vec::new();
         for (left, place) in self.asides(tree, placement, temporaries) {
-            if !observed.contains_key(&place) {
-                places.push(placement.remote(&place));
-                observed.insert(place, found(&left.attributes));
-            }
+            let remote = placement.remote(&place);
+            observed.entry(place).or_insert_with(|| {
+                places.push(remote);
+                found(&left.attributes)
+            });
         }
         places
     }
