@@ -224,6 +224,9 @@ impl Push {
             plan.refuse(unkept.into_iter().map(|(entry, why)| (entry, Obstacle::Unkept(why))).collect());
         }
         if self.order.conduct.extent == Extent::PlanOnly {
+            if !sftp.features().hard_link {
+                plan.show_links_as_files();
+            }
             return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
         }
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
