@@ -286,3 +286,17 @@ fn an_old_file_that_stands_beside_its_place_is_told_and_brought_back_by_any_push
     assert_eq!(fs::metadata(scene.home().join("file")).unwrap().mode() & 0o777, 0o600);
     scene.assert_nothing_left();
 }
+
+#[test]
+fn an_old_file_that_was_put_aside_does_not_take_a_name_that_the_sources_have() {
+    let cut = Oddity::Answer("posix-rename", When::Nth(1), Answer::Cut(Cut::Reset));
+    let scene = Scene::serving([Oddity::Without("hardlink"), cut]);
+    scene.source("tree/file", "new");
+    scene.old("tree/file", "old");
+    let push = || scene.push().args(["-r", "--retries", "0", "--backup", "tree", "."]).run();
+    push().exited(3);
+    scene.source("tree/file~", "from the sources");
+    push().exited(0).told("an old file stays, since the sources have the name under which it was to be kept");
+    assert_eq!((scene.read("tree/file"), scene.read("tree/file~")), (b"new".to_vec(), b"from the sources".to_vec()));
+    assert_eq!(scene.left().iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>(), [b"old"]);
+}

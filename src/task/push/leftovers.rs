@@ -1,5 +1,6 @@
 //! What broken runs left on a host: [`Leftover`], the finding of it, and what becomes of it ([`Clearing`]).
 
+use super::backup::backup_of;
 use super::place::split;
 use super::replace::{Settled, settle};
 use super::room::remove_room;
@@ -7,10 +8,10 @@ use super::survey::{Survey, found};
 use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError};
 use crate::task::trouble::Trouble;
 use crate::tree::run_lock::{RunLock, RunState};
-use crate::tree::temporary::{Tag, Temporary, recognise};
+use crate::tree::temporary::{Role, Tag, Temporary, recognise};
 use crate::tree::{Kind, Placement, Tree, TreePath};
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names that are looked through for temporary files beside a single file.
@@ -89,6 +90,14 @@ pub(super) async fn leftovers_in(sftp: &Sftp, directory: &[u8]) -> Result<Vec<Le
     Ok(found)
 }
 
+/// What became of old files that were put aside.
+pub(super) struct Restored {
+    /// The places of those that were brought back.
+    pub(super) back: Vec<Vec<u8>>,
+    /// Where those are whose places are filled, and which cannot get their other names since the sources have these.
+    pub(super) unnamed: Vec<Vec<u8>>,
+}
+
 /// Clears up on one host behind runs that are no more.
 pub(super) struct Clearing<'a> {
     pub(super) sftp: &'a Sftp,
@@ -133,20 +142,22 @@ impl Clearing<'_> {
     }
 
     /// Brings old files that were put aside back to their places; those whose places are filled again go, or get the names
-    /// under which they are kept. Gives the places of those that were brought back. What none of the entries is called stays
-    /// as it is.
-    pub(super) async fn restore(
-        &self,
-        tree: &Tree,
-        placement: &Placement,
-        found: &[Leftover],
-    ) -> Result<Vec<Vec<u8>>, Trouble> {
-        let mut settling = Vec::new();
-        for (left, place) in self.asides(tree, placement, found) {
-            settling.push(self.bring_back(left, placement.remote(&place)));
+    /// under which they are kept. What none of the entries is called stays as it is.
+    pub(super) async fn restore(&self, tree: &Tree, surveyed: &Survey) -> Result<Restored, Trouble> {
+        let Survey { placement, observed, temporaries, .. } = surveyed;
+        let asides = self.asides(tree, placement, temporaries);
+        let (mut settling, mut unnamed) = (Vec::new(), Vec::new());
+        let entries = tree.entries.iter().filter(|_| !asides.is_empty());
+        let brought: HashSet<_> = entries.map(|entry| placement.path(entry)).collect();
+        for (left, place) in asides {
+            let is_kept = left.temporary.role == Role::Kept && observed.contains_key(&place);
+            match is_kept && brought.contains(&TreePath::from_bytes(backup_of(place.as_bytes()))) {
+                true => unnamed.push(left.path.clone()),
+                false => settling.push(self.bring_back(left, placement.remote(&place))),
+            }
         }
         let settled: Vec<_> = stream::iter(settling).buffer_unordered(AT_ONCE).try_collect().await?;
-        Ok(settled.into_iter().flatten().collect())
+        Ok(Restored { back: settled.into_iter().flatten().collect(), unnamed })
     }
 
     /// Its place, where it is back there.

@@ -48,7 +48,7 @@ use carry::{Carrier, Manner, Proof};
 use compare::Comparison;
 use content::Contents;
 use delta::{Delta, Matches};
-use leftovers::{Clearing, Leftover, leftovers_in};
+use leftovers::{Clearing, Leftover, Restored, leftovers_in};
 pub use owner::{Account, Ownership};
 pub use pace::Pace;
 use place::Places;
@@ -315,15 +315,19 @@ impl Push {
         }
         let is_look = self.order.conduct.extent == Extent::PlanOnly;
         let restored = match is_look {
-            true => clearing.foresee(tree, &mut surveyed),
-            false => clearing.restore(tree, &surveyed.placement, &surveyed.temporaries).await?,
+            true => Restored { back: clearing.foresee(tree, &mut surveyed), unnamed: Vec::new() },
+            false => clearing.restore(tree, &surveyed).await?,
         };
-        for place in &restored {
+        for path in &restored.unnamed {
+            let why = "an old file stays, since the sources have the name under which it was to be kept";
+            unit.events.notice(0, &format!("{}: {why}", path.escape_ascii())).await;
+        }
+        for place in &restored.back {
             let how = if is_look { "would be" } else { "was" };
             let what = "the old file, which a push that broke had put aside,";
             unit.events.notice(0, &format!("{}: {what} {how} brought back first", place.escape_ascii())).await;
         }
-        match is_look || restored.is_empty() {
+        match is_look || restored.back.is_empty() {
             true => Ok(surveyed),
             false => survey(sftp, question).await,
         }
