@@ -47,6 +47,17 @@ impl Outcome {
         }
     }
 
+    /// Adds what to do about it, where something went wrong.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Self::Failed(failure) | Self::Unreachable(failure) | Self::TimedOut(failure) | Self::Cancelled(failure) =
+            &mut self
+        {
+            failure.hint = Some(hint.into());
+        }
+        self
+    }
+
     /// Whether `--max-fail` counts it.
     pub fn counts_as_failure(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::Unreachable(_) | Self::TimedOut(_))

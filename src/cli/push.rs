@@ -112,9 +112,15 @@ pub(super) fn run(global: &GlobalOptions, arguments: Arguments) -> Result<u8, Fa
         false => Vec::new(),
     };
     let mut ready = transfer.reach()?;
-    if let Some(first) = tree.special().next() {
-        let (count, first) = (tree.special().count(), shown(first.as_os_str().as_bytes()));
-        ready.remark(format!("{count} left out that are no files, such as `{first}`"));
+    let why = ["are no files", "have names that bugle gives to files on their way"];
+    for (left_out, why) in [tree.special(), tree.temporary()].iter().zip(why) {
+        if let Some(first) = left_out.first() {
+            ready.remark(format!(
+                "{} left out that {why}, such as `{}`",
+                left_out.len(),
+                shown(first.as_os_str().as_bytes())
+            ));
+        }
     }
     let order = PushOrder {
         tree,

@@ -2,6 +2,8 @@
 //!
 //! A pure function; nothing is asked and nothing is done here.
 
+mod deletions;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +14,6 @@ use super::plan::{
     Attributes, Change, Conflict, Content, Difference, Found, FoundKind, Identity, ModeWanted, Observed, Obstacle,
     Plan, Rules, Step, Why,
 };
-use super::temporary;
 
 /// The bits without which nobody but root can fill a directory.
 const FILL: u32 = 0o700;
@@ -39,9 +40,9 @@ impl Plan {
             links: HashMap::new(),
             plan: Self::default(),
         };
-        for entry in &tree.entries {
+        for (index, entry) in tree.entries.iter().enumerate() {
             if let Kind::HardLink { of } = entry.kind {
-                *comparison.links.entry(of).or_default() += 1;
+                comparison.links.entry(of).or_default().push(index);
             }
         }
         for index in 0..tree.entries.len() {
@@ -84,8 +85,8 @@ struct Comparison<'input> {
     merged: HashMap<TreePath, usize>,
     /// Directories whose time changes since something in them does; known under `-p` alone.
     touched: HashSet<TreePath>,
-    /// How many hard links a file has in the tree, where it has any.
-    links: HashMap<usize, u64>,
+    /// The hard links that a file has in the tree, where it has any.
+    links: HashMap<usize, Vec<usize>>,
     plan: Plan,
 }
 
@@ -270,7 +271,7 @@ impl<'input> Comparison<'input> {
         }
         match found.identity {
             // What is its other name would have them too, and the next push would set them back.
-            Identity::Known { names, .. } if names > 1 + self.links.get(&index).copied().unwrap_or(0) => {
+            Identity::Known { names, .. } if names > 1 && names > self.names_of(index, found.identity) => {
                 return Some(Difference::Shared);
             }
             Identity::Unknown => self.plan.needs_identity.push(path.clone()),
@@ -278,6 +279,20 @@ impl<'input> Comparison<'input> {
         }
         self.attributes.push(Step::SetAttributes { entry: index, attributes, changes });
         None
+    }
+
+    /// How many of the names that a file has in the tree are names of this one on the host.
+    fn names_of(&mut self, index: usize, identity: Identity) -> u64 {
+        let mut names = 1;
+        for link in self.links.get(&index).into_iter().flatten() {
+            let path = self.placement.path(&self.tree.entries[*link]);
+            match self.observed.get(&*path).map(|found| found.identity) {
+                Some(Identity::Unknown) => self.plan.needs_identity.push(path.into_owned()),
+                Some(other) if other == identity => names += 1,
+                _ => {}
+            }
+        }
+        names
     }
 
     fn attributes_of_directory(&self, entry: &Entry) -> Attributes {
@@ -332,45 +347,6 @@ impl<'input> Comparison<'input> {
     fn conflict(&mut self, entry: usize, obstacle: Obstacle) -> State {
         self.plan.conflicts.push(Conflict { entry, obstacle, blocked: 0 });
         State::Blocked(self.plan.conflicts.len() - 1)
-    }
-
-    /// What is below the directories that are sent and not in them, the deepest first. What is excluded, a backup under
-    /// `--backup`, what is a temporary name, and the directories that these are in, are left alone.
-    fn deletions(&self) -> Vec<Step> {
-        let directories = || self.tree.roots.iter().enumerate().filter(|(_, root)| root.is_directory);
-        let (all, named): (Vec<usize>, Vec<usize>) =
-            directories().map(|(index, _)| index).partition(|index| self.placement.prefix(*index).is_root());
-        let named: HashMap<&[u8], usize> =
-            named.into_iter().map(|index| (self.placement.prefix(index).as_bytes(), index)).collect();
-        // The roots that a path is below, and what it is called there.
-        let places = |path: &TreePath| -> Vec<(usize, TreePath)> {
-            let top = path.ancestors().next().and_then(|top| named.get(top));
-            all.iter().chain(top).filter_map(|root| Some((*root, path.within(self.placement.prefix(*root))?))).collect()
-        };
-        let entries = self.tree.entries.iter().map(|entry| self.placement.path(entry));
-        let remarks = self.tree.remarks.iter().map(|remark| self.placement.below(remark.root, &remark.path));
-        let sent: HashSet<Cow<'_, TreePath>> = entries.chain(remarks).collect();
-        let mut strangers: Vec<&TreePath> =
-            self.observed.keys().filter(|path| !path.is_root() && !sent.contains(*path)).collect();
-        strangers.sort_unstable_by(|left, right| right.cmp(left));
-        let mut kept: HashSet<TreePath> = HashSet::new();
-        let mut steps = Vec::new();
-        for path in strangers {
-            let places = places(path);
-            let is_directory = self.observed[path].kind == FoundKind::Directory;
-            let is_excluded =
-                || places.iter().any(|(root, path)| self.tree.roots[*root].filter.is_excluded(path, is_directory));
-            if places.is_empty() {
-                continue;
-            }
-            let is_backup = self.rules.backup && path.name().ends_with(b"~");
-            if kept.contains(path) || is_backup || temporary::recognise(path.name()).is_some() || is_excluded() {
-                kept.extend(path.parent());
-            } else {
-                steps.push(Step::Delete { path: path.clone(), is_directory });
-            }
-        }
-        steps
     }
 
     fn finish(mut self) -> Plan {

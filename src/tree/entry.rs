@@ -131,9 +131,18 @@ impl Tree {
     }
 
     /// Where things are on this machine that are left out since they are no files: sockets, named pipes and devices.
-    pub fn special(&self) -> impl Iterator<Item = PathBuf> {
-        let special = self.remarks.iter().filter(|remark| matches!(remark.kind, RemarkKind::Special(_)));
-        special.map(|remark| self.roots[remark.root].source.join(remark.path.as_path()))
+    pub fn special(&self) -> Vec<PathBuf> {
+        self.left_out(|kind| matches!(kind, RemarkKind::Special(_)))
+    }
+
+    /// Where things are on this machine that are left out for their names, which files have while they are being written.
+    pub fn temporary(&self) -> Vec<PathBuf> {
+        self.left_out(|kind| kind == RemarkKind::Temporary)
+    }
+
+    fn left_out(&self, is_meant: impl Fn(RemarkKind) -> bool) -> Vec<PathBuf> {
+        let remarks = self.remarks.iter().filter(|remark| is_meant(remark.kind));
+        remarks.map(|remark| self.roots[remark.root].source.join(remark.path.as_path())).collect()
     }
 
     /// The length of a regular file, also of one that is a hard link, and where it has data.

@@ -125,6 +125,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Shows hard links as the files of their own that they become on a host that makes none. What these get is not known here.
+    pub fn show_links_as_files(&mut self) {
+        for step in &mut self.steps {
+            if let Step::HardLink { entry, why, .. } = step {
+                *step = Step::Send { entry: *entry, why: why.clone(), attributes: Attributes::default() };
+            }
+        }
+    }
+
     /// Takes back what is to be done for these entries, which cannot be brought there for these reasons, and what hangs on
     /// them: hard links of theirs, and every deletion.
     pub fn refuse(&mut self, refused: Vec<(usize, Obstacle)>) {

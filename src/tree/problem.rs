@@ -35,6 +35,12 @@ pub enum ScanProblem {
         /// What it is.
         kind: SpecialKind,
     },
+    /// A source with a name that files have while they are being written.
+    #[error("`{}` has a name that bugle gives to files on their way, and is not sent", path.display())]
+    Temporary {
+        /// As it was given.
+        path: PathBuf,
+    },
     /// Something that may not be read, or whose file system fails.
     #[error("cannot read `{}`", path.display())]
     Unreadable {
@@ -80,6 +86,7 @@ impl ScanProblem {
             Self::Dangling { .. } | Self::Loop { .. } => {
                 Some("`-r --links keep` makes the symlinks anew, `--links skip` leaves them out")
             }
+            Self::Temporary { .. } => Some("give it another name; what a push that broke left is removed by the next"),
             Self::SameName { .. } => Some("push them one after the other, to two destinations"),
             _ => None,
         }
@@ -102,6 +109,8 @@ pub struct Remark {
 pub enum RemarkKind {
     /// It has no content to send.
     Special(SpecialKind),
+    /// It has a name that files have while they are being written.
+    Temporary,
     /// A symlink, and symlinks are skipped.
     Symlink,
     /// A source that was given by its name, and that a rule excludes.

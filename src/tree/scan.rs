@@ -45,7 +45,7 @@ pub struct ScanOptions {
 }
 
 impl Tree {
-    /// Looks at every source and at all that is in it. Temporary names of bugle itself are passed over.
+    /// Looks at every source and at all that is in it. Temporary names of bugle itself are left out.
     ///
     /// # Errors
     /// All that is wrong, not the first thing only.
@@ -110,7 +110,7 @@ impl Scan<'_> {
     fn look_at_source(&mut self, root: usize) -> Result<Looked, ScanProblem> {
         let Root { source, name, filter, .. } = &self.tree.roots[root];
         let path = source.clone();
-        let is_left_out = temporary::recognise(name).is_some() || filter.excludes(name, false);
+        let (is_temporary, is_left_out) = (temporary::recognise(name).is_some(), filter.excludes(name, false));
         let metadata = fs::symlink_metadata(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ScanProblem::Missing { path: path.clone() },
             _ => ScanProblem::Unreadable { path: path.clone(), source: error },
@@ -118,6 +118,9 @@ impl Scan<'_> {
         let follows = self.options.links == Links::Follow
             || self.options.links == Links::Keep && !self.options.recursive && metadata.is_symlink();
         let metadata = if follows && metadata.is_symlink() { follow(&path)? } else { metadata };
+        if is_temporary {
+            return Err(ScanProblem::Temporary { path });
+        }
         if metadata.is_dir() && !self.options.recursive {
             return Err(ScanProblem::Directory { path });
         }
@@ -167,10 +170,14 @@ impl Scan<'_> {
         for item in fs::read_dir(&local).map_err(unreadable)? {
             let item = item.map_err(unreadable)?;
             let name = item.file_name().into_vec();
+            let path = directory.join(&name);
             if temporary::recognise(&name).is_some() {
+                let is_directory = item.file_type().is_ok_and(|kind| kind.is_dir());
+                if !self.tree.roots[root].filter.excludes(path.as_bytes(), is_directory) {
+                    self.tree.remarks.push(Remark { root, path, kind: RemarkKind::Temporary });
+                }
                 continue;
             }
-            let path = directory.join(&name);
             let mut metadata = match item.metadata() {
                 Ok(metadata) => metadata,
                 // It went away since the directory was read.

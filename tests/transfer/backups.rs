@@ -5,7 +5,7 @@ use crate::fleet::{Answer, Cut, Oddity, When};
 use crate::scene::{Scene, noise, wait};
 use rustix::process::Signal;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Servers that can do everything, and those that lack what a backup is best made with.
@@ -104,19 +104,30 @@ fn where_the_new_file_cannot_take_the_place_the_old_one_is_put_back_at_once() {
         assert_eq!((&scene.read("file")[..], &scene.read("file~")[..]), (expected.0.as_bytes(), expected.1.as_bytes()));
         scene.assert_nothing_left();
     }
-    // The third is onto the older one, the fourth where that was.
-    let refused = Oddity::Answer("rename", When::Nth(4), Answer::Status(4, b""));
-    let scene = Scene::serving([Oddity::Without("posix-rename"), refused]);
-    scene.source("new", "new");
-    scene.old("file", "old");
-    scene.old("file~", "older");
-    let push = || scene.push().args(["--backup", "new", "file"]).run();
-    push().exited(1).told("file: the new file stands, but the old one cannot be called `file~`");
-    assert_eq!(scene.read("file"), b"new");
-    assert_eq!(scene.left().iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>(), [b"old"]);
-    push().exited(0);
-    assert_eq!(scene.read("file~"), b"old");
-    scene.assert_nothing_left();
+    // The third is onto the older one, the fourth where that was. Then the new one goes, and the old one comes back, unless that
+    // is refused too.
+    let stands = "file: the new file stands, but the old one cannot be called `file~`";
+    for (when, told, file) in
+        [(When::Nth(4), "file: cannot keep the old file as `file~`", "old"), (When::From(4), stands, "new")]
+    {
+        let scene =
+            Scene::serving([Oddity::Without("posix-rename"), Oddity::Answer("rename", when, Answer::Status(4, b""))]);
+        scene.source("new", "new");
+        scene.old("file", "old");
+        scene.old("file~", "older");
+        let push = || scene.push().args(["--backup", "new", "file"]).run();
+        push().exited(1).told(told);
+        assert_eq!(scene.read("file"), file.as_bytes());
+        let left: Vec<_> = scene.left().iter().map(|path| fs::read(path).unwrap()).collect();
+        if file == "new" {
+            assert_eq!(left, [b"old"]);
+            continue;
+        }
+        assert!(left.is_empty());
+        push().exited(0);
+        assert_eq!((scene.read("file"), scene.read("file~")), (b"new".to_vec(), b"old".to_vec()));
+        scene.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -253,4 +264,39 @@ fn what_would_be_kept_under_a_name_that_the_sources_have_is_not_replaced() {
         assert_eq!((read("tree/f~"), read("tree/g~")), (b"from the sources".to_vec(), b"precious".to_vec()));
         scene.assert_nothing_left();
     }
+}
+
+#[test]
+fn an_old_file_that_stands_beside_its_place_is_told_and_brought_back_by_any_push() {
+    let cut = Oddity::Answer("rename", When::Nth(2), Answer::Cut(Cut::Reset));
+    let scene = Scene::serving([Oddity::Without("hardlink"), cut]);
+    scene.source("new", "newer");
+    fs::set_permissions(scene.old("file", "old"), fs::Permissions::from_mode(0o600)).unwrap();
+    let push = |options: &[&str]| scene.push().args(options).args(["new", "file"]).run();
+    let lost = push(&["--retries", "0", "--backup"]).exited(3);
+    let lost = lost.told("file: may be missing now: the old file is `.bugle-");
+    lost.told("push again: old files that are out of their places are brought back first");
+    assert!(!scene.home().join("file").exists());
+    let look = push(&["--dry-run"]).exited(0);
+    let look = look.said("~ file (size 3 → 5)\n");
+    look.told("file: the old file, which a push that broke had put aside, would be brought back first");
+    assert!(!scene.home().join("file").exists());
+    push(&[]).exited(0).told("file: the old file, which a push that broke had put aside, was brought back first");
+    assert_eq!(scene.read("file"), b"newer");
+    assert_eq!(fs::metadata(scene.home().join("file")).unwrap().mode() & 0o777, 0o600);
+    scene.assert_nothing_left();
+}
+
+#[test]
+fn an_old_file_that_was_put_aside_does_not_take_a_name_that_the_sources_have() {
+    let cut = Oddity::Answer("posix-rename", When::Nth(1), Answer::Cut(Cut::Reset));
+    let scene = Scene::serving([Oddity::Without("hardlink"), cut]);
+    scene.source("tree/file", "new");
+    scene.old("tree/file", "old");
+    let push = || scene.push().args(["-r", "--retries", "0", "--backup", "tree", "."]).run();
+    push().exited(3);
+    scene.source("tree/file~", "from the sources");
+    push().exited(0).told("an old file stays, since the sources have the name under which it was to be kept");
+    assert_eq!((scene.read("tree/file"), scene.read("tree/file~")), (b"new".to_vec(), b"from the sources".to_vec()));
+    assert_eq!(scene.left().iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>(), [b"old"]);
 }

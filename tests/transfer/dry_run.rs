@@ -1,8 +1,8 @@
 //! `--dry-run` says what a push would do, and does nothing.
 
 use crate::bugle::Bugle;
-use crate::fleet::Fleet;
 use crate::fleet::trees::{Aspect, Kind, differences, plant};
+use crate::fleet::{Fleet, Oddity};
 use crate::scene::{Scene, set_time};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -61,6 +61,15 @@ fn every_line_says_what_it_is_and_why() {
     assert!(answer.stderr.starts_with(failure), "{}", answer.stderr);
     let answer = push(&[]).exited(1);
     assert!(answer.stderr.contains(failure), "{}", answer.stderr);
+}
+
+#[test]
+fn a_host_that_makes_no_hard_links_is_shown_to_get_files() {
+    let scene = Scene::serving([Oddity::Without("hardlink")]);
+    let tree = scene.source("tree/file", "content").parent().unwrap().to_owned();
+    fs::hard_link(tree.join("file"), tree.join("linked")).unwrap();
+    let look = scene.push().args(["-r", "--dry-run", "tree", "."]).run();
+    look.is(0, "+ ./tree/\n+ ./tree/file (7 B)\n+ ./tree/linked (7 B)\n", "");
 }
 
 #[test]

@@ -5,8 +5,9 @@ use crate::fleet::relay::{Cable, Direction, Fault, Lane};
 use crate::fleet::{Behaviour, Cut};
 use crate::scene::{Scene, noise};
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -94,6 +95,56 @@ fn a_file_is_not_mixed_with_another_that_is_renamed_over_it() {
         Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "large", "taken"]).run().exited(0);
     });
     assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content);
+}
+
+#[test]
+fn a_file_is_not_mixed_with_another_whose_directory_takes_the_place_of_its_own_for_a_moment() {
+    let content = large();
+    let other: Vec<u8> = content.iter().map(|byte| !byte).collect();
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    for is_link in [true, false] {
+        let scene = scene(&[slow(), Cable::delayed(Duration::from_millis(20))]);
+        let home = scene.home().to_path_buf();
+        for (directory, content) in [("one", &content), ("two", &other)] {
+            fs::create_dir(home.join(directory)).unwrap();
+            fs::write(home.join(directory).join("large"), content).unwrap();
+            File::options()
+                .write(true)
+                .open(home.join(directory).join("large"))
+                .unwrap()
+                .set_modified(modified)
+                .unwrap();
+        }
+        let swap = |from: &str, to: &str| match is_link {
+            true => {
+                symlink(to, home.join("next")).unwrap();
+                fs::rename(home.join("next"), home.join("current")).unwrap();
+            }
+            false => {
+                let _ = fs::rename(home.join("current"), home.join(from));
+                fs::rename(home.join(to), home.join("current")).unwrap();
+            }
+        };
+        swap("two", "one");
+        let (host, relay) = (scene.host(), scene.fleet().relay("host"));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // The second connection has still to log in, and once it has opened the file its answer is on its way.
+                while relay.traffic().connections < 2 {
+                    thread::yield_now();
+                }
+                swap("one", "two");
+                let begun = Instant::now();
+                while host.requests_to("open") < 2 && begun.elapsed() < Duration::from_secs(2) {
+                    thread::yield_now();
+                }
+                thread::sleep(Duration::from_millis(3));
+                swap("two", "one");
+            });
+            Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "current/large", "taken"]).run().exited(0);
+        });
+        assert!(fs::read(scene.place.path().join("taken/host/large")).unwrap() == content, "{is_link}");
+    }
 }
 
 #[test]

@@ -262,6 +262,27 @@ fn what_is_no_file_is_left_out_and_said_to_be() {
 }
 
 #[test]
+fn what_is_called_as_files_on_their_way_are_is_left_out_and_said_to_be() {
+    let scene = Scene::serving([]);
+    let name = "tree/.bugle-abcdefghijklmnop-abcdefgh";
+    for name in [name, "tree/file"] {
+        scene.source(name, "content");
+    }
+    let told = format!("1 left out that have names that bugle gives to files on their way, such as `{name}`");
+    scene.push().args(["-r", "tree", "copy"]).run().exited(0).told(&told);
+    scene.push().args(["-r", "--exclude", ".bugle-*", "tree", "other"]).run().exited(0).talked("");
+    assert_eq!(files(scene.home().join("copy")), ["file"]);
+    scene.push().args([name, "named"]).run().exited(2).told("has a name that bugle gives to files on their way");
+    scene.old(name, "content");
+    let pull =
+        |source: &str| Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "-r", source, "out"]).run();
+    pull("tree").exited(0).told(&told);
+    pull("tree/.b*").exited(0).told(&told);
+    assert!(files(scene.place.path().join("out/host/tree")).is_empty());
+    pull(name).exited(1).told("it has a name that bugle gives to files on their way, and is not fetched");
+}
+
+#[test]
 fn a_symlink_as_a_source_is_followed_and_with_its_directory_made_anew() {
     let scene = Scene::serving([]);
     scene.source("file", "content");

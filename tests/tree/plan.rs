@@ -388,6 +388,13 @@ fn a_plan_says_what_is_done_and_why() {
             vec!["~ /srv/a (has other names)"],
         ),
         (
+            a().source_hard_link("b", "a")
+                .host("a", Found { identity: named(1, 2), mode: 0o600, ..file(7) })
+                .host("b", Found { identity: named(2, 1), mode: 0o600, ..file(7) })
+                .rules(preserve()),
+            vec!["~ /srv/a (has other names)", "h /srv/b → /srv/a (was another file)"],
+        ),
+        (
             a().source_hard_link("b", "a").host("a", directory()),
             vec![
                 "! /srv/a (a directory is in its place)",
@@ -423,6 +430,16 @@ fn a_plan_says_what_is_done_and_why() {
                 .host(&temporary(), file(1))
                 .rules(delete()),
             vec!["+ /srv/a (7 B)"],
+        ),
+        (
+            a().source_file("d~/a", "")
+                .host("d~", directory())
+                .host("d~/b", file(1))
+                .host("old~", directory())
+                .host("old~/in", directory())
+                .host("old~/in/f", file(1))
+                .rules(Rules { backup: true, ..delete() }),
+            vec!["+ /srv/a (7 B)", "+ /srv/d~/a (0 B)", "- /srv/d~/b"],
         ),
         (
             a().host("a", directory()).host("a/b", file(1)).host("c", file(1)).rules(delete()),

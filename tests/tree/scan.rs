@@ -166,14 +166,19 @@ fn special_files_in_a_tree_are_left_out_with_a_remark() {
     let _socket = UnixListener::bind(root.join("socket")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     fs::write(root.join("file"), b"").unwrap();
-    fs::write(root.join(str::from_utf8(&Run::random().unwrap().name_for(b"file")).unwrap()), b"half").unwrap();
+    let temporary = Run::random().unwrap().name_for(b"file");
+    fs::write(root.join(str::from_utf8(&temporary).unwrap()), b"half").unwrap();
     let tree = Tree::scan(std::slice::from_ref(&root), &recursive()).unwrap();
     assert_eq!(paths(&tree), ["", "file"]);
     let mut remarks: Vec<_> = tree.remarks.iter().map(|remark| (remark.path.as_bytes(), remark.kind)).collect();
     remarks.sort_by_key(|(path, _)| *path);
     assert_eq!(
         remarks,
-        [(&b"pipe"[..], RemarkKind::Special(SpecialKind::Fifo)), (b"socket", RemarkKind::Special(SpecialKind::Socket)),]
+        [
+            (&temporary[..], RemarkKind::Temporary),
+            (b"pipe", RemarkKind::Special(SpecialKind::Fifo)),
+            (b"socket", RemarkKind::Special(SpecialKind::Socket)),
+        ]
     );
 }
 

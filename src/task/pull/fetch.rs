@@ -187,13 +187,35 @@ impl Fetcher<'_> {
         let entry = &self.inventory.entries[index];
         let remote = self.inventory.remote(entry);
         let is_shared = self.interrupted == Interrupted::Remove && self.lanes.are_worth(entry.size());
-        let version = if is_shared { Version::of(self.digester, &remote).await } else { None };
-        let handle = self.sftp.open(&remote, OpenMode::Read, &Wire::default()).await?.get().await?;
+        // A symlink on the way may lead elsewhere whenever it is followed.
+        let real = if is_shared { self.real(&remote).await? } else { None };
+        let (handle, version) = match &real {
+            Some(real) => self.open_surely(self.sftp, real).await?,
+            None => (self.sftp.open(&remote, OpenMode::Read, &Wire::default()).await?.get().await?, None),
+        };
+        let remote = real.unwrap_or(remote);
         let fetched = self.opened(entry, &remote, &handle, version).await;
         let closed = self.sftp.close(&handle).await;
         fetched?;
         closed.map(drop)?;
         Ok(Fetched::Landed)
+    }
+
+    /// Where a file really is, without a symlink on the way, where the host tells.
+    async fn real(&self, remote: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        match self.sftp.real_path(remote).await?.get().await {
+            Ok(real) => Ok(real.starts_with(b"/").then(|| real.to_vec())),
+            Err(SftpError::Refused(..)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a file, and tells which one that is, where the host tells the same before and after.
+    async fn open_surely(&self, sftp: &Sftp, real: &[u8]) -> Result<(Handle, Option<Version>), Fault> {
+        let before = Version::of(self.digester, real).await;
+        let handle = sftp.open(real, OpenMode::Read, &Wire::default()).await?.get().await?;
+        let after = Version::of(self.digester, real).await;
+        Ok((handle, before.filter(|before| after.as_ref() == Some(before))))
     }
 
     async fn opened(
@@ -263,12 +285,10 @@ impl Fetcher<'_> {
         };
         let Some(version) = &source.version else { return first().await };
         let shared = self.lanes.share(segments, first, |Lane { sftp, window, .. }| async move {
-            let opened = async { sftp.open(source.remote, OpenMode::Read, &Wire::default()).await?.get().await };
-            let Ok(handle) = opened.await else { return };
+            let Ok((handle, opened)) = self.open_surely(sftp, source.remote).await else { return };
             let found = async { sftp.fstat(&handle).await?.get().await };
-            let now = Version::of(self.digester, source.remote);
-            let (found, now) = futures::join!(found, now);
-            if found.is_ok_and(|found| is_same(source.found, &found)) && now.as_ref() == Some(version) {
+            let is_same = found.await.is_ok_and(|found| is_same(source.found, &found));
+            if is_same && opened.is_some_and(|opened| opened.is_same_file(version)) {
                 // What this one cannot do the first one does, or tells why not.
                 let _ = self.read(receiving.writer(), Way { sftp, handle: &handle, window }, segments).await;
             }

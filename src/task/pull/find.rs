@@ -7,7 +7,7 @@ use crate::outcome::{Code, Failure};
 use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError};
 use crate::task::file_server::expand;
 use crate::task::trouble::Trouble;
-use crate::tree::{Glob, TreePath, check_name, temporary};
+use crate::tree::{Glob, TreePath, check_name};
 use futures::{StreamExt, TryStreamExt, stream};
 
 /// Directories that are listed at once.
@@ -26,16 +26,18 @@ pub(super) struct Root {
     pub(super) place: TreePath,
     /// What it is itself.
     pub(super) itself: Attributes,
+    /// Whether it was named, and not matched by a pattern.
+    pub(super) is_typed: bool,
 }
 
 impl Root {
-    fn new(path: &[u8], itself: Attributes) -> Self {
+    fn new(path: &[u8], itself: Attributes, is_typed: bool) -> Self {
         let remote = match without_slashes(path) {
             b"" => b"/",
             remote => remote,
         };
         let place = TreePath::from_bytes(name_of(path).unwrap_or_default());
-        Self { remote: remote.to_vec(), place, itself }
+        Self { remote: remote.to_vec(), place, itself, is_typed }
     }
 }
 
@@ -51,7 +53,7 @@ pub(super) async fn find(sftp: &Sftp, source: Source) -> Result<Result<Vec<Root>
         Err(trouble) => return Err(trouble),
     };
     match sftp.lstat(&path).await?.get().await {
-        Ok(itself) => return Ok(Ok(vec![Root::new(&path, itself)])),
+        Ok(itself) => return Ok(Ok(vec![Root::new(&path, itself, true)])),
         // Servers have several words for what is not there.
         Err(SftpError::Refused(..)) if Glob::is_one(&path) => {}
         Err(error @ SftpError::Refused(..)) => return Ok(Err(nothing(&error))),
@@ -100,7 +102,7 @@ async fn matches(sftp: &Sftp, pattern: &[u8]) -> Result<Vec<Root>, Trouble> {
 /// What a path stands for. In a directory that a pattern stands for, a name need not be.
 async fn look(sftp: &Sftp, path: Vec<u8>) -> Result<Option<Root>, Trouble> {
     match sftp.lstat(&path).await?.get().await {
-        Ok(itself) => Ok(Some(Root::new(&path, itself))),
+        Ok(itself) => Ok(Some(Root::new(&path, itself, false))),
         Err(SftpError::Refused(..)) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -124,8 +126,7 @@ async fn names(sftp: &Sftp, directory: Vec<u8>, glob: &Glob, is_last: bool) -> R
         };
         for Name { name, attributes } in some {
             let can_be = is_last || !matches!(attributes.kind(), Some(FileKind::File | FileKind::Special));
-            let is_name = check_name(&name).is_ok() && temporary::recognise(&name).is_none();
-            if can_be && is_name && glob.matches(&name) {
+            if can_be && check_name(&name).is_ok() && glob.matches(&name) {
                 found.push(below(&directory, &name));
             }
         }

@@ -12,8 +12,26 @@ pub(super) struct Inventory {
     pub(super) roots: Vec<Root>,
     /// Sorted by path: a directory stands before what is in it.
     pub(super) entries: Vec<Entry>,
-    /// How many things are no files and were passed over, and the first.
-    pub(super) passed_over: (usize, Vec<u8>),
+    /// What is no file and was passed over.
+    pub(super) passed_over: LeftOut,
+    /// What has a name that files have while they are being written.
+    pub(super) temporary: LeftOut,
+}
+
+/// How many things were left out, and the path of the first on the host.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    pub(super) count: usize,
+    pub(super) first: Vec<u8>,
+}
+
+impl LeftOut {
+    pub(super) fn add(&mut self, path: impl FnOnce() -> Vec<u8>) {
+        if self.count == 0 {
+            self.first = path();
+        }
+        self.count += 1;
+    }
 }
 
 /// A file, directory or symlink of a host.

@@ -38,7 +38,7 @@ use carry::{BATCH, Carrier, PER_FILE, here_failed};
 use commit::Committer;
 use fetch::Fetcher;
 use futures::{StreamExt, stream};
-use inventory::{Inventory, Kind};
+use inventory::{Inventory, Kind, LeftOut};
 use judge::{Verdict, judge, line};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -169,9 +169,11 @@ impl Pull {
         let events = &host.unit.events;
         let teller = Teller::new(events, Way::Received, 0);
         let inventory = Arc::new(self.look(host, &teller).await?);
-        if let (count @ 1.., first) = &inventory.passed_over {
-            let message = format!("{count} left out that are no files, such as `{}`", first.escape_ascii());
-            events.notice(0, message).await;
+        let why = ["are no files", "have names that bugle gives to files on their way"];
+        for (LeftOut { count, first }, why) in [&inventory.passed_over, &inventory.temporary].into_iter().zip(why) {
+            if *count > 0 {
+                events.notice(0, format!("{count} left out that {why}, such as `{}`", first.escape_ascii())).await;
+            }
         }
         let verdicts = self.judge(host, &inventory).await?;
         if self.order.conduct.extent == Extent::PlanOnly {

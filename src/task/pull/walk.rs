@@ -64,9 +64,23 @@ impl Way {
 
 /// What a name in a directory turned out to be.
 enum Item {
-    Entry { name: Vec<u8>, kind: Kind, attributes: Attributes, way: Option<Arc<Way>> },
-    Special { name: Vec<u8> },
-    Failed { name: Vec<u8>, why: String },
+    Entry {
+        name: Vec<u8>,
+        kind: Kind,
+        attributes: Attributes,
+        way: Option<Arc<Way>>,
+    },
+    Special {
+        name: Vec<u8>,
+    },
+    /// It has a name that files have while they are being written.
+    Temporary {
+        name: Vec<u8>,
+    },
+    Failed {
+        name: Vec<u8>,
+        why: String,
+    },
 }
 
 /// Looks at everything in the roots. What cannot be looked at is told, and the rest goes on.
@@ -97,6 +111,7 @@ pub(super) async fn walk(
                 waiting.push_back(Directory { root: number, path, remote: root.remote.clone(), prefix, way });
             }
             Begun::PassedOver => {}
+            Begun::Temporary => inventory.temporary.add(|| root.remote.clone()),
             Begun::Failed(failure) => teller.failed_with(&root.remote, failure).await,
         }
         inventory.roots.push(root);
@@ -130,11 +145,9 @@ pub(super) async fn walk(
                     inventory.entries.push(Entry::new(directory.root, path, kind, &attributes));
                 }
                 Item::Special { name } => {
-                    if inventory.passed_over.0 == 0 {
-                        inventory.passed_over.1 = below(&directory.remote, &name);
-                    }
-                    inventory.passed_over.0 += 1;
+                    inventory.passed_over.add(|| below(&directory.remote, &name));
                 }
+                Item::Temporary { name } => inventory.temporary.add(|| below(&directory.remote, &name)),
                 Item::Failed { name, why } => teller.failed(&below(&directory.remote, &name), &why).await,
             }
         }
@@ -148,6 +161,7 @@ enum Begun {
     Entry { kind: Kind, attributes: Attributes },
     Directory { attributes: Attributes, way: Option<Arc<Way>> },
     PassedOver,
+    Temporary,
     Failed(Failure),
 }
 
@@ -162,6 +176,10 @@ impl Walk<'_> {
     async fn root(&self, root: &Root) -> Result<Begun, Trouble> {
         let Question { recursive, links, filter } = *self.question;
         let failed = |message: String| Begun::Failed(Failure::new(Code::TransferPlace, message));
+        if temporary::recognise(root.place.name()).is_some() {
+            let why = "it has a name that bugle gives to files on their way, and is not fetched";
+            return Ok(if root.is_typed { failed(why.into()) } else { Begun::Temporary });
+        }
         let mut attributes = root.itself;
         if attributes.kind() == Some(FileKind::Symlink) {
             match links {
@@ -263,7 +281,10 @@ impl Walk<'_> {
             return failed(format!("the host lists what is no name of a file: {error}"));
         }
         if temporary::recognise(&name).is_some() {
-            return Ok(None);
+            let path = directory.path.join(&name);
+            let is_directory = attributes.kind() == Some(FileKind::Directory);
+            let is_excluded = self.question.filter.excludes(&path.as_bytes()[directory.prefix..], is_directory);
+            return Ok((!is_excluded).then(|| Item::Temporary { name: name.to_vec() }));
         }
         if name.len() > LONGEST_NAME {
             return failed(format!("its name is longer than {LONGEST_NAME} bytes"));

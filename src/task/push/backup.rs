@@ -137,8 +137,11 @@ impl Carrier<'_> {
         }
         let Some(aside) = temporary.swap(sftp, Role::Kept).await? else { return Ok(()) };
         let kept = match keep(sftp, &aside, backup).await {
+            Err(error @ SftpError::Refused(..)) if temporary.give_back(sftp, &aside).await? => {
+                Err(Fault::Words(unkept(backup, &error.to_string())))
+            }
             Err(error @ SftpError::Refused(..)) => Err(Fault::Words(format!(
-                "the new file stands, but the old one cannot be called `{}` ({error}): it is `{}` beside it",
+                "the new file stands, but the old one cannot be called `{}` ({error}): it is `{}` beside it, and gets that name with the next `push --backup` that can give it",
                 shown(split(backup).1),
                 shown(split(&aside).1)
             ))),

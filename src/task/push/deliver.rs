@@ -76,13 +76,14 @@ impl Carrier<'_> {
     /// What a broken run left of this file, where its bytes are the right ones.
     async fn left(&self, entry: usize, place: &[u8]) -> Result<Option<(Temporary, u64)>, Fault> {
         let Some((size, _)) = self.tree.file(entry) else { return Ok(None) };
-        let is_of_this =
-            |left: &&super::leftovers::Leftover| (WORTH_RESUMING..=size).contains(&left.size) && left.belongs_to(place);
+        let is_of_this = |left: &&super::leftovers::Leftover| {
+            (WORTH_RESUMING..=size).contains(&left.size()) && left.belongs_to(place)
+        };
         let mut found: Vec<_> = self.manner.leftovers.iter().filter(is_of_this).collect();
-        found.sort_by_key(|left| std::cmp::Reverse(left.size));
+        found.sort_by_key(|left| std::cmp::Reverse(left.size()));
         for left in found {
-            if self.comparison.is_beginning(entry, &left.path, left.size).await.map_err(Fault::Trouble)? {
-                return Ok(Some((self.places.adopt(&left.path, place), left.size)));
+            if self.comparison.is_beginning(entry, &left.path, left.size()).await.map_err(Fault::Trouble)? {
+                return Ok(Some((self.places.adopt(&left.path, place), left.size())));
             }
         }
         Ok(None)

@@ -1,15 +1,17 @@
 //! What broken runs left on a host: [`Leftover`], the finding of it, and what becomes of it ([`Clearing`]).
 
+use super::backup::backup_of;
 use super::place::split;
 use super::replace::{Settled, settle};
 use super::room::remove_room;
+use super::survey::{Survey, found};
 use crate::sftp::{Attributes, FileKind, Name, Sftp, SftpError};
 use crate::task::trouble::Trouble;
 use crate::tree::run_lock::{RunLock, RunState};
-use crate::tree::temporary::{Tag, Temporary, recognise};
-use crate::tree::{Kind, Placement, Tree};
-use futures::{StreamExt, stream};
-use std::collections::HashMap;
+use crate::tree::temporary::{Role, Tag, Temporary, recognise};
+use crate::tree::{Kind, Placement, Tree, TreePath};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names that are looked through for temporary files beside a single file.
@@ -26,19 +28,23 @@ pub(super) struct Leftover {
     pub(super) temporary: Temporary,
     /// Its path on the host.
     pub(super) path: Vec<u8>,
-    /// Whether it is a directory of those that files are unpacked in.
-    is_directory: bool,
-    /// In bytes.
-    pub(super) size: u64,
-    /// When it was written last, in seconds since 1970.
-    modified: Option<u32>,
+    /// What it is.
+    attributes: Attributes,
 }
 
 impl Leftover {
     pub(super) fn new(temporary: Temporary, path: Vec<u8>, attributes: &Attributes) -> Self {
-        let size = attributes.size.unwrap_or_default();
-        let is_directory = attributes.kind() == Some(FileKind::Directory);
-        Self { temporary, path, is_directory, size, modified: attributes.times.map(|(_, modified)| modified) }
+        Self { temporary, path, attributes: *attributes }
+    }
+
+    /// In bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.attributes.size.unwrap_or_default()
+    }
+
+    /// Whether it is a directory of those that files are unpacked in.
+    fn is_directory(&self) -> bool {
+        self.attributes.kind() == Some(FileKind::Directory)
     }
 
     /// Whether it was to become what has this place, or is the old file from there.
@@ -84,6 +90,14 @@ pub(super) async fn leftovers_in(sftp: &Sftp, directory: &[u8]) -> Result<Vec<Le
     Ok(found)
 }
 
+/// What became of old files that were put aside.
+pub(super) struct Restored {
+    /// The places of those that were brought back.
+    pub(super) back: Vec<Vec<u8>>,
+    /// Where those are whose places are filled, and which cannot get their other names since the sources have these.
+    pub(super) unnamed: Vec<Vec<u8>>,
+}
+
 /// Clears up on one host behind runs that are no more.
 pub(super) struct Clearing<'a> {
     pub(super) sftp: &'a Sftp,
@@ -100,7 +114,7 @@ impl Clearing<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         match self.lock.state_of(left.temporary.run) {
             RunState::Dead => true,
-            RunState::Unknown => left.modified.is_some_and(|modified| u64::from(modified) + OLD < now),
+            RunState::Unknown => left.attributes.times.is_some_and(|(_, modified)| u64::from(modified) + OLD < now),
             RunState::Alive => false,
         }
     }
@@ -109,7 +123,7 @@ impl Clearing<'_> {
     pub(super) async fn remove(&self, found: &[Leftover]) -> Result<(), Trouble> {
         let (mut answers, mut rooms) = (Vec::new(), Vec::new());
         for left in found.iter().filter(|left| !left.temporary.role.is_aside() && self.is_left(left)) {
-            match left.is_directory {
+            match left.is_directory() {
                 true => rooms.push(&left.path),
                 false => answers.push(self.sftp.remove(&left.path).await?),
             }
@@ -128,33 +142,58 @@ impl Clearing<'_> {
     }
 
     /// Brings old files that were put aside back to their places; those whose places are filled again go, or get the names
-    /// under which they are kept. Tells whether one was brought back. What none of the entries is called stays as it is.
-    pub(super) async fn restore(
-        &self,
-        tree: &Tree,
-        placement: &Placement,
-        found: &[Leftover],
-    ) -> Result<bool, Trouble> {
+    /// under which they are kept. What none of the entries is called stays as it is.
+    pub(super) async fn restore(&self, tree: &Tree, surveyed: &Survey) -> Result<Restored, Trouble> {
+        let Survey { placement, observed, temporaries, .. } = surveyed;
+        let asides = self.asides(tree, placement, temporaries);
+        let (mut settling, mut unnamed) = (Vec::new(), Vec::new());
+        let entries = tree.entries.iter().filter(|_| !asides.is_empty());
+        let brought: HashSet<_> = entries.map(|entry| placement.path(entry)).collect();
+        for (left, place) in asides {
+            let is_kept = left.temporary.role == Role::Kept && observed.contains_key(&place);
+            match is_kept && brought.contains(&TreePath::from_bytes(backup_of(place.as_bytes()))) {
+                true => unnamed.push(left.path.clone()),
+                false => settling.push(self.bring_back(left, placement.remote(&place))),
+            }
+        }
+        let settled: Vec<_> = stream::iter(settling).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(Restored { back: settled.into_iter().flatten().collect(), unnamed })
+    }
+
+    /// Its place, where it is back there.
+    async fn bring_back(&self, left: &Leftover, place: Vec<u8>) -> Result<Option<Vec<u8>>, SftpError> {
+        let settled = settle(self.sftp, &left.path, left.temporary.role, &place).await?;
+        Ok((settled == Settled::Back).then_some(place))
+    }
+
+    /// What would be found if old files that were put aside were brought back, and their places.
+    pub(super) fn foresee(&self, tree: &Tree, surveyed: &mut Survey) -> Vec<Vec<u8>> {
+        let Survey { placement, observed, temporaries, .. } = surveyed;
+        let mut places = Vec::new();
+        for (left, place) in self.asides(tree, placement, temporaries) {
+            let remote = placement.remote(&place);
+            observed.entry(place).or_insert_with(|| {
+                places.push(remote);
+                found(&left.attributes)
+            });
+        }
+        places
+    }
+
+    /// The old files that were put aside by nobody who is still at work, and the places that they are from.
+    fn asides<'a>(&self, tree: &Tree, placement: &Placement, found: &'a [Leftover]) -> Vec<(&'a Leftover, TreePath)> {
         // An old file keeps its own time, which says nothing about the run.
         let is_aside = |left: &&Leftover| left.temporary.role.is_aside() && !self.is_at_work(left);
         let aside: Vec<&Leftover> = found.iter().filter(is_aside).collect();
         if aside.is_empty() {
-            return Ok(false);
+            return Vec::new();
         }
         let entries = tree.entries.iter().filter(|entry| entry.kind != Kind::Directory);
-        let places: Vec<Vec<u8>> = entries.map(|entry| placement.remote(&placement.path(entry))).collect();
-        let places: HashMap<(&[u8], Tag), &Vec<u8>> = places.iter().map(|place| (key(place), place)).collect();
-        let mut settling = Vec::new();
-        for left in aside {
-            if let Some(&place) = places.get(&(directory(&left.path), left.temporary.tag)) {
-                settling.push(settle(self.sftp, &left.path, left.temporary.role, place));
-            }
-        }
-        let mut settled = stream::iter(settling).buffer_unordered(AT_ONCE);
-        let mut is_restored = false;
-        while let Some(settled) = settled.next().await {
-            is_restored |= settled? == Settled::Back;
-        }
-        Ok(is_restored)
+        let places: Vec<_> =
+            entries.map(|entry| placement.path(entry)).map(|path| (placement.remote(&path), path)).collect();
+        let places: HashMap<(&[u8], Tag), &TreePath> =
+            places.iter().map(|(remote, path)| (key(remote), &**path)).collect();
+        let place = |left: &Leftover| places.get(&(directory(&left.path), left.temporary.tag)).copied().cloned();
+        aside.into_iter().filter_map(|left| Some((left, place(left)?))).collect()
     }
 }

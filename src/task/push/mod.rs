@@ -41,14 +41,14 @@ use crate::scheduler::{Ended, Unit, Work};
 use crate::sftp::{Sftp, Window};
 use crate::tree::run_lock::RunLock;
 use crate::tree::temporary::Role;
-use crate::tree::{Extents, Kind, Obstacle, Placement, Plan, Rules, Step, Tree, TreePath};
+use crate::tree::{Extents, Kind, Obstacle, Placement, Plan, Rules, Step, Tree, TreePath, shown};
 pub use backup::Backup;
 use bytes::Bytes;
 use carry::{Carrier, Manner, Proof};
 use compare::Comparison;
 use content::Contents;
 use delta::{Delta, Matches};
-use leftovers::{Clearing, Leftover, leftovers_in};
+use leftovers::{Clearing, Leftover, Restored, leftovers_in};
 pub use owner::{Account, Ownership};
 pub use pace::Pace;
 use place::Places;
@@ -173,7 +173,10 @@ impl Push {
                 self.unclear.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        outcome
+        match places.get().map(Places::asides).unwrap_or_default() {
+            asides if asides.is_empty() => outcome,
+            asides => tell_asides(&asides, unit, outcome).await,
+        }
     }
 
     async fn push(
@@ -200,8 +203,8 @@ impl Push {
             listed: AtomicU64::new(0),
         };
         let clearing = Clearing { sftp, lock: &self.lock };
-        let Survey { placement, is_destination_link, mut observed, temporaries } =
-            self.survey(&clearing, &question).await?;
+        let Survey { placement, is_destination_link, mut observed, temporaries, has_looked_beside } =
+            self.survey(&clearing, &question, unit).await?;
         let window = &Window::new(self.window.0, self.window.1);
         let digester = &Digester::new(connection, privilege, sftp);
         let spare = &Spare::new(sftp);
@@ -221,6 +224,9 @@ impl Push {
             plan.refuse(unkept.into_iter().map(|(entry, why)| (entry, Obstacle::Unkept(why))).collect());
         }
         if self.order.conduct.extent == Extent::PlanOnly {
+            if !sftp.features().hard_link {
+                plan.show_links_as_files();
+            }
             return Ok(self.tell_plan(&plan, tree, &placement, unit).await);
         }
         let teller = Teller::new(&unit.events, Way::Sent, plan.unchanged);
@@ -234,7 +240,9 @@ impl Push {
         let top = TreePath::root();
         let beside = async {
             // A directory that becomes the destination itself has been looked through.
-            match (0..tree.roots.len()).all(|root| tree.roots[root].is_directory && *placement.prefix(root) == top) {
+            match has_looked_beside
+                || (0..tree.roots.len()).all(|root| tree.roots[root].is_directory && *placement.prefix(root) == top)
+            {
                 true => Ok(Vec::new()),
                 false => leftovers_in(sftp, &directory).await,
             }
@@ -293,19 +301,35 @@ impl Push {
     }
 
     /// Looks at the host, once old files that a broken run put aside are back in their places.
-    async fn survey(&self, clearing: &Clearing<'_>, question: &Question<'_>) -> Result<Survey, Trouble> {
+    async fn survey(&self, clearing: &Clearing<'_>, question: &Question<'_>, unit: &Unit) -> Result<Survey, Trouble> {
         let (sftp, tree) = (clearing.sftp, question.tree);
         let mut surveyed = survey(sftp, question).await?;
-        if self.order.conduct.extent == Extent::PlanOnly {
-            return Ok(surveyed);
-        }
         let puts_aside = !sftp.features().posix_rename || self.order.backup == Backup::Tilde;
-        if puts_aside && !tree.roots.iter().all(|root| root.is_directory) {
+        let is_missing = |root: usize| {
+            !tree.roots[root].is_directory && !surveyed.observed.contains_key(surveyed.placement.prefix(root))
+        };
+        let mut roots = 0..tree.roots.len();
+        if puts_aside && !tree.roots.iter().all(|root| root.is_directory) || roots.any(is_missing) {
             surveyed.temporaries.extend(leftovers_in(sftp, &home_of(tree, &surveyed.placement)).await?);
+            surveyed.has_looked_beside = true;
         }
-        match clearing.restore(tree, &surveyed.placement, &surveyed.temporaries).await? {
-            true => survey(sftp, question).await,
-            false => Ok(surveyed),
+        let is_look = self.order.conduct.extent == Extent::PlanOnly;
+        let restored = match is_look {
+            true => Restored { back: clearing.foresee(tree, &mut surveyed), unnamed: Vec::new() },
+            false => clearing.restore(tree, &surveyed).await?,
+        };
+        for path in &restored.unnamed {
+            let why = "an old file stays, since the sources have the name under which it was to be kept";
+            unit.events.notice(0, &format!("{}: {why}", path.escape_ascii())).await;
+        }
+        for place in &restored.back {
+            let how = if is_look { "would be" } else { "was" };
+            let what = "the old file, which a push that broke had put aside,";
+            unit.events.notice(0, &format!("{}: {what} {how} brought back first", place.escape_ascii())).await;
+        }
+        match is_look || restored.back.is_empty() {
+            true => Ok(surveyed),
+            false => survey(sftp, question).await,
         }
     }
 
@@ -340,6 +364,16 @@ impl Push {
         tell_lines(lines, unit).await;
         teller.outcome()
     }
+}
+
+/// Tells which old files may be out of their places, since the session was lost in between.
+async fn tell_asides(asides: &[(Vec<u8>, Vec<u8>)], unit: &Unit, outcome: Outcome) -> Outcome {
+    for (aside, place) in asides {
+        let beside = shown(place::split(aside).1);
+        let text = format!("{}: may be missing now: the old file is `{beside}` beside it then", place.escape_ascii());
+        unit.events.notice(0, &text).await;
+    }
+    outcome.hint("push again: old files that are out of their places are brought back first")
 }
 
 /// Removes what may still be there. Where the session is of no use any more, another one does it.

@@ -112,6 +112,11 @@ impl Places {
         }
     }
 
+    /// The old files that may be out of their places now: where they are, and where they belong.
+    pub(super) fn asides(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        lock(&self.aside).iter().map(|(path, (_, place))| (path.clone(), place.clone())).collect()
+    }
+
     /// Whether nothing is left behind.
     pub(super) fn is_clear(&self) -> bool {
         lock(&self.open).is_empty() && lock(&self.rooms).is_empty() && lock(&self.aside).is_empty()

@@ -71,6 +71,19 @@ impl Temporary {
         }
     }
 
+    /// Takes it out of its place once more, and puts the old file back there. Where that is refused it stays.
+    pub(super) async fn give_back(&self, sftp: &Sftp, aside: &[u8]) -> Result<bool, SftpError> {
+        if refusal(sftp.rename(&self.place, &self.path).await?.get().await)?.is_some() {
+            return Ok(false);
+        }
+        let is_back = refusal(sftp.rename(aside, &self.place).await?.get().await)?.is_none();
+        if !is_back {
+            // Where even that is refused the old file is beside the place, as is told, and comes back with the next push.
+            let _ = sftp.rename(&self.path, &self.place).await?.get().await;
+        }
+        Ok(is_back)
+    }
+
     /// A second name for what is in its place, which is to become this one: a hard link, or another symlink like it. None
     /// where the host has no such thing, or cannot rename it over an older one.
     pub(super) async fn second(&self, sftp: &Sftp, is_symlink: bool, backup: &[u8]) -> Result<Option<Self>, SftpError> {

@@ -30,6 +30,8 @@ pub(super) struct Survey {
     pub(super) observed: Observed,
     /// Temporary files of earlier runs, as paths on the host.
     pub(super) temporaries: Vec<Leftover>,
+    /// Whether those beside single files are among them.
+    pub(super) has_looked_beside: bool,
 }
 
 /// What a survey needs to know.
@@ -57,7 +59,13 @@ pub(super) async fn survey(sftp: &Sftp, question: &Question<'_>) -> Result<Surve
     let mut seen = Seen {
         sftp,
         question,
-        survey: Survey { placement, is_destination_link: is_link, observed: Observed::new(), temporaries: Vec::new() },
+        survey: Survey {
+            placement,
+            is_destination_link: is_link,
+            observed: Observed::new(),
+            temporaries: Vec::new(),
+            has_looked_beside: false,
+        },
         links: Vec::new(),
     };
     if let Some(found) = &found {
@@ -213,25 +221,29 @@ impl Seen<'_> {
     }
 
     fn note(&mut self, path: TreePath, attributes: &Attributes) {
-        let kind = match attributes.kind() {
-            Some(FileKind::Directory) => FoundKind::Directory,
-            Some(FileKind::Symlink) => FoundKind::Symlink { target: None },
-            Some(FileKind::Special) => FoundKind::Special,
-            // A server that tells no kind is taken at its size.
-            Some(FileKind::File) | None => {
-                FoundKind::File { size: attributes.size.unwrap_or_default(), content: Content::Unknown }
-            }
-        };
-        let (uid, gid) = attributes.owner.unwrap_or_default();
-        let found = Found {
-            kind,
-            mtime: attributes.times.map_or(0, |(_, modified)| modified.into()),
-            mode: attributes.mode.unwrap_or_default() & 0o7777,
-            uid,
-            gid,
-            identity: Identity::Unknown,
-        };
-        self.survey.observed.insert(path, found);
+        self.survey.observed.insert(path, found(attributes));
+    }
+}
+
+/// What something is, as a plan sees it.
+pub(super) fn found(attributes: &Attributes) -> Found {
+    let kind = match attributes.kind() {
+        Some(FileKind::Directory) => FoundKind::Directory,
+        Some(FileKind::Symlink) => FoundKind::Symlink { target: None },
+        Some(FileKind::Special) => FoundKind::Special,
+        // A server that tells no kind is taken at its size.
+        Some(FileKind::File) | None => {
+            FoundKind::File { size: attributes.size.unwrap_or_default(), content: Content::Unknown }
+        }
+    };
+    let (uid, gid) = attributes.owner.unwrap_or_default();
+    Found {
+        kind,
+        mtime: attributes.times.map_or(0, |(_, modified)| modified.into()),
+        mode: attributes.mode.unwrap_or_default() & 0o7777,
+        uid,
+        gid,
+        identity: Identity::Unknown,
     }
 }
 
