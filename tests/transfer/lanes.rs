@@ -1,7 +1,7 @@
 //! A large file takes several connections, and arrives whole whichever of them breaks.
 
-use crate::bugle::Bugle;
-use crate::fleet::relay::{Cable, Direction, Fault, Lane};
+use crate::bugle::{Bugle, PATIENCE};
+use crate::fleet::relay::{Cable, Direction, Fault, Lane, Relay};
 use crate::fleet::{Behaviour, Cut};
 use crate::scene::{Scene, noise};
 use std::fs::{self, File};
@@ -39,6 +39,15 @@ fn scene(cables: &[Cable]) -> Scene {
 
 fn connections(scene: &Scene) -> usize {
     scene.fleet().relay("host").traffic().connections
+}
+
+#[track_caller]
+fn wait_for_two(relay: &Relay) {
+    let begun = Instant::now();
+    while relay.traffic().connections < 2 {
+        assert!(begun.elapsed() < PATIENCE, "no second connection is made");
+        thread::yield_now();
+    }
 }
 
 #[track_caller]
@@ -87,9 +96,7 @@ fn a_file_is_not_mixed_with_another_that_is_renamed_over_it() {
     thread::scope(|scope| {
         scope.spawn(|| {
             // The second connection has still to log in.
-            while relay.traffic().connections < 2 {
-                thread::yield_now();
-            }
+            wait_for_two(relay);
             fs::rename(home.join("other"), home.join("large")).unwrap();
         });
         Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "large", "taken"]).run().exited(0);
@@ -130,9 +137,7 @@ fn a_file_is_not_mixed_with_another_whose_directory_takes_the_place_of_its_own_f
         thread::scope(|scope| {
             scope.spawn(|| {
                 // The second connection has still to log in, and once it has opened the file its answer is on its way.
-                while relay.traffic().connections < 2 {
-                    thread::yield_now();
-                }
+                wait_for_two(relay);
                 swap("one", "two");
                 let begun = Instant::now();
                 while host.requests_to("open") < 2 && begun.elapsed() < Duration::from_secs(2) {

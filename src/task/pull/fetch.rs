@@ -35,6 +35,8 @@ const REQUEST: (u64, u64) = (32 * 1024, 8);
 /// What is asked for at once nearby, in bytes: with the head of its answer it fills the pipe between sftp-server and sshd
 /// (64 KiB, pipe(7)) twice and has nothing left over, for which each of them would be woken once more.
 const NEAR: u32 = 128 * 1024 - 64;
+/// How often a file is opened for one that surely is the one that was looked at.
+const LOOKS: u32 = 4;
 /// What is said of a file that is not taken.
 const UNCERTAIN: &str = "it was changed while it was being read";
 
@@ -210,12 +212,21 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Opens a file, and tells which one that is, where the host tells the same before and after.
+    /// Opens a file, and tells which one that is, where the host tells the same before and after. A directory that leads to
+    /// it may be one in which others make files all the time, such as `/tmp`, so that one look is not enough.
     async fn open_surely(&self, sftp: &Sftp, real: &[u8]) -> Result<(Handle, Option<Version>), Fault> {
-        let before = Version::of(self.digester, real).await;
-        let handle = sftp.open(real, OpenMode::Read, &Wire::default()).await?.get().await?;
-        let after = Version::of(self.digester, real).await;
-        Ok((handle, before.filter(|before| after.as_ref() == Some(before))))
+        let mut looks = 1;
+        loop {
+            let before = Version::of(self.digester, real).await;
+            let handle = sftp.open(real, OpenMode::Read, &Wire::default()).await?.get().await?;
+            let Some(before) = before else { return Ok((handle, None)) };
+            let is_same = Version::of(self.digester, real).await.is_some_and(|after| after == before);
+            if is_same || looks == LOOKS {
+                return Ok((handle, is_same.then_some(before)));
+            }
+            sftp.close(&handle).await?.get().await?;
+            looks += 1;
+        }
     }
 
     async fn opened(
