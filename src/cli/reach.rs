@@ -191,7 +191,7 @@ impl<'a> Reach<'a> {
             connection_attempts: options.connection_attempts,
             alive_interval,
             alive_count: count as usize,
-            algorithms: algorithms(options),
+            algorithms: algorithms(options).into(),
             rekey_bytes: options.rekey_limit.bytes,
             rekey_time: options.rekey_limit.interval,
             strictness: match options.strict_host_key_checking {

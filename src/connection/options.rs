@@ -83,7 +83,7 @@ pub struct Profile {
     /// `ServerAliveCountMax`.
     pub alive_count: usize,
     /// What is offered in the key exchange.
-    pub algorithms: Algorithms,
+    pub algorithms: Arc<Algorithms>,
     /// Bytes each way before new keys are made (`RekeyLimit`), if configured.
     pub rekey_bytes: Option<u64>,
     /// Time before new keys are made (`RekeyLimit`), if configured.

@@ -7,6 +7,7 @@
 use bytes::{Buf, BufMut, BytesMut};
 use futures::task::AtomicWaker;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,10 +26,10 @@ const HURRIED_READS: u32 = 24;
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// What is read from the socket at once while a conversation is hurried: russh asks for each packet in two pieces.
-const SMALL_READ: usize = 8 * 1024;
-/// The same for bulk: two packets of the largest size.
-const LARGE_READ: usize = 64 * 1024;
+/// What is read from the socket at once, since russh asks for each packet in two pieces.
+const LITTLE: usize = 8 * 1024;
+/// The same where so much came the last time: two packets of the largest size.
+const BULK: usize = 64 * 1024;
 
 /// What carries the bytes.
 pub(super) enum Carrier {
@@ -43,6 +44,8 @@ pub(super) struct Wire {
     carrier: Carrier,
     /// Read, and not asked for yet.
     ahead: BytesMut,
+    /// Whether there was much to read the last time.
+    is_bulk: bool,
     monitor: Arc<Monitor>,
 }
 
@@ -103,7 +106,7 @@ impl Wire {
     pub(super) fn new(carrier: Carrier) -> (Self, Arc<Monitor>) {
         let monitor = Arc::new(Monitor::default());
         monitor.hurry();
-        (Self { carrier, ahead: BytesMut::new(), monitor: Arc::clone(&monitor) }, monitor)
+        (Self { carrier, ahead: BytesMut::new(), is_bulk: false, monitor: Arc::clone(&monitor) }, monitor)
     }
 }
 
@@ -118,6 +121,7 @@ impl Monitor {
         self.hurried.store(HURRIED_READS, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
     fn is_hurried(&self) -> bool {
         self.hurried.load(Ordering::Relaxed) > 0
     }
@@ -175,21 +179,7 @@ impl Wire {
 
     /// Reads what there is, hands over what was asked for and keeps the rest. Nothing is the end of the stream.
     fn poll_carrier(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Who only asks whether something has come needs no space for it.
-        let is_waiting = match &self.carrier {
-            Carrier::Tcp(stream) => stream.poll_read_ready(context).is_pending(),
-            Carrier::Other(_) => false,
-        };
-        if is_waiting {
-            return self.wait();
-        }
-        let size = if self.monitor.is_hurried() { SMALL_READ } else { LARGE_READ };
-        self.ahead.reserve(size);
-        let mut space = (&mut self.ahead).limit(size);
-        let polled = match &mut self.carrier {
-            Carrier::Tcp(stream) => pin!(stream.read_buf(&mut space)).poll(context),
-            Carrier::Other(stream) => pin!(stream.read_buf(&mut space)).poll(context),
-        };
+        let polled = if self.is_bulk { self.poll_bulk(context) } else { self.poll_little(context) };
         let Poll::Ready(read) = polled else { return self.wait() };
         if self.monitor.take_hurry()
             && let Carrier::Tcp(stream) = &self.carrier
@@ -216,7 +206,38 @@ impl Wire {
             }
         }
         self.hand_over(buffer);
-        Poll::Ready(read.map(drop))
+        Poll::Ready(read)
+    }
+
+    /// Reads what little there is, for which no large buffer comes and goes.
+    fn poll_little(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [MaybeUninit::uninit(); LITTLE];
+        let mut fresh = ReadBuf::uninit(&mut space);
+        let polled = match &mut self.carrier {
+            Carrier::Tcp(stream) => Pin::new(stream).poll_read(context, &mut fresh),
+            Carrier::Other(stream) => Pin::new(stream).poll_read(context, &mut fresh),
+        };
+        self.is_bulk = fresh.remaining() == 0;
+        self.ahead.extend_from_slice(fresh.filled());
+        polled
+    }
+
+    /// Reads much at once.
+    fn poll_bulk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Who only asks whether something has come needs no space for it.
+        if let Carrier::Tcp(stream) = &self.carrier
+            && stream.poll_read_ready(context).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.ahead.reserve(BULK);
+        let mut space = (&mut self.ahead).limit(BULK);
+        let polled = match &mut self.carrier {
+            Carrier::Tcp(stream) => pin!(stream.read_buf(&mut space)).poll(context),
+            Carrier::Other(stream) => pin!(stream.read_buf(&mut space)).poll(context),
+        };
+        self.is_bulk = self.ahead.len() >= LITTLE;
+        polled.map_ok(drop)
     }
 }
 

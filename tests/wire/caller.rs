@@ -2,7 +2,6 @@
 
 use crate::fleet::openssh::Daemon;
 use crate::fleet::{Fleet, Host, USER};
-use bugle::connection::algorithms::Algorithms;
 use bugle::connection::{
     Ask, Configured, ConnectError, Connection, Connector, Destination, KeyChoice, KeyFileError, KeySources, Keyring,
     LoginMethod, Profile, ProxyCommand, Route, SocketOptions, Strictness, Terminal, Trace,
@@ -378,7 +377,7 @@ fn profile(identity_files: Vec<PathBuf>, known_hosts: PathBuf) -> Profile {
         connection_attempts: 1,
         alive_interval: Some(Duration::from_secs(15)),
         alive_count: 3,
-        algorithms: Algorithms::default(),
+        algorithms: Arc::default(),
         required_rsa_bits: 1024,
         rekey_bytes: None,
         rekey_time: None,

@@ -131,7 +131,8 @@ async fn new_keys_are_made_in_the_middle_of_megabytes_both_ways() {
     let sent = noise(3_000_000);
     let Some(sshd) = openssh::sshd(&["RekeyLimit 64K"]) else { return };
     for cipher in ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"] {
-        let caller = Caller::daemon(&sshd).with(|profile| profile.algorithms.ciphers = vec![cipher.into()]);
+        let caller =
+            Caller::daemon(&sshd).with(|profile| Arc::make_mut(&mut profile.algorithms).ciphers = vec![cipher.into()]);
         let answer = caller.sending(sent.clone()).run("cat").await;
         assert_eq!(answer.outcome(), &Outcome::Ok, "{cipher}");
         assert!(answer.stdout == sent, "{cipher}: {} bytes came back", answer.stdout.len());
@@ -285,7 +286,7 @@ async fn our_agent_is_lent_only_where_it_was_asked_for() {
 async fn what_is_compressed_is_the_same_afterwards() {
     let Some(sshd) = openssh::sshd(&["Compression yes"]) else { return };
     let sent = [noise(500_000), vec![b'a'; 500_000]].concat();
-    let caller = Caller::daemon(&sshd).with(|profile| profile.algorithms.compression = true);
+    let caller = Caller::daemon(&sshd).with(|profile| Arc::make_mut(&mut profile.algorithms).compression = true);
     let answer = caller.sending(sent.clone()).run("cat").await;
     assert!(answer.stdout == sent, "{} bytes came back of {:?}", answer.stdout.len(), answer.ended);
 }

@@ -44,7 +44,7 @@ impl Script {
     }
 
     fn that(&self, work: &str) -> String {
-        format!("{{\nwork={work}\n{}exit 0\n}}\n", self.body)
+        ["{\nwork=", work, "\n", &self.body, "exit 0\n}\n"].concat()
     }
 }
 
@@ -186,6 +186,6 @@ impl Changes<'_> {
             let below = if file.make.is_empty() { String::new() } else { format!("/{}", file.make) };
             format!("{}{below}/.{room}.{number}", file.directory.trim_end_matches('/'))
         });
-        Script { body: format!("{head}{}{ROOM}{SCRIPT}", functions.concat()), rooms: rooms.collect() }
+        Script { body: [&head, functions.concat().as_str(), ROOM, SCRIPT].concat(), rooms: rooms.collect() }
     }
 }

@@ -188,14 +188,15 @@ pub(super) async fn look(
         Accounts::Named(names) => names.iter().map(|name| format!(" {}", quote(name))).collect(),
         Accounts::Own | Accounts::Everyone => String::new(),
     };
-    // What is said comes in one piece: a packet for each word would be a tenth of what a rollout costs here.
-    let script = format!(
-        "{{\ntoken={}\npatience={patience}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n{SCRIPT}\n}} | {{ dd obs=65536 2>/dev/null || cat; }}\n",
+    let given = format!(
+        "{{\ntoken={}\npatience={patience}\nself={}\neveryone={}\ndropbear={}\nset --{names}\n",
         mark.0,
         yes(*accounts == Accounts::Own),
         yes(*accounts == Accounts::Everyone),
         yes(connection.server().to_lowercase().contains("dropbear")),
     );
+    // What is said comes in one piece: a packet for each word would be a tenth of what a rollout costs here.
+    let script = [&given, SCRIPT, "\n} | { dd obs=65536 2>/dev/null || cat; }\n"].concat();
     let answer = run(connection, privilege, script).await?;
     read(&mark.frames(&answer)).ok_or_else(|| {
         let said = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();
