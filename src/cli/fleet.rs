@@ -198,6 +198,8 @@ impl FleetRun<'_> {
             terminals,
             verbosity: self.global.verbose,
             quiet: self.global.quiet,
+            // What only tells may be cut off; hosts that are to become something are not left half done.
+            goes_on_unheard: !matches!(self.verb, "run" | "script" | "keys list"),
             outdir: options.outdir.clone(),
             json: options.json.as_deref().map(file_target),
             junit: options.junit.as_deref().map(file_target),

@@ -35,6 +35,10 @@ pub(super) struct Console {
     mid_line: bool,
     /// Nobody reads stderr any more: talk is dropped, data still counts.
     deaf: bool,
+    /// What a reader of stdout who goes away means: that it is over, or that data is dropped.
+    goes_on_unheard: bool,
+    /// It is being dropped.
+    unheard: bool,
 }
 
 impl Console {
@@ -48,7 +52,14 @@ impl Console {
             drawing: Drawing::default(),
             mid_line: false,
             deaf: false,
+            goes_on_unheard: false,
+            unheard: false,
         }
+    }
+
+    /// Says whether the report goes on when nobody reads standard output any more.
+    pub(super) fn go_on_unheard(&mut self, goes_on: bool) {
+        self.goes_on_unheard = goes_on;
     }
 
     /// What is known of a stream.
@@ -212,12 +223,17 @@ impl Console {
 
     fn put(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), ReportError> {
         let sink = match stream {
+            Stream::Stdout if self.unheard => return Ok(()),
             Stream::Stdout => &mut self.sinks.stdout,
             Stream::Stderr if self.deaf => return Ok(()),
             Stream::Stderr => &mut self.sinks.stderr,
         };
         match (write_patiently(sink.as_mut(), bytes), stream) {
             (Ok(()), _) => Ok(()),
+            (Err(error), Stream::Stdout) if error.kind() == ErrorKind::BrokenPipe && self.goes_on_unheard => {
+                self.unheard = true;
+                Ok(())
+            }
             (Err(error), Stream::Stdout) if error.kind() == ErrorKind::BrokenPipe => Err(ReportError::ClosedPipe),
             (Err(error), Stream::Stderr) if error.kind() == ErrorKind::BrokenPipe => {
                 self.deaf = true;

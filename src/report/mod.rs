@@ -106,7 +106,8 @@ impl Report {
         if let Some(target) = &settings.junit {
             reporters.push(Box::new(Junit::new(target, &settings.limits)?));
         }
-        let console = Console::new(sinks, settings.terminals);
+        let mut console = Console::new(sinks, settings.terminals);
+        console.go_on_unheard(settings.goes_on_unheard);
         Ok(Self { settings, stage: Stage { roster: Roster::default(), console }, reporters })
     }
 

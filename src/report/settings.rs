@@ -167,6 +167,8 @@ pub struct Settings {
     pub verbosity: u8,
     /// `--quiet`: answers and failures only; no progress, notices or closing line.
     pub quiet: bool,
+    /// Whether the run goes on when nobody reads standard output any more.
+    pub goes_on_unheard: bool,
     /// `--outdir`: a directory for `HOST.out` and `HOST.err`.
     pub outdir: Option<PathBuf>,
     /// `--json`: the events, beside what is shown.

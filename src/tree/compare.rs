@@ -168,17 +168,6 @@ impl<'input> Comparison<'input> {
     }
 
     fn symlink(&mut self, index: usize, target: &[u8], path: &TreePath, found: Option<&Found>) -> State {
-        let why = match found.map(|found| &found.kind) {
-            None => Why::New,
-            Some(FoundKind::Symlink { target: Some(there) }) if there == target => {
-                self.plan.unchanged += 1;
-                return State::There;
-            }
-            Some(FoundKind::Symlink { target: there }) => Why::Replaced(Difference::Target { from: there.clone() }),
-            Some(FoundKind::File { .. }) => Why::Replaced(Difference::WasFile),
-            Some(FoundKind::Directory) => return self.conflict(index, Obstacle::Directory),
-            Some(FoundKind::Special) => return self.conflict(index, Obstacle::Special),
-        };
         let entry = &self.tree.entries[index];
         let attributes = Attributes {
             mode: None,
@@ -187,9 +176,31 @@ impl<'input> Comparison<'input> {
             mtime: self.rules.preserve.then_some(entry.mtime),
             atime: self.rules.preserve.then_some(entry.atime),
         };
+        let why = match found.map(|found| &found.kind) {
+            None => Why::New,
+            Some(FoundKind::Symlink { target: Some(there) }) if there == target => {
+                self.set_attributes_of_symlink(index, attributes, found);
+                return State::There;
+            }
+            Some(FoundKind::Symlink { target: there }) => Why::Replaced(Difference::Target { from: there.clone() }),
+            Some(FoundKind::File { .. }) => Why::Replaced(Difference::WasFile),
+            Some(FoundKind::Directory) => return self.conflict(index, Obstacle::Directory),
+            Some(FoundKind::Special) => return self.conflict(index, Obstacle::Special),
+        };
         self.contents.push(Step::MakeSymlink { entry: index, why, attributes });
         self.touch(path);
         State::Made
+    }
+
+    fn set_attributes_of_symlink(&mut self, index: usize, wanted: Attributes, found: Option<&Found>) {
+        let changed = found.filter(|_| self.rules.symlinks_too).map(|found| what_changes(wanted, found));
+        match changed {
+            Some((attributes, changes)) if !changes.is_empty() => {
+                let attributes = Attributes { mode: None, ..attributes };
+                self.attributes.push(Step::SetAttributes { entry: index, attributes, changes });
+            }
+            _ => self.plan.unchanged += 1,
+        }
     }
 
     fn hard_link(&mut self, index: usize, of: usize, path: &TreePath, found: Option<&Found>) -> State {

@@ -102,6 +102,8 @@ pub struct Rules {
     pub owner: Option<u32>,
     /// `--group`, as the number that it has on this host.
     pub group: Option<u32>,
+    /// Symlinks that are there are given owner and times, which not every host can do.
+    pub symlinks_too: bool,
 }
 
 /// The steps for one host, in an order in which they can be done: directories, files and symlinks, hard links, attributes of
@@ -203,7 +205,7 @@ pub enum Step {
     },
     /// Set mode, owner, group or times of what is there.
     SetAttributes {
-        /// The file or directory.
+        /// The file, directory or symlink.
         entry: usize,
         /// What it is to have.
         attributes: Attributes,

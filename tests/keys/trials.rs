@@ -237,6 +237,44 @@ fn what_another_run_has_on_trial_is_no_way_in() {
 }
 
 #[test]
+fn what_another_run_has_on_trial_in_another_file_is_no_way_in() {
+    let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/keys/%u .ssh/authorized_keys"]) else {
+        return;
+    };
+    let (own, alice) = (host.text("root"), host.key("alice").unwrap());
+    let keys = host.daemon.directory().join("keys");
+    fs::create_dir(&keys).unwrap();
+    let (file, room) = (keys.join("root"), keys.join(".bugle-other.1"));
+    fs::write(&file, format!("{}\n", alice.line)).unwrap();
+    let (file, room) = (file.display(), room.display());
+    // The other run has it on trial as soon as we write, and takes it back when we wait.
+    host.set_tool("mkdir", &format!("[ ! -s {file} ] || [ -d {room} ] || /bin/mkdir {room}\nexec /bin/mkdir \"$@\"\n"));
+    host.set_tool("sleep", &format!("[ ! -d {room} ] || {{ : >{file}; rmdir {room}; }}\nexec /bin/sleep \"$@\"\n"));
+    let answer = host.keys("revoke").arg("user").arg("-I").arg(&alice.private).run().exited(1);
+    answer.told("keys.refused: the keys of `root`: without it, this run would have no way in");
+    assert_eq!(host.text("root"), own);
+    assert!(host.lets_in("root", &host.daemon.key()));
+    host.assert_nothing_left("root");
+}
+
+#[test]
+fn where_only_a_directory_is_mended_others_wait_too() {
+    let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+    let alice = host.key("alice").unwrap();
+    host.write(STRANGER, format!("{}\n", alice.line));
+    let directory = host.home(STRANGER).join(".ssh");
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    let before = facts(&host.file(STRANGER));
+    let running = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER, "--repair"]).start();
+    until("the directory is mended on trial", || facts(&directory).2 == 0o755);
+    let beside = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(beside.filter(|name| name.starts_with(".bugle-")).count(), 1);
+    running.wait().exited(0);
+    assert_eq!((facts(&host.file(STRANGER)), facts(&directory).2), (before, 0o755));
+    host.assert_nothing_left(STRANGER);
+}
+
+#[test]
 fn what_a_run_left_that_was_cut_off_is_told_and_holds_nobody_up() {
     let Some(host) = Host::start() else { return };
     let alice = host.key("alice").unwrap();
@@ -266,6 +304,28 @@ fn what_a_shell_did_that_is_killed_is_taken_back_by_another_one() {
         .told("keys.refused: the keys of `root`: the script was ended by signal KILL; the old file stands again");
     assert_eq!(host.text("root"), own);
     host.assert_nothing_left("root");
+}
+
+#[test]
+fn what_a_shell_mended_that_is_killed_is_taken_back_too() {
+    for is_there in [false, true] {
+        let Some(host) = Host::start().map(with_a_slow_proof) else { return };
+        let alice = host.key("alice").unwrap();
+        let old = if is_there { format!("{}\n", alice.line) } else { "# hers\n".into() };
+        host.write(STRANGER, &old);
+        let directory = host.home(STRANGER).join(".ssh");
+        fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+        let shells = host.daemon.directory().join("shells");
+        host.set_login_shell(&format!("echo $$ >>{}\nexec /bin/sh \"$@\"\n", shells.display()));
+        let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER, "--repair"]);
+        let running = deploy.start();
+        until("the key is on trial", || facts(&directory).2 == 0o755 && host.text(STRANGER).contains(&alice.line));
+        let last = fs::read_to_string(shells).unwrap().lines().next_back().unwrap().parse().unwrap();
+        kill_process(Pid::from_raw(last).unwrap(), Signal::KILL).unwrap();
+        running.wait().exited(1).told("the script was ended by signal KILL; the old file stands again");
+        assert_eq!((host.text(STRANGER), facts(&directory).2), (old, 0o777));
+        host.assert_nothing_left(STRANGER);
+    }
 }
 
 #[test]

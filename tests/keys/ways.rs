@@ -423,3 +423,15 @@ fn a_key_that_has_ended_is_not_let_in() {
     // Another time lets it in again.
     deploy(&["--options", "expiry-time=\"20991231\""]).exited(0);
 }
+
+#[test]
+fn a_new_key_goes_into_the_first_file_that_can_be_made() {
+    let Some(host) = Host::with(&["StrictModes no", "AuthorizedKeysFile {}/absent/%u/keys .ssh/authorized_keys"])
+    else {
+        return;
+    };
+    let alice = host.key("alice").unwrap();
+    let deploy = host.keys("deploy").arg("--key").arg(&alice.private).args(["--for", STRANGER]).run().exited(0);
+    deploy.said("stranger: added: SHA256:<fingerprint> alice (logs in)\n");
+    assert_eq!(host.text(STRANGER), format!("{}\n", alice.line));
+}

@@ -74,6 +74,25 @@ fn a_reader_that_goes_away_ends_the_run_quietly() {
 }
 
 #[test]
+fn hosts_that_are_to_become_something_do_so_whether_anybody_reads_of_it_or_not() {
+    let Some(sshd) = server() else { return };
+    let place = Place::new();
+    let source = place.file("source", "content");
+    for (destination, code) in [("there", "0\n"), ("absent/there", "1\n")] {
+        let push = Bugle::on_daemon(&sshd, ["h1", "h2", "h3"]).at(&place);
+        push.after("{ \"$0\" \"$@\"; echo $? >code; } | true; exit 0")
+            .args(["push", "-f", "1", "--json", "events", "h1,h2,h3"])
+            .arg(&source)
+            .arg(place.path().join(destination))
+            .run()
+            .exited(0);
+        assert_eq!(place.read("code"), code, "{destination}");
+        assert!(place.read("events").contains("\"h3\""), "{destination}");
+    }
+    assert_eq!(place.read("there"), "content");
+}
+
+#[test]
 fn a_full_disk_behind_standard_output_is_a_fault_that_says_so() {
     let fleet = Fleet::start(3);
     let full = || File::options().write(true).open("/dev/full").expect("the system has it");

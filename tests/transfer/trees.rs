@@ -361,3 +361,32 @@ fn hosts_that_take_more_and_less_at_once_all_get_every_byte() {
         assert!(fs::read(host.home.join("file")).unwrap() == content, "{}", host.name);
     }
 }
+
+#[test]
+fn symlinks_that_are_there_get_the_times_of_the_sources_both_ways() {
+    let scene = Scene::serving([]);
+    scene.source("tree/file", "content");
+    let source = scene.place.path().join("tree/link");
+    symlink("file", &source).unwrap();
+    let at = |seconds: i64| {
+        let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 0 };
+        rustix::fs::Timestamps { last_access: time, last_modification: time }
+    };
+    let set = |path: &Path, seconds| {
+        rustix::fs::utimensat(rustix::fs::CWD, path, &at(seconds), rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    };
+    let time_of = |path: &Path| fs::symlink_metadata(path).unwrap().mtime();
+    set(&source, 1_000_000_000);
+    scene.push().args(["-r", "tree", "."]).run().exited(0);
+    let there = scene.home().join("tree/link");
+    assert_ne!(time_of(&there), 1_000_000_000);
+    scene.push().args(["-r", "-p", "tree", "."]).run().exited(0);
+    assert_eq!(time_of(&there), 1_000_000_000);
+    scene.push().args(["-r", "-p", "tree", "."]).run().exited(0).said("0 changed, 3 unchanged\n");
+    let pull = || Bugle::on(scene.fleet()).at(&scene.place).args(["pull", "host", "-r", "-p", "tree", "taken"]).run();
+    pull().exited(0);
+    let taken = scene.place.path().join("taken/host/tree/link");
+    set(&taken, 1_100_000_000);
+    pull().exited(0).said("1 changed, 2 unchanged\n");
+    assert_eq!(time_of(&taken), 1_000_000_000);
+}

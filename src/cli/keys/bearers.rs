@@ -52,8 +52,13 @@ fn of_file(path: &Path) -> Result<Vec<Bearer>, Failed> {
         let key = NewKey::new(key, "").map_err(|error| wrong(path, 1, error))?;
         return Ok(vec![Bearer { key, identity: Some(path.into()) }]);
     }
+    public(path, &text, private_beside(path).as_deref())
+}
+
+/// `key` for `key.pub`, where it is there.
+pub(super) fn private_beside(path: &Path) -> Option<PathBuf> {
     let private = path.extension().is_some_and(|extension| extension == "pub").then(|| path.with_extension(""));
-    public(path, &text, private.filter(|private| private.exists()).as_deref())
+    private.filter(|private| private.exists())
 }
 
 /// `key.pub` for `key`.

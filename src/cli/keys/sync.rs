@@ -1,5 +1,6 @@
 //! `bugle keys sync TARGETS --from FILE|DIR`.
 
+use super::bearers::private_beside;
 use super::deploy::{admission, read_options};
 use super::rollout::{Plan, RepairOptions, RolloutOptions};
 use crate::cli::failure::Failed;
@@ -95,6 +96,7 @@ fn of_directory(directory: &Path) -> Result<Vec<(Whose, Vec<Admission>)>, Failed
 fn of_file(path: &Path) -> Result<Vec<Admission>, Failed> {
     let text = read_file(path)?;
     let mut declared: Vec<Admission> = Vec::new();
+    let beside = private_beside(path);
     for line in Document::parse(&text).lines() {
         let place = format!("{}:{}", path.display(), line.number.unwrap_or_default());
         let entry = match &line.content {
@@ -105,14 +107,15 @@ fn of_file(path: &Path) -> Result<Vec<Admission>, Failed> {
         if declared.iter().any(|known| known.bearer.key.key() == &entry.key) {
             return Err(Failed::mistake_text(format!("{place}: the key stands there for a second time")));
         }
-        declared.push(declare(entry).map_err(|failed| failed.at(&place))?);
+        declared.push(declare(entry, beside.as_deref()).map_err(|failed| failed.at(&place))?);
     }
     Ok(declared)
 }
 
-fn declare(entry: &Entry) -> Result<Admission, Failed> {
+/// The private half may be in this file.
+fn declare(entry: &Entry, identity: Option<&Path>) -> Result<Admission, Failed> {
     let options = read_options(&String::from_utf8_lossy(&entry.options))?;
     let key = NewKey::new(entry.key.clone(), &String::from_utf8_lossy(&entry.comment));
     let key = key.map_err(|error| Failed::mistake_text(error.to_string()))?;
-    admission(&Arc::new(Bearer { key, identity: None }), Some(&options))
+    admission(&Arc::new(Bearer { key, identity: identity.map(Into::into) }), Some(&options))
 }

@@ -195,7 +195,8 @@ impl Push {
         };
         let (tree, contents) = (&tree, &contents);
         let privilege = self.hosts[unit.host.index()].privilege.as_ref();
-        let rules = self.order.ownership.resolve(connection, privilege, &self.order.rules).await?;
+        let mut rules = self.order.ownership.resolve(connection, privilege, &self.order.rules).await?;
+        rules.symlinks_too = sftp.features().lsetstat;
         let question = Question {
             tree,
             destination: &self.order.destination,

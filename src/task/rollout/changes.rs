@@ -9,6 +9,7 @@ use crate::known_hosts::PublicKey;
 use crate::task::shell::quote;
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::Duration;
 
 const ROOM: &str = include_str!("room.sh");
@@ -16,11 +17,18 @@ const SCRIPT: &str = include_str!("put.sh");
 const UNDO: &str = include_str!("undo.awk");
 
 /// What is done to a host: for each account all of it or nothing.
+#[derive(Default)]
 pub(super) struct Changes<'a> {
     /// Files that are replaced.
     pub(super) files: Vec<Replacement<'a>>,
     /// The directories that are mended first, and the number of the account for which they are.
     pub(super) repairs: Vec<(usize, Violation)>,
+    /// Files that stay, one of each account for which only directories are mended: others wait beside them too.
+    pub(super) claims: Vec<(usize, &'a KeyFile)>,
+    /// Where else others may have something on trial that has to do with it.
+    pub(super) elsewhere: Vec<String>,
+    /// Whether any user's trial counts, and not only those of root and of the same user.
+    pub(super) is_wary: bool,
     /// How long the host waits for a word of ours before it takes everything back.
     pub(super) silence: Duration,
 }
@@ -87,10 +95,9 @@ impl Replacement<'_> {
             Some(content) => (content.sum.as_str(), content.bytes.len()),
             None => ("none", 0),
         };
-        let places =
-            format!("directory={} make={} name={}", quote(&file.directory), quote(&file.make), quote(&file.name));
+        let place = place_of(*number, file);
         format!(
-            "account={number} {places} expected={} seen={} size={size} length={} mode={:03o} owner={} was_mode={:03o} was_owner={}",
+            "{place} expected={} seen={} size={size} length={} mode={:03o} owner={} was_mode={:03o} was_owner={}",
             quote(expected),
             quote(&file.own_part().map(|part| part.listed('-')).unwrap_or_default()),
             document.to_bytes().len(),
@@ -123,6 +130,17 @@ impl Replacement<'_> {
         }
         commands + ":"
     }
+}
+
+/// The definition of a file, as far as it says where that is.
+fn place_of(number: usize, file: &KeyFile) -> String {
+    let [directory, make, name] = [&file.directory, &file.make, &file.name].map(|text| quote(text));
+    format!("account={number} directory={directory} make={make} name={name}")
+}
+
+/// The definition of a file that stays.
+fn claimed(number: usize, file: &KeyFile) -> String {
+    format!("{} expected=none seen= size=0 length=0 mode= owner= was_mode= was_owner=", place_of(number, file))
 }
 
 /// The key of the line that a change leaves.
@@ -159,8 +177,8 @@ fn function(name: &str, definitions: impl Iterator<Item = String>) -> String {
     text + "esac; }\n"
 }
 
-fn numbers(count: usize) -> String {
-    let numbers: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
+fn numbers(range: Range<usize>) -> String {
+    let numbers: Vec<String> = range.map(|number| number.to_string()).collect();
     quote(&numbers.join(" "))
 }
 
@@ -171,21 +189,29 @@ impl Changes<'_> {
 
     /// The script that does it. What its files are called by gives away nothing of how it answers.
     pub(super) fn script(&self, mark: &Mark) -> Script {
-        let (files, repairs) = (numbers(self.files.len()), numbers(self.repairs.len()));
+        let after = self.files.len() + 1;
+        let (files, claims) = (numbers(1..after), numbers(after..after + self.claims.len()));
+        let (repairs, wary) = (numbers(1..self.repairs.len() + 1), if self.is_wary { "yes" } else { "no" });
         let (token, room, limit) = (&mark.0, Mark::new().0, self.silence.as_secs().max(1));
-        let head =
-            format!("token={token} room={room} limit={limit} files={files} mends={repairs}\nundo={}\n", quote(UNDO));
+        let head = format!(
+            "token={token} room={room} limit={limit} wary={wary} files={files} claims={claims} mends={repairs}\nundo={}\n",
+            quote(UNDO)
+        );
         let repairs =
             self.repairs.iter().map(|(number, violation)| format!("account={number} {}", violation.definition()));
+        let replaced = self.files.iter().map(Replacement::definition);
+        let claimed = self.claims.iter().map(|(number, file)| claimed(*number, file));
+        let elsewhere: String =
+            self.elsewhere.iter().map(|directory| format!("on_trial {} || ", quote(directory))).collect();
         let functions = [
-            function("file", self.files.iter().map(Replacement::definition)),
+            format!("elsewhere() {{ {elsewhere}false; }}\n"),
+            function("file", replaced.chain(claimed)),
             function("edits", self.files.iter().map(Replacement::edits)),
             function("mend", repairs),
         ];
-        let rooms = (1..).zip(&self.files).map(|(number, Replacement { file, .. })| {
-            let below = if file.make.is_empty() { String::new() } else { format!("/{}", file.make) };
-            format!("{}{below}/.{room}.{number}", file.directory.trim_end_matches('/'))
-        });
+        let rooms = (1..)
+            .zip(&self.files)
+            .map(|(number, Replacement { file, .. })| format!("{}/.{room}.{number}", file.own_directory()));
         Script { body: [&head, functions.concat().as_str(), ROOM, SCRIPT].concat(), rooms: rooms.collect() }
     }
 }

@@ -126,6 +126,8 @@ pub(super) struct KeyFile {
     pub(super) theirs: Vec<(String, String)>,
     /// The room of a run that was cut off, with what that replaced.
     pub(super) cut: Option<String>,
+    /// The room of another run that has it on trial still.
+    pub(super) busy: Option<String>,
     /// Why it cannot be read or written.
     pub(super) obstacle: Option<String>,
     /// Whether nothing can be written where it is.
@@ -158,6 +160,12 @@ pub(super) struct Content {
 impl KeyFile {
     pub(super) fn document(&self) -> Document {
         Document::parse(self.content.as_ref().map(|content| content.bytes.as_slice()).unwrap_or_default())
+    }
+
+    /// The directory that it is in or will be, without links.
+    pub(super) fn own_directory(&self) -> String {
+        let below = if self.make.is_empty() { "" } else { "/" };
+        format!("{}{below}{}", self.directory.trim_end_matches('/'), self.make)
     }
 
     /// Where it is, without links.
@@ -328,7 +336,7 @@ impl KeyFile {
                 self.obstacle = Some(format!("`{}` {}", self.path, why.replace("{}", &text)));
             }
             "cut" => self.cut = Some(text),
-            "busy" => self.obstacle = Some(format!("another run has `{}` on trial (`{text}`)", self.path)),
+            "busy" => self.busy = Some(text),
             "odd" => self.obstacle = Some(format!("`{}` is no file", self.path)),
             "closed" => self.obstacle = Some(format!("`{text}` cannot be read")),
             _ => {}

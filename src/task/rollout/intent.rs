@@ -1,7 +1,7 @@
 //! What is to be done about one account, found before anything is done: [`Intent`].
 
 use super::facts::{Account, Guess, KeyFile, Unknown};
-use super::obstacle::{cannot_be_written, may_not, obstacle, refused_for, remedy};
+use super::obstacle::{cannot_be_written, obstacle, refused_for, remedy};
 use super::order::{Absent, Admission, Errand, Repair, Whose};
 use super::plan::Plan;
 use super::rest::expiry;
@@ -46,8 +46,9 @@ impl Intent {
         if account.files.is_empty() {
             return Err(refused_for(&account, "it is not known which files sshd reads"));
         }
-        if let Some(why) = account.files.iter().find_map(|file| obstacle(&account, file)) {
-            return Err(refused_for(&account, &why).hints(may_not(&account, &why)));
+        let mut obstacles = account.files.iter().filter_map(|file| Some((file, obstacle(&account, file)?)));
+        if let Some((file, why)) = obstacles.next() {
+            return Err(refused_for(&account, &why).hints(remedy(&account, file, &why)));
         }
         let plan = Plan::new(&account, &errand.wish).map_err(|error| refused_for(&account, &error.to_string()))?;
         for file in plan.edits.iter().map(|(index, _)| &account.files[*index]) {

@@ -13,6 +13,9 @@ pub(super) fn obstacle(account: &Account, file: &KeyFile) -> Option<String> {
     if let Some(why) = &file.obstacle {
         return Some(why.clone());
     }
+    if let Some(room) = &file.busy {
+        return Some(format!("another run has `{}` on trial (`{room}`)", file.path));
+    }
     // A user's link must not lead root to another file.
     let is_others = account.looked_as == 0 && account.uid != 0;
     let is_hers = !account.named_home.is_empty() && Path::new(&file.path).starts_with(&account.named_home);
@@ -126,8 +129,12 @@ impl Remark {
     }
 }
 
-/// What to do about a file that cannot be replaced.
+/// What to do about a file that cannot be looked after, or not be replaced.
 pub(super) fn remedy(account: &Account, file: &KeyFile, why: &str) -> Option<String> {
+    if let Some(room) = &file.busy {
+        let clearing = format!("rm -r {}", quote(room));
+        return Some(format!("run this again when that is done; where none is under way: `{clearing}` on the host"));
+    }
     let path = quote(&file.path);
     let without = || {
         format!(

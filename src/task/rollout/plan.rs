@@ -1,6 +1,7 @@
 //! What has to be done to the files of one account so that they are as they should be: [`Plan`]. Nothing is done here.
 
 use super::facts::{Account, KeyFile};
+use super::obstacle::cannot_be_written;
 use super::{Absent, Admission, Wish};
 use crate::keys::authorized::{Document, Entry, LineTooLong, Options, OptionsRule, Presence};
 use crate::known_hosts::PublicKey;
@@ -21,11 +22,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Finds the edits. New keys go into the first file that is there, or is to be there.
+    /// Finds the edits. New keys go into the first file that is there, else the first that can be made.
     pub(super) fn new(account: &Account, wish: &Wish) -> Result<Self, LineTooLong> {
         let mut plan = Self::default();
         let mut documents: Vec<Document> = account.files.iter().map(KeyFile::document).collect();
-        let first = account.files.iter().position(|file| file.content.is_some()).unwrap_or_default();
+        let there = account.files.iter().position(|file| file.content.is_some());
+        let first = there.or_else(|| account.files.iter().position(|file| cannot_be_written(account, file).is_none()));
+        let first = first.unwrap_or_default();
         if matches!(wish.absent, Absent::Others) {
             plan.removed = keep_one_of_each(&wish.present, &mut documents);
         }

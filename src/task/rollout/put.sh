@@ -1,7 +1,8 @@
 # Puts files in the place of others, mends owners and modes of directories, and takes all of it back unless it is told to keep
 # it: also when whoever tells is gone, or silent for too long. What cannot be done for one account is taken back for that one,
 # and told; the others go on.
-# Given: work (put, or rescue where the shell that did it is gone and all of it is taken back), token, room, undo (a program of awk), limit (seconds of silence), files and mends (their numbers), and the functions
+# Given: work (put, or rescue where the shell that did it is gone and all of it is taken back), token, room, undo (a program of awk), limit (seconds of silence), files, claims and
+# mends (their numbers; claims are files that stay, of accounts for which only something else is mended), and the functions
 # `file N`, which sets account (its number), directory (without links), make (directories to be made below it), name, expected
 # (the sum of what is replaced, or none), seen (mode, owner and group of that), size (its bytes), length (of what comes on
 # standard input), mode, owner (uid:gid, or empty to leave it), was_mode, was_owner,
@@ -115,7 +116,7 @@ take_back() {
         [ "$(current)" = "$expected" ] || stands='what this run changed is taken out again, line by line'
       fi
       [ -n "$stuck" ] || rm -f "./old/$name"
-      close_room
+      close_room || [ -n "$trouble" ] || trouble="$here/.$room.$n cannot be removed: nothing is on trial there any more"
     fi
     unmake
   done
@@ -132,7 +133,7 @@ take_back() {
 leave() {
   left="$left$account " gone=$account reason="$kind $why"
   take_back "$gone"
-  [ -z "$trouble" ] || reason="troubled $trouble"
+  [ -z "$trouble" ] || reason="troubled ${why:+$why; }$trouble"
   trouble=
   say left "$gone" "$reason"
 }
@@ -163,16 +164,37 @@ repair() {
   eval "mend_$1=\$node"
   mended="$1 $mended"
   kind=refused
+  remember "$1" "$account" "$node" || { why="cannot write in $here"; return 1; }
+  mend "$1"
+  eval "node=\$mend_$1"
   why=$(change "$node" "$owner" "$mode")
 }
 
-take() {
+# Notes in a room of the account that a directory is mended, for who may have to take that back.
+remember() {
+  for number in $files $claims; do
+    file "$number"
+    [ "$account" = "$2" ] || continue
+    go "$number" && printf '%s %s\n' "$1" "$3" >>./mends
+    return
+  done
+  return 1
+}
+
+# Opens a room, where no other run has one open that has to do with it. Of two runs that do so at once one at least sees the
+# other's.
+claim() {
   kind=refused
   enter "$1" || { why="cannot enter $directory"; return 1; }
   begun="$1 $begun"
   eval "begun_$1=yes"
   make && open_room || return 1
-  if is_taken; then kind=busy why=; return 1; fi
+  if on_trial .. || elsewhere; then kind=busy why=; return 1; fi
+}
+
+receive() {
+  kind=refused
+  go "$1" || { why="cannot enter $here any more"; return 1; }
   say ready "$1"
   # What comes is read to its end in any case: what follows is for others.
   why=$({ first "$length" | { cat >"./new/$name" || cat >/dev/null; }; } 2>&1)
@@ -239,11 +261,11 @@ each() {
 parent() { sed -n 's/^PPid:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null || ps -o ppid= -p "$1" 2>/dev/null | tr -d ' '; }
 
 # Shows others that the trial goes on.
-touch_rooms() { for number in $files; do go "$number" && touch .; done; }
+touch_rooms() { for number in $files $claims; do go "$number" && touch .; done; }
 
 # Takes over what a shell has left that was killed.
 adopt() {
-  for number in $files; do
+  for number in $files $claims; do
     file "$number"
     begun="$number $begun"
     made=0 place=$directory
@@ -257,6 +279,11 @@ adopt() {
     eval "begun_$number=yes made_$number=$made"
     enter "$number" && is_room && case $(facts .) in "drwx------ $me "*) ;; *) false ;; esac || continue
     eval "node_$number=\$(ls -di .) written_$number=\$(cat ./note 2>/dev/null)"
+    [ -f ./mends ] || continue
+    while read -r item node; do
+      eval "mend_$item=\$node"
+      mended="$item $mended"
+    done <./mends
   done
 }
 
@@ -280,7 +307,8 @@ if [ "$work" = rescue ]; then
   fail
 fi
 trap fail HUP INT TERM
-each file take $files
+each file claim $files $claims
+each file receive $files
 each mend repair $mends
 each file place $files
 watch
@@ -296,7 +324,7 @@ done
 trap '' HUP INT TERM
 guard=
 each file is_over $files
-for number in $files; do
+for number in $files $claims; do
   file "$number"
   case $left in *" $account "*) continue ;; esac
   go "$number" && rm -f "./old/$name" && close_room

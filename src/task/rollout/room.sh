@@ -5,7 +5,8 @@
 # `./old/`) and never the new name, which may be a link to another directory by then. Nobody else can take a room away, since
 # it is not empty, nor to another directory, since that takes the right to write in it. It is known again by its number.
 # A directory of his is changed as the one that we stand in (`.`), once that is seen to be the one that is meant.
-# Given: room, what the names of rooms begin with.
+# Given: room, what the names of rooms begin with, wary (yes: rooms of all users count), and the function `elsewhere`, which asks
+# on_trial about each other directory of a file that lets in who is let in here.
 set -f
 LC_ALL=C
 export LC_ALL
@@ -89,15 +90,16 @@ unmake() {
   done
 }
 
-# Whether another run has files on trial beside ours: one of root's or of the same user, since others are not to hold root up.
-# A room that nobody has touched for minutes is of a run that was cut off.
-is_taken() {
+# Whether another run has files of a directory on trial: one of root's or of the same user, since others are not to hold root up
+# for good. A room that nobody has touched for minutes is of a run that was cut off.
+on_trial() {
   set +f
-  set -- ../.bugle-*.[0-9]*
+  set -- "$1"/.bugle-*.[0-9]*
   set -f
   for other; do
-    case $other in "../.$room."*) continue ;; esac
+    case ${other##*/} in ".$room."*) continue ;; esac
     [ -d "$other" ] && [ ! -L "$other" ] && [ -z "$(find "$other" -prune -mmin +4 2>/dev/null)" ] || continue
+    [ "$wary" = no ] || return 0
     case $(facts "$other") in *" 0 "* | *" $me "*) return ;; esac
   done
   return 1
@@ -119,7 +121,7 @@ go() { enter "$1" && [ -n "$node" ] && is_room && [ "$(ls -di .)" = "$node" ]; }
 
 close_room() {
   rm -f "./new/$name" "./now/$name" "./theirs/$name"
-  rm -f ./note
+  rm -f ./note ./mends
   rmdir ./new ./old ./now ./theirs 2>/dev/null
   cd .. && rmdir "./.$room.$n" 2>/dev/null
 }

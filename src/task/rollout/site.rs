@@ -1,7 +1,7 @@
 //! The work on one host: [`Site`] looks, decides, changes on trial, proves, and tells.
 
 use super::changes::{Changes, Replacement};
-use super::facts::{Account, Accounts, Found, Unknown, look};
+use super::facts::{Account, Accounts, Found, KeyFile, Unknown, look};
 use super::intent::{Intent, Place, place};
 use super::obstacle::{may_not, refused, refused_for};
 use super::order::{Absent, Caution, Errand, Sequence, Whose};
@@ -83,7 +83,7 @@ impl Site<'_> {
     async fn errand(&self, errand: &Errand) -> Result<bool, Trouble> {
         let (mut changed, mut removed) = (false, false);
         for attempt in 1.. {
-            let pass = self.once(errand).await?;
+            let pass = self.once(errand, attempt).await?;
             changed |= pass.changed;
             removed |= pass.removed;
             if !pass.again.is_empty() && attempt < TRIES {
@@ -102,7 +102,7 @@ impl Site<'_> {
     }
 
     /// Brings the files of all accounts of an errand into shape, all at once.
-    async fn once(&self, errand: &Errand) -> Result<Pass, Trouble> {
+    async fn once(&self, errand: &Errand, attempt: u32) -> Result<Pass, Trouble> {
         let Survey { intents, left } = self.survey(errand).await?;
         let refusal = self.refusal(errand, &intents).await;
         if !self.is_real() {
@@ -121,7 +121,7 @@ impl Site<'_> {
             return Ok(Pass { changed: false, removed: removes(&intents), left, again: Vec::new() });
         }
         let mut pass = Pass { changed: false, removed: false, left, again: Vec::new() };
-        let (intents, proofs) = self.carry_out(errand, intents, &mut pass).await?;
+        let (intents, proofs) = self.carry_out(errand, intents, attempt, &mut pass).await?;
         for (intent, proofs) in intents.iter().zip(&proofs) {
             self.tell(intent, proofs, errand).await;
             pass.changed |= !intent.plan.edits.is_empty() || !intent.repairs.is_empty();
@@ -136,9 +136,11 @@ impl Site<'_> {
         &self,
         errand: &Errand,
         intents: Vec<Intent>,
+        attempt: u32,
         pass: &mut Pass,
     ) -> Result<(Vec<Intent>, Vec<Proofs>), Trouble> {
-        let changes = self.changes(&intents);
+        // Somebody who holds others up for no good is not heeded for ever.
+        let changes = Changes { is_wary: attempt == 1, ..self.changes(&intents) };
         if changes.is_empty() {
             let proofs = self.prove(errand, &intents).await?;
             return Ok((intents, proofs));
@@ -279,9 +281,22 @@ impl Site<'_> {
                 }
             }
         }
+        let (mut claims, mut elsewhere) = (Vec::new(), Vec::new());
+        for (number, Intent { account, .. }) in intents.iter().enumerate() {
+            let is_replaced = files.iter().any(|replacement| replacement.number == number);
+            let is_mended = repairs.iter().any(|(mended, _)| *mended == number);
+            if is_mended && !is_replaced {
+                claims.extend(account.files.iter().find(|file| file.content.is_some()).map(|file| (number, file)));
+            }
+            if is_mended || is_replaced {
+                elsewhere.extend(account.files.iter().map(KeyFile::own_directory));
+            }
+        }
+        elsewhere.sort();
+        elsewhere.dedup();
         let login = self.host.destination.profile.connect_timeout;
         let silence = login.saturating_mul(SILENCE).clamp(SHORTEST, LONGEST);
-        Changes { files, repairs, silence }
+        Changes { files, repairs, claims, elsewhere, silence, ..Changes::default() }
     }
 }
 

@@ -135,7 +135,7 @@ impl Home {
         let files = vec![Replacement { number: 0, account: &account, file: &file, document, is_mended: true }];
         let repairs = violations(&account, &file).into_iter().filter(|violation| !violation.is_of(&file));
         let repairs = repairs.map(|violation| (0, violation)).collect();
-        let changes = Changes { files, repairs, silence: Duration::from_secs(60) };
+        let changes = Changes { files, repairs, silence: Duration::from_secs(60), ..Changes::default() };
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
         let mut child = Command::new("sh")
             .env("PATH", path)

@@ -73,7 +73,7 @@ impl Trial {
             document: Cow::Borrowed(&document),
             is_mended: false,
         }];
-        let changes = Changes { files, repairs: Vec::new(), silence };
+        let changes = Changes { files, silence, ..Changes::default() };
         let script = changes.script(&Mark("t".into()));
         let (script, rescue) = (script.put(), script.rescue());
         let mut command = Command::new(shell[0]);

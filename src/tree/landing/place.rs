@@ -112,12 +112,17 @@ impl Place {
         let target = self.target(path)?;
         let failed = |error| self.failed("create the symlink", &target, error);
         let there = self.check_replaceable(&target, "symlink")?;
-        if there.is_some_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Symlink)
-            && target.site.folder.link_text(target.name()).is_ok_and(|there| there == text)
-        {
-            return Ok(Landed::Unchanged);
-        }
         let folder = &target.site.folder;
+        if let Some(status) = there
+            && FileType::from_raw_mode(status.st_mode) == FileType::Symlink
+            && folder.link_text(target.name()).is_ok_and(|there| there == text)
+        {
+            if !attributes.preserve || attributes.mtime.is_none_or(|mtime| status.st_mtime == mtime) {
+                return Ok(Landed::Unchanged);
+            }
+            folder.set_times_of(target.name(), &attributes.times()).map_err(failed)?;
+            return Ok(Landed::Made);
+        }
         let (draft, ()) = Draft::make(&self.landing, &target.site, target.name(), |name| folder.symlink(name, text))
             .map_err(failed)?;
         if attributes.preserve {
