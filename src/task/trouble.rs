@@ -63,10 +63,8 @@ impl Trouble {
                 })
             }
             Self::Session(SftpError::Unavailable(why)) => {
-                let failure = Failure::new(Code::TransferUnavailable, why);
-                Outcome::Failed(
-                    failure.hint("check `Subsystem sftp` in its sshd_config, and that sftp-server is installed"),
-                )
+                let hint = "check `Subsystem sftp` in its sshd_config, that sftp-server is installed, and that the user's login shell runs commands";
+                Outcome::Failed(Failure::new(Code::TransferUnavailable, why).hint(hint))
             }
             Self::Session(SftpError::Lost(why)) => Outcome::Unreachable(Failure::new(Code::SessionLost, why)),
             Self::Session(error) => Outcome::Failed(Failure::new(Code::TransferFailed, error.to_string())),

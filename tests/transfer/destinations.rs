@@ -201,3 +201,22 @@ fn with_backup_what_was_kept_is_not_deleted_by_the_next_mirror() {
     // Who asks for no backups has none.
     push(&[]).exited(0).said("0 changed, 2 unchanged, 4 removed\n");
 }
+
+#[test]
+fn a_dry_run_fails_where_the_directory_above_is_not_there() {
+    let scene = Scene::serving([]);
+    scene.source("file", "content");
+    scene.source("tree/file", "content");
+    scene.old("taken", "a file");
+    for (source, destination, words) in [
+        (&["file"][..], "absent/file", "transfer.place: `absent/`: no such file"),
+        (&["-r", "tree"], "absent/tree", "transfer.place: `absent/`: no such file"),
+        (&["-r", "tree"], "taken/tree/", "transfer.place: `taken"),
+    ] {
+        scene.push().arg("--dry-run").args(source).arg(destination).run().exited(1).told(words);
+        scene.push().args(source).arg(destination).run().exited(1);
+    }
+    for (source, destination) in [(&["file"][..], "new"), (&["-r", "tree"], "other")] {
+        scene.push().arg("--dry-run").args(source).arg(destination).run().exited(0);
+    }
+}

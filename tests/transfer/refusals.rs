@@ -238,7 +238,7 @@ fn a_host_without_sftp_and_without_a_shell_is_told_so() {
         scene.source("new", "new");
         let answer = scene.push().args(["new", "file"]).run().exited(1);
         assert!(answer.stderr.starts_with("host: transfer.unavailable: "), "{}", answer.stderr);
-        answer.told("hint: check `Subsystem sftp` in its sshd_config, and that sftp-server is installed\n");
+        answer.told("hint: check `Subsystem sftp` in its sshd_config, that sftp-server is installed, and that the user's login shell ");
     }
 }
 

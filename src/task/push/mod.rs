@@ -38,7 +38,7 @@ use crate::connection::{Connection, Destination, Trace};
 use crate::host::HostId;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::scheduler::{Ended, Unit, Work};
-use crate::sftp::{Sftp, Window};
+use crate::sftp::{FileKind, Sftp, Window};
 use crate::tree::run_lock::RunLock;
 use crate::tree::temporary::Role;
 use crate::tree::{Extents, Kind, Obstacle, Placement, Plan, Rules, Step, Tree, TreePath, shown};
@@ -225,6 +225,9 @@ impl Push {
             plan.refuse(unkept.into_iter().map(|(entry, why)| (entry, Obstacle::Unkept(why))).collect());
         }
         if self.order.conduct.extent == Extent::PlanOnly {
+            if !observed.contains_key(&TreePath::root()) {
+                check_parent(sftp, tree, &placement).await?;
+            }
             if !sftp.features().hard_link {
                 plan.show_links_as_files();
             }
@@ -390,6 +393,21 @@ async fn clear(
         if let Ok(another) = open_sftp(connection, privilege, &mut Trace::default()).await {
             places.clear(&another, interrupted).await;
         }
+    }
+}
+
+/// Whether a destination that is not there can be made: a push finds that out by itself.
+async fn check_parent(sftp: &Sftp, tree: &Tree, placement: &Placement) -> Result<(), Trouble> {
+    let is_made = tree.roots.len() > 1 || tree.roots.iter().all(|root| root.is_directory);
+    let made = if is_made { placement.base().to_vec() } else { placement.remote(placement.prefix(0)) };
+    let parent = place::directory_of(&made, &TreePath::root());
+    let found = sftp.stat(parent).await?.get().await;
+    match found.map_err(|error| Trouble::about(parent, &error))?.kind() {
+        Some(FileKind::Directory) | None => Ok(()),
+        Some(_) => Err(Trouble::Place {
+            message: format!("`{}` is no directory", parent.escape_ascii()),
+            hint: "name a place in a directory that is there".into(),
+        }),
     }
 }
 
