@@ -217,7 +217,7 @@ fn a_server_that_answers_no_more_is_left_when_the_time_is_up() {
         let place = Place::new();
         with_old(&place, "file");
         let call = Bugle::on(&fleet).at(&place).args(["pull", "host", "--timeout", "500ms", "file", "out"]);
-        call.run().exited(1).told("what was there still stands");
+        call.run().exited(1).told("what was done until then stands");
         only(&place.path().join("out"), &["host/file"], request);
         assert_eq!(place.read("out/host/file"), "old");
     }
