@@ -398,9 +398,8 @@ async fn clear(
 
 /// Whether a destination that is not there can be made: a push finds that out by itself.
 async fn check_parent(sftp: &Sftp, tree: &Tree, placement: &Placement) -> Result<(), Trouble> {
-    let is_made = tree.roots.len() > 1 || tree.roots.iter().all(|root| root.is_directory);
-    let made = if is_made { placement.base().to_vec() } else { placement.remote(placement.prefix(0)) };
-    let parent = place::directory_of(&made, &TreePath::root());
+    let home = home_of(tree, placement);
+    let parent = if has_directory(tree) { place::directory_of(&home, &TreePath::root()) } else { &home };
     let found = sftp.stat(parent).await?.get().await;
     match found.map_err(|error| Trouble::about(parent, &error))?.kind() {
         Some(FileKind::Directory) | None => Ok(()),
@@ -413,11 +412,16 @@ async fn check_parent(sftp: &Sftp, tree: &Tree, placement: &Placement) -> Result
 
 /// The directory on the host that something is made in first.
 fn home_of(tree: &Tree, placement: &Placement) -> Vec<u8> {
-    if tree.roots.len() > 1 || tree.roots.iter().all(|root| root.is_directory) {
+    if has_directory(tree) {
         return placement.base().to_vec();
     }
     let place = placement.remote(placement.prefix(0));
     place::directory_of(&place, &TreePath::root()).to_vec()
+}
+
+/// Whether the destination is a directory, and not the one file's own place.
+fn has_directory(tree: &Tree) -> bool {
+    tree.roots.len() > 1 || tree.roots.iter().all(|root| root.is_directory)
 }
 
 /// The tree with what the templates came to for one host.

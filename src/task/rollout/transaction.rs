@@ -2,9 +2,10 @@
 //!
 //! What the host cannot do for one account it leaves, and says so ([`Left`]); the others go on.
 //!
-//! The script on the host holds each old file beside the new one until it is told to keep the new ones. Whatever ends it before,
-//! a word of ours, a lost connection, a controller that was killed or is silent, takes everything back: the host does it by
-//! itself, or another shell where that one was killed. It knows which lines are ours, so that what others have written to the file meanwhile stays.
+//! The script on the host holds each old file beside the new one until it is told to keep the new ones. Whatever ends it
+//! before, a word of ours, a lost connection, a controller that was killed or is silent, takes everything back: the host
+//! does it by itself, or another shell where that one was killed. It knows which lines are ours, so that what others have
+//! written to the file meanwhile stays.
 
 use super::changes::Changes;
 use super::facts::SHELL;
