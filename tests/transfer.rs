@@ -30,6 +30,8 @@ mod killed;
 mod lanes;
 #[path = "transfer/modes.rs"]
 mod modes;
+#[path = "transfer/poured.rs"]
+mod poured;
 #[path = "program/redactor.rs"]
 #[allow(dead_code, reason = "the tests of the other verbs use the rest")]
 mod redactor;

@@ -36,7 +36,7 @@ HOST = """\
 #!/bin/sh
 set -- $SSH_CONNECTION
 HOME={homes}/$3; export HOME
-mkdir -p "$HOME" && cd "$HOME" || exit 1
+cd "$HOME" 2>/dev/null || {{ mkdir -p "$HOME" && cd "$HOME"; }} || exit 1
 exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 """
 SSHD = """\

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// Bytes a second of all hosts together, such as `500K`, `10M`
     #[arg(long, value_name = "RATE", value_parser = rate)]
     limit_rate: Option<u64>,
-    /// Which way new small files go
+    /// Which way files go
     #[arg(long, value_enum, value_name = "WAY", default_value = "auto")]
     via: ViaChoice,
     /// Remove from the directories on the hosts what the sources do not have

@@ -1,16 +1,16 @@
-//! `--via`: which way new small files go.
+//! `--via`: which way files go.
 
 use crate::task::Via;
 use clap::ValueEnum;
 
-/// Which way new small files go.
+/// Which way files go.
 #[derive(ValueEnum, Debug, Clone, Copy)]
 pub(super) enum ViaChoice {
-    /// Many at once as one stream, where the host has tar
+    /// Many small new ones as one stream, where the host has tar, and large ones into cat
     Auto,
-    /// One by one
+    /// All by SFTP, one by one
     Sftp,
-    /// As one stream, which needs tar on the host
+    /// As auto, and small new ones as a stream in any case, which needs tar on the host
     Tar,
 }
 

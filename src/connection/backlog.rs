@@ -1,22 +1,22 @@
 //! How much of what was sent waits at the host until its program takes it: [`Backlog`].
 //!
 //! OpenSSH moves all that waits in a channel whenever a packet is added to it (sshbuf.c), so that of the 2 MiB that it
-//! takes in most of its processor time comes. A host nearby is as busy with a tenth of that. How much waits is told by
+//! takes in most of its processor time comes. A host nearby is as busy with a tenth of that. It grants anew what is more than
+//! three packets of 32 KiB (channels.c, `channel_check_window`). How much waits is told by
 //! what it lets us send (RFC 4254 §5.2): what it has passed on, it grants anew.
 
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Bytes that may wait. OpenSSH grants anew what is more than three packets of 32 KiB (channels.c,
-/// `channel_check_window`).
-const MOST: u64 = 256 * 1024;
 /// How long a server may say nothing: others grant only when half of what they take is used up.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What waits at the host, of what is written to one process by one writer.
 pub struct Backlog {
     window: watch::Receiver<u32>,
+    /// Bytes that may wait.
+    most: u64,
     /// The most that was ever granted: nothing waited then, as far as is known.
     widest: u32,
     /// Bytes since the last grant.
@@ -25,8 +25,8 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    pub(super) fn new(window: watch::Receiver<u32>) -> Self {
-        Self { window, widest: 0, sent: 0, is_told: true }
+    pub(super) fn new(window: watch::Receiver<u32>, most: u64) -> Self {
+        Self { window, most, widest: 0, sent: 0, is_told: true }
     }
 
     /// Waits until so few bytes wait that these may be sent too, if the server lets us know; they count as sent.
@@ -34,7 +34,7 @@ impl Backlog {
         if self.window.has_changed().unwrap_or_default() {
             self.hear();
         }
-        while self.is_told && self.waiting() > 0 && self.waiting() + bytes > MOST {
+        while self.is_told && self.waiting() > 0 && self.waiting() + bytes > self.most {
             match timeout(PATIENCE, self.window.changed()).await {
                 Ok(Ok(())) => self.hear(),
                 // Also when the channel has ended: whoever writes hears that.
@@ -61,11 +61,12 @@ mod tests {
     use tokio::time::Instant;
 
     const PIECE: u64 = 64 * 1024;
+    const MOST: u64 = 4 * PIECE;
 
     #[tokio::test(start_paused = true)]
     async fn what_the_host_does_not_take_is_not_sent_beyond_the_most() {
         let (granted, window) = watch::channel(0);
-        let mut backlog = Backlog::new(window);
+        let mut backlog = Backlog::new(window, MOST);
         for _ in 0..MOST / PIECE {
             backlog.room(PIECE).await;
         }
@@ -85,7 +86,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_says_nothing_early_is_sent_all_that_it_takes() {
         let (_granted, window) = watch::channel(0);
-        let mut backlog = Backlog::new(window);
+        let mut backlog = Backlog::new(window, MOST);
         let began = Instant::now();
         for _ in 0..100 {
             backlog.room(PIECE).await;
@@ -97,7 +98,7 @@ mod tests {
     async fn what_is_more_than_the_most_goes_alone() {
         let (_granted, window) = watch::channel(0);
         let began = Instant::now();
-        Backlog::new(window).room(10 * MOST).await;
+        Backlog::new(window, MOST).room(10 * MOST).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

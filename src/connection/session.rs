@@ -149,9 +149,10 @@ impl Input {
         self.writer.data_bytes(bytes).await.map_err(|_| InputClosed)
     }
 
-    /// Watches what waits at the host, for [`Backlog::room`] before each [`write`](Self::write).
-    pub fn backlog(&self) -> Backlog {
-        Backlog::new(self.window.clone())
+    /// Watches what waits at the host, of which there may be so many bytes, for [`Backlog::room`] before each
+    /// [`write`](Self::write).
+    pub fn backlog(&self, most: u64) -> Backlog {
+        Backlog::new(self.window.clone(), most)
     }
 
     /// Says that nothing follows.

@@ -27,7 +27,7 @@ fn one_refused_request_leaves_the_old_file_and_fails_that_file_only() {
         let scene = Scene::serving([Oddity::Answer(kind, when, Answer::Status(4, b"no"))]);
         scene.source("tree/file", noise(1, length));
         scene.old("tree/file", "old");
-        let answer = scene.push().args(["-r", "tree", "."]).run().exited(1);
+        let answer = scene.push().args(["-r", "--via", "sftp", "tree", "."]).run().exited(1);
         assert!(answer.stderr.contains("./tree/file: "), "{kind}: {}", answer.stderr);
         assert!(answer.stderr.contains("host: transfer.failed: "), "{kind}: {}", answer.stderr);
         assert_eq!(scene.read("tree/file"), b"old", "{kind} {when:?}");

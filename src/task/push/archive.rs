@@ -4,7 +4,8 @@
 //! every tar reads.
 
 use super::content::Contents;
-use bytes::{Bytes, BytesMut};
+use super::receiver::{Chunk, Source};
+use bytes::BytesMut;
 use std::sync::Arc;
 use tar::{EntryType, Header};
 
@@ -36,22 +37,16 @@ pub(super) struct Archive<'a> {
     is_over: bool,
 }
 
-/// A part of the stream.
-pub(super) struct Chunk {
-    /// As tar reads them.
-    pub(super) bytes: Bytes,
-    /// How many of them are content of files.
-    pub(super) content: u64,
-}
-
 impl<'a> Archive<'a> {
     pub(super) fn new(contents: &'a Arc<Contents>, members: &'a [Member], hosts_at_once: usize) -> Self {
         let chunk = (CHUNKS / hosts_at_once as u64).clamp(CHUNK.0, CHUNK.1);
         Self { contents, members, chunk, next: 0, is_over: false }
     }
+}
 
-    /// What follows in the stream; nothing after its end. A file that cannot be read, or is not what it was, is not in it.
-    pub(super) async fn next(&mut self) -> Option<Chunk> {
+impl Source for Archive<'_> {
+    /// A file that cannot be read, or is not what it was, is not in the stream.
+    async fn next(&mut self) -> Option<Chunk> {
         if self.is_over {
             return None;
         }

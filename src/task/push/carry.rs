@@ -8,6 +8,7 @@ use super::delta::Delta;
 use super::leftovers::Leftover;
 use super::pace::Pace;
 use super::place::{Places, attributes_to_set, lock, wants_half, with_both};
+use super::pour::Pour;
 use super::send::SendError;
 use super::stream::{Sorted, Via};
 use crate::connection::Connection;
@@ -41,6 +42,7 @@ pub(super) struct Carrier<'a> {
     pub(super) manner: Manner<'a>,
     /// The bits that a new file does not get on this host.
     pub(super) umask: OnceCell<u32>,
+    pub(super) pour: Pour,
     /// Files that could not be sent: what stands in their places is no file to make a hard link of.
     pub(super) unsent: Mutex<HashSet<usize>>,
 }

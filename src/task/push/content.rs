@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 /// Blocks that nobody may be sending any more are kept up to this many bytes.
-const KEPT: usize = 16 * 1024 * 1024;
+const KEPT: usize = 32 * 1024 * 1024;
 /// Blocks in memory, kept and in flight to all hosts together.
 const BUDGET: usize = 48 * 1024 * 1024;
 

@@ -13,12 +13,13 @@ mod content;
 mod deletions;
 mod deliver;
 mod delta;
-mod extractor;
 mod identity;
 mod leftovers;
 mod owner;
 mod pace;
 mod place;
+mod pour;
+mod receiver;
 mod replace;
 mod room;
 mod send;
@@ -52,6 +53,7 @@ use leftovers::{Clearing, Leftover, Restored, leftovers_in};
 pub use owner::{Account, Ownership};
 pub use pace::Pace;
 use place::Places;
+use pour::Pour;
 use spare::Spare;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -92,7 +94,7 @@ pub struct PushOrder {
     pub pace: Option<Pace>,
     /// What is sent of large files that changed.
     pub sending: Sending,
-    /// Which way new small files go.
+    /// Which way files go.
     pub via: Via,
     /// What templates came to, host by host; nothing where there are none.
     pub rendered: Vec<Rendered>,
@@ -281,6 +283,7 @@ impl Push {
                 delta: sends_changes.then(|| Delta::new(&self.matches, connection, privilege)),
             },
             umask: OnceCell::new(),
+            pour: Pour::new(),
             unsent: Mutex::default(),
         };
         if self.order.conduct.interrupted == Interrupted::Keep {

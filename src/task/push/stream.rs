@@ -7,8 +7,8 @@
 use super::archive::{Archive, Member};
 use super::carry::{Carrier, FILES};
 use super::deliver::WORTH_RESUMING;
-use super::extractor::{Extractor, Refusal, Sending, Starting};
 use super::place::{attributes_to_set, split};
+use super::receiver::{Does, Receiver, Refusal, Sending, Starting};
 use super::room::Room;
 use crate::outcome::{Code, Failure};
 use crate::sftp::SftpError;
@@ -29,15 +29,20 @@ const MOST: usize = 8_000;
 /// and each has a window of its own (2 MiB with OpenSSH), which is little on a long way.
 const STREAMS: usize = 4;
 
-/// Which way new small files go.
+/// Bytes that wait at a host nearby until tar takes them.
+const WAITING: u64 = 256 * 1024;
+/// Bytes that are on the way to all hosts that are far, or wait there.
+const ON_THE_WAY: u64 = 24 * 1024 * 1024;
+
+/// Which way files go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Via {
-    /// Many of them as streams where the host has tar, else one by one.
+    /// Many new small ones as streams where the host has tar, large ones into `cat`, and all else by SFTP.
     #[default]
     Auto,
-    /// One by one.
+    /// All by SFTP.
     Sftp,
-    /// As streams; a host that cannot take them fails.
+    /// As `Auto`, new small ones as streams however few; a host that cannot take them fails.
     Tar,
 }
 
@@ -140,13 +145,21 @@ impl Carrier<'_> {
         Sorted { streams, others }
     }
 
+    /// How many bytes of a stream may wait at the host: so many where it is near. What is on a long way counts as well.
+    pub(super) fn may_wait(&self, near: u64) -> u64 {
+        match self.sftp.is_far() {
+            true => near.max(ON_THE_WAY / self.manner.hosts_at_once as u64),
+            false => near,
+        }
+    }
+
     /// Streams to this host at once: of several hosts one unpacks while another puts into places.
     fn streams_at_once(&self) -> usize {
         STREAMS.div_ceil(self.manner.hosts_at_once)
     }
 
     fn ready(&self) -> Ready {
-        Ready { starting: Extractor::start(self.connection, self.privilege), made: None }
+        Ready { starting: Receiver::start(Does::Unpack, self.connection, self.privilege), made: None }
     }
 
     /// Makes the rooms of the first streams: their directories are there, or are being made by requests that were sent.
@@ -247,13 +260,13 @@ impl Carrier<'_> {
         let (made, started) = futures::join!(make, starting.ready());
         let (room, umask) = made?;
         group.sends.retain(|send| !self.is_lost(send.step, lost));
-        let (umask, extractor) = match (umask, started) {
-            (Some(umask), Ok(extractor)) if !group.sends.is_empty() => (umask, extractor),
+        let (umask, receiver) = match (umask, started) {
+            (Some(umask), Ok(receiver)) if !group.sends.is_empty() => (umask, receiver),
             (_, started) => {
                 room.clear(self.sftp).await?;
                 let refusal = match started {
-                    Ok(extractor) => {
-                        extractor.close().await;
+                    Ok(receiver) => {
+                        receiver.close().await;
                         None
                     }
                     Err(refusal) => Some(refusal),
@@ -263,11 +276,11 @@ impl Carrier<'_> {
         };
         // Whoever is first; it is the same for all.
         let _ = self.umask.set(umask);
-        let sending = Sending { is_near: !self.sftp.is_far(), pace: self.manner.pace, teller: self.teller };
+        let sending = Sending { waiting: self.may_wait(WAITING), pace: self.manner.pace, teller: self.teller };
         let extracted = {
             let members: Vec<Member> = group.sends.iter().map(|send| send.member(umask)).collect();
-            let archive = Archive::new(self.contents, &members, self.manner.hosts_at_once);
-            extractor.extract(&room.path, archive, &sending).await
+            let mut archive = Archive::new(self.contents, &members, self.manner.hosts_at_once);
+            receiver.take(&room.path, &mut archive, &sending).await
         };
         if let Err(refusal) = extracted {
             // What fills a disk is to be away before anything else is sent, and a lost connection is told as such.

@@ -91,6 +91,7 @@ impl Carrier<'_> {
                 let place = self.placement.remote(&self.path_of(begun.entry));
                 Changed { carrier: self, delta, begun, place, size: old, segments: all }.send().await?
             }
+            _ if self.has_poured(begun).await => return Ok(()),
             _ => return Ok(self.send_content(begun, &all).await?),
         };
         match sent {
