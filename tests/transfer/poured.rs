@@ -175,7 +175,7 @@ fn a_source_that_changes_is_told_and_the_old_file_stands() {
     scene.source("new", noise(1, 4 * LARGE));
     scene.old("file", "old");
     let running = scene.push().args(["new", "file"]).start();
-    wait(scene.host().until("a pour", |_| pours(&scene) == 1));
+    wait(scene.host().until("a pour", |counts| counts.most_sessions == 2));
     fs::write(scene.place.path().join("new"), noise(2, 4 * LARGE)).unwrap();
     fs::write(scene.home().join("go"), "\n").unwrap();
     running.wait().exited(1).told("was changed while it was being sent");
