@@ -53,6 +53,20 @@ fn every_foreign_byte_stays_where_it_is() {
     assert_eq!(host.read("root"), [&before[..], line.as_bytes()].concat());
 }
 
+/// What is longer than a script should be goes behind it.
+#[test]
+fn a_long_file_keeps_every_byte_too() {
+    let Some(host) = Host::start() else { return };
+    let (key, own) = (host.key("alice").unwrap(), host.read("root"));
+    for length in [16_000, 17_000, 300_000] {
+        let before = [&own[..], FOREIGN, b"# ", &b"%s\\'\xff-\t".repeat(length / 7), b"\n"].concat();
+        host.write("root", &before);
+        host.keys("deploy").arg("--key").arg(key.public()).run().exited(0);
+        assert!(host.read("root") == [&before[..], key.line.as_bytes(), b"\n"].concat(), "{length}");
+        host.assert_nothing_left("root");
+    }
+}
+
 #[test]
 fn another_account_gets_a_directory_and_a_file_of_its_own() {
     let Some(host) = Host::start() else { return };

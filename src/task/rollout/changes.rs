@@ -3,6 +3,7 @@
 use super::facts::{Account, KeyFile, Part};
 use super::frames::Mark;
 use super::obstacle::is_below_home;
+use super::script::compact;
 use super::strict::{Violation, mended};
 use crate::keys::authorized::{Change, Document, Line};
 use crate::known_hosts::PublicKey;
@@ -10,11 +11,13 @@ use crate::task::shell::quote;
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Range;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-const ROOM: &str = include_str!("room.sh");
-const SCRIPT: &str = include_str!("put.sh");
-const UNDO: &str = include_str!("undo.awk");
+/// Bytes of a file that goes with the script.
+const GIVEN: usize = 16 * 1024;
+static WORK: LazyLock<String> = LazyLock::new(|| compact(concat!(include_str!("room.sh"), include_str!("put.sh"))));
+static UNDO: LazyLock<String> = LazyLock::new(|| quote(&compact(include_str!("undo.awk"))));
 
 /// What is done to a host: for each account all of it or nothing.
 #[derive(Default)]
@@ -97,15 +100,27 @@ impl Replacement<'_> {
         };
         let place = place_of(*number, file);
         format!(
-            "{place} expected={} seen={} size={size} length={} mode={:03o} owner={} was_mode={:03o} was_owner={}",
+            "{place} expected={} seen={} size={size} length={} is_given={} mode={:03o} owner={} was_mode={:03o} was_owner={}",
             quote(expected),
             quote(&file.own_part().map(|part| part.listed('-')).unwrap_or_default()),
             document.to_bytes().len(),
+            if self.is_given() { "yes" } else { "no" },
             new.0,
             new.1,
             was.0,
             was.1,
         )
+    }
+
+    /// Whether its content goes with the script, and spares a question and an answer.
+    fn is_given(&self) -> bool {
+        let bytes = self.document.to_bytes();
+        bytes.len() <= GIVEN && !bytes.contains(&0)
+    }
+
+    /// Commands that print its content, where that goes with the script.
+    fn given(&self) -> String {
+        if self.is_given() { format!("printf '{}'", printed(&self.document.to_bytes())) } else { ":".into() }
     }
 
     /// Commands that print each line that becomes another, as it was and as it is, and its key.
@@ -195,7 +210,7 @@ impl Changes<'_> {
         let (token, room, limit) = (&mark.0, Mark::new().0, self.silence.as_secs().max(1));
         let head = format!(
             "token={token} room={room} limit={limit} wary={wary} files={files} claims={claims} mends={repairs}\nundo={}\n",
-            quote(UNDO)
+            *UNDO
         );
         let repairs =
             self.repairs.iter().map(|(number, violation)| format!("account={number} {}", violation.definition()));
@@ -206,12 +221,13 @@ impl Changes<'_> {
         let functions = [
             format!("elsewhere() {{ {elsewhere}false; }}\n"),
             function("file", replaced.chain(claimed)),
+            function("given", self.files.iter().map(Replacement::given)),
             function("edits", self.files.iter().map(Replacement::edits)),
             function("mend", repairs),
         ];
         let rooms = (1..)
             .zip(&self.files)
             .map(|(number, Replacement { file, .. })| format!("{}/.{room}.{number}", file.own_directory()));
-        Script { body: [&head, functions.concat().as_str(), ROOM, SCRIPT].concat(), rooms: rooms.collect() }
+        Script { body: [&head, functions.concat().as_str(), WORK.as_str()].concat(), rooms: rooms.collect() }
     }
 }

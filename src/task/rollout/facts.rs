@@ -1,6 +1,7 @@
 //! What is found on a host: accounts, the files that sshd reads their keys from, and what sshd thinks of those ([`look`]).
 
 use super::frames::{Frame, Mark};
+use super::script::compact;
 use crate::connection::Connection;
 use crate::keys::authorized::{Document, HostClock};
 use crate::outcome::{Code, Failure, RemoteExit};
@@ -8,9 +9,9 @@ use crate::task::inner::ask;
 use crate::task::privilege::Privilege;
 use crate::task::shell::quote;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-const SCRIPT: &str = include_str!("look.sh");
+static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(include_str!("look.sh")));
 
 /// Whose files are looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,7 +205,7 @@ pub(super) async fn look(
         yes(connection.server().to_lowercase().contains("dropbear")),
     );
     // What is said comes in one piece: a packet for each word would be a tenth of what a rollout costs here.
-    let script = [&given, SCRIPT, "\n} | { dd obs=65536 2>/dev/null || cat; }\n"].concat();
+    let script = [&given, SCRIPT.as_str(), "} | { dd obs=65536 2>/dev/null || cat; }\n"].concat();
     let answer = run(connection, privilege, script).await?;
     read(&mark.frames(&answer)).ok_or_else(|| {
         let said = String::from_utf8_lossy(&answer[..answer.len().min(200)]).into_owned();

@@ -16,6 +16,7 @@ mod proof;
 mod proving;
 mod rescue;
 mod rest;
+mod script;
 mod site;
 mod strict;
 #[cfg(test)]

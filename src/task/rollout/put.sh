@@ -1,11 +1,13 @@
 # Puts files in the place of others, mends owners and modes of directories, and takes all of it back unless it is told to keep
 # it: also when whoever tells is gone, or silent for too long. What cannot be done for one account is taken back for that one,
 # and told; the others go on.
-# Given: work (put, or rescue where the shell that did it is gone and all of it is taken back), token, room, undo (a program of awk), limit (seconds of silence), files, claims and
-# mends (their numbers; claims are files that stay, of accounts for which only something else is mended), and the functions
+# Given: work (put, or rescue where the shell that did it is gone and all of it is taken back), token, room, undo (a program of
+# awk), limit (seconds of silence), files, claims and mends (their numbers; claims are files that stay, of accounts for which
+# only something else is mended), and the functions
 # `file N`, which sets account (its number), directory (without links), make (directories to be made below it), name, expected
-# (the sum of what is replaced, or none), seen (mode, owner and group of that), size (its bytes), length (of what comes on
-# standard input), mode, owner (uid:gid, or empty to leave it), was_mode, was_owner,
+# (the sum of what is replaced, or none), seen (mode, owner and group of that), size (its bytes), length (of what it becomes),
+# is_given (yes: `given N` prints what it becomes; no: that comes on standard input), mode, owner (uid:gid, or empty to leave
+# it), was_mode, was_owner,
 # `edits N`, which prints three lines for each line that becomes another: as it was and as it is, empty where there is none,
 # and its key; lines of the same keys that stay are among them, twice the same,
 # `mend N`, which sets account, path, seen, owner and mode as they should be (empty to leave it), was_owner and was_mode.
@@ -195,9 +197,12 @@ claim() {
 receive() {
   kind=refused
   go "$1" || { why="cannot enter $here any more"; return 1; }
-  say ready "$1"
-  # What comes is read to its end in any case: what follows is for others.
-  why=$({ first "$length" | { cat >"./new/$name" || cat >/dev/null; }; } 2>&1)
+  if [ "$is_given" = yes ]; then why=$({ given "$1" | cat >"./new/$name"; } 2>&1)
+  else
+    say ready "$1"
+    # What comes is read to its end in any case: what follows is for others.
+    why=$({ first "$length" | { cat >"./new/$name" || cat >/dev/null; }; } 2>&1)
+  fi
   [ -z "$why" ] || { why="cannot write in $here: ${why##*: }"; return 1; }
   [ "$(wc -c <"./new/$name")" -eq "$length" ] || { why="it did not arrive whole"; return 1; }
   why=$(settle "$owner" "$mode") || return 1
